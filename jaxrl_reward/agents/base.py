@@ -1,0 +1,179 @@
+"""What an agent is, the table of agents, and what their settings have in common."""
+
+import dataclasses
+import importlib
+import math
+import numbers
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.types import UserError, nearest
+
+_MODULES = {"ppo": "jaxrl_reward.agents.ppo"}
+
+
+class Agent(NamedTuple):
+    """An agent on an environment with a reward: pure functions of its state.
+
+    Attributes:
+      name: in the table of agents.
+      config: the settings, resolved.
+      env: what it plays.
+      reward: what it learns from.
+      init: `init(key, config=None, reward=None) -> state`. A config or reward
+        of the same structure with other numbers replaces the agent's, so that
+        `vmap` over them is a sweep that compiles once.
+      iterate: `iterate(state) -> (state, metrics)`: plays, then learns. The
+        metrics are a dict of scalar `Mean`s.
+      act: `act(state, inputs[N, ...], key=None) -> action[N, ...]`, greedy
+        without a key. Inputs are observations, with the reward's memory behind
+        them if the agent's policy sees it (see `rollout.remember`).
+      evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
+        greedy, on the environment's own reward.
+      steps_per_iteration: environment steps that one `iterate` takes.
+    """
+
+    name: str
+    config: Any
+    env: envs.Env
+    reward: rw.RewardTransform
+    init: Callable[..., Any]
+    iterate: Callable[..., Any]
+    act: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    steps_per_iteration: int
+
+
+def names() -> list[str]:
+    """The names that `make` knows."""
+    return sorted(_MODULES)
+
+
+def module(name: str) -> Any:
+    """The module of an agent: its `Config`, `State` and `make`.
+
+    Raises:
+      UserError: there is none of this name; the message suggests the nearest.
+    """
+    if name not in _MODULES:
+        raise UserError(f"unknown agent {name!r}, {nearest(name, _MODULES)}")
+    return importlib.import_module(_MODULES[name])
+
+
+def make(
+    name: str,
+    env: envs.Env | str,
+    reward: rw.RewardTransform | str | None = None,
+    **overrides: Any,
+) -> Agent:
+    """An agent by name, with settings that differ from its defaults.
+
+    Args:
+      name: one of `names()`.
+      env: an environment, or its name.
+      reward: a reward expression, or its text; the environment's by default.
+      **overrides: fields of the agent's `Config`.
+
+    Raises:
+      UserError: an unknown name or setting, a setting of the wrong type or out
+        of range, or an environment or a reward that the agent cannot take.
+    """
+    found = module(name)
+    config = override(name, found.Config(), overrides)
+    env = envs.make(env) if isinstance(env, str) else env
+    reward = rw.parse(reward) if isinstance(reward, str) else reward
+    return found.make(config, env, reward)
+
+
+# ---- settings ---------------------------------------------------------------------
+
+
+def override(agent: str, config: Any, values: dict[str, Any]) -> Any:
+    """`config` with other values, each of the type of the default.
+
+    Raises:
+      UserError: an unknown setting, or a value of the wrong type.
+    """
+    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{agent} has no setting {name!r}, {nearest(name, known)}")
+        default = known[name]
+        if isinstance(default, float):
+            fits = not isinstance(value, bool | str)
+        elif isinstance(default, bool | str):
+            fits = isinstance(value, type(default))
+        elif isinstance(default, int):
+            fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        else:
+            fits = isinstance(value, list | tuple)
+        if not fits:
+            kind = type(default).__name__
+            raise UserError(f"{agent}'s {name} must be of type {kind}, like {default}: {value!r}")
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return config.replace(**{**values, **lists})
+
+
+def check_positive(agent: str, name: str, value: Any) -> None:
+    """Raises a `UserError` unless `value` is an integer above zero."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{agent}'s {name} must be a positive integer, not {value!r}")
+
+
+def check_choice(agent: str, name: str, value: str, known: Collection[str]) -> None:
+    """Raises a `UserError` unless `value` is one of `known`."""
+    if value not in known:
+        raise UserError(f"{agent} has no {name} {value!r}, {nearest(str(value), known)}")
+
+
+def check_range(agent: str, name: str, value: Any, low: float, high: float = math.inf) -> None:
+    """Raises a `UserError` unless `low <= value <= high`; tracers pass."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    inside = (np.asarray(value) >= low) & (np.asarray(value) <= high)
+    if not np.all(inside):
+        bound = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+        raise UserError(f"{agent}'s {name} must be {bound}, not {value}")
+
+
+def check_divides(agent: str, config: Any) -> None:
+    """Raises a `UserError` unless the minibatches divide the block evenly.
+
+    The message names the nearest numbers of minibatches that do.
+    """
+    batch, parts = config.num_envs * config.num_steps, config.minibatches
+    if batch % parts == 0:
+        return
+    below = max(n for n in range(1, min(parts, batch) + 1) if batch % n == 0)
+    above = next((n for n in range(parts, batch + 1) if batch % n == 0), None)
+    fix = f"{below}" if above is None else f"{below} or {above}"
+    raise UserError(
+        f"{agent}'s minibatches={parts} does not divide a batch of {batch} steps "
+        f"(num_envs={config.num_envs} x num_steps={config.num_steps}); use {fix}"
+    )
+
+
+def as_leaves(tree: Any) -> Any:
+    """The numbers of a config or reward as float32 arrays, to be traced as inputs."""
+
+    def leaf(x: Any) -> Any:
+        number = isinstance(x, int | float) and not isinstance(x, bool)
+        x = jnp.asarray(x)
+        return x.astype(jnp.float32) if number or jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(leaf, tree)
+
+
+def check_structure(what: str, given: Any, made: Any) -> None:
+    """Raises a `UserError` unless only numbers differ between the two trees."""
+    if jax.tree.structure(given) != jax.tree.structure(made):
+        raise UserError(
+            f"init got a {what} of another structure than the agent was made with: "
+            f"only its numbers may differ; make another agent"
+        )

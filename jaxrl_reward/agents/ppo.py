@@ -1,0 +1,400 @@
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
+
+With generalised advantage estimation (Schulman et al. 2016) and those of "The
+37 Implementation Details of PPO" (Huang et al. 2022) that `Config` names. An
+episode that a time limit cuts is bootstrapped from the value of its true
+successor (Pardo et al. 2018).
+
+One `iterate` plays `num_steps` steps of `num_envs` environments, rewards the
+block, and takes `epochs * minibatches` Adam steps on it.
+"""
+
+import dataclasses
+import math
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from gymnax.environments import spaces
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_reward import distributions, envs, networks, running_statistics
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import base, returns, rollout
+from jaxrl_reward.types import Array, Mean
+
+NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}
+
+
+def _static(default: Any) -> Any:
+    return struct.field(pytree_node=False, default=default)
+
+
+class Config(struct.PyTreeNode):
+    """PPO's settings. Floats are leaves: `vmap` over them to sweep.
+
+    Attributes:
+      num_envs: environments played side by side, N.
+      num_steps: steps of each in a block, T.
+      epochs: passes over a block.
+      minibatches: gradient steps of a pass; must divide N * T.
+      hidden: widths of the hidden layers of actor and critic.
+      activation: between layers, a name that `networks` knows.
+      distribution: of continuous actions, `normal` (clipped to the bounds) or
+        `tanh_normal` (squashed into them).
+      placement: `block`, the policy is blind to the reward's memory, or
+        `step`, it sees it.
+      normalize_obs: by the mean and variance of what the policy saw so far.
+      normalize_advantage: within each minibatch.
+      clip_value: clip the change of the value as that of the policy.
+      anneal: decay the learning rate to zero over `anneal_steps`.
+      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
+      learning_rate: Adam's.
+      gamma: discount per step.
+      gae_lambda: decay of the advantage estimator.
+      clip: the policy's probability ratio gains nothing beyond 1 -+ clip.
+      entropy_coef: weight of the entropy bonus, per nat.
+      value_coef: weight of half the squared value error.
+      max_grad_norm: gradients are scaled down to this length.
+      anneal_steps: environment steps until the learning rate is zero.
+    """
+
+    num_envs: int = _static(16)
+    num_steps: int = _static(64)
+    epochs: int = _static(4)
+    minibatches: int = _static(4)
+    hidden: tuple[int, ...] = _static((64, 64))
+    activation: str = _static("tanh")
+    distribution: Literal["normal", "tanh_normal"] = _static("normal")
+    placement: Literal["block", "step"] = _static("block")
+    normalize_obs: bool = _static(False)
+    normalize_advantage: bool = _static(True)
+    clip_value: bool = _static(False)
+    anneal: bool = _static(False)
+    reset: Literal["fresh", "cached"] = _static("fresh")
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    entropy_coef: float = 0.01
+    value_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    anneal_steps: float = 1e6
+
+
+class State(struct.PyTreeNode):
+    """All that changes, and the numbers that may differ between runs.
+
+    Attributes:
+      config: the settings, their leaves float32 arrays.
+      reward: the reward expression, likewise.
+      params: of `actor` and `critic`, and `log_std` where it is not an output.
+      opt_state: Adam's, for the parameters as one vector.
+      env_state: the environments'.
+      reward_state: the reward's.
+      obs_stats: mean and variance of the policy's inputs.
+      episode_reward: transformed reward of the running episodes so far, `[N]`.
+      key: for all that is random from here on.
+      iteration: how many are over, int32.
+    """
+
+    config: Config
+    reward: Any
+    params: dict[str, Any]
+    opt_state: Any
+    env_state: Any
+    reward_state: Any
+    obs_stats: Any
+    episode_reward: Array
+    key: Array
+    iteration: Array
+
+
+class Batch(NamedTuple):
+    """What an update learns from, `[B, ...]`; `noise` is what made `raw`."""
+
+    inputs: Array
+    raw: Array
+    noise: Array
+    log_prob: Array
+    value: Array
+    advantage: Array
+    target: Array
+
+
+def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
+    """A PPO agent.
+
+    Args:
+      config: the settings.
+      env: what it plays, with Discrete or Box actions.
+      reward: what it learns from; the environment's own by default.
+
+    Raises:
+      UserError: a setting is out of range, the minibatches do not divide the
+        block, or the environment or the reward is not for PPO.
+    """
+    check(config)
+    reward = rw.env() if reward is None else reward
+    ppo = _Ppo(config, reward, rollout.player("ppo", config, env, reward))
+    functions = (ppo.init, ppo.iterate, ppo.act, ppo.evaluate)
+    return base.Agent("ppo", config, env, reward, *functions, config.num_envs * config.num_steps)
+
+
+def check(config: Config) -> None:
+    """Raises a `UserError` that names the first bad setting and what would do."""
+    for name in ("num_envs", "num_steps", "epochs", "minibatches"):
+        base.check_positive("ppo", name, getattr(config, name))
+    for width in config.hidden:
+        base.check_positive("ppo", "hidden", width)
+    base.check_divides("ppo", config)
+    choices = {"activation": networks.ACTIVATIONS, "distribution": NORMALS}
+    choices |= {"placement": rollout.PLACEMENTS, "reset": rollout.RESETS}
+    for name, known in choices.items():
+        base.check_choice("ppo", name, getattr(config, name), known)
+    for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
+        base.check_range("ppo", name, getattr(config, name), 0.0)
+    for name in ("gamma", "gae_lambda"):
+        base.check_range("ppo", name, getattr(config, name), 0.0, 1.0)
+    base.check_range("ppo", "anneal_steps", config.anneal_steps, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Ppo:
+    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+
+    config: Config
+    reward: rw.RewardTransform
+    player: rollout.Player
+
+    # ---- the agent ----------------------------------------------------------------
+
+    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
+        """The state before the first iteration; the same key gives the same run.
+
+        Raises:
+          UserError: `config` or `reward` differs from the agent's in more than its
+            numbers, or a number is out of range.
+        """
+        config = self.config if config is None else config
+        reward = self.reward if reward is None else reward
+        base.check_structure("config", config, self.config)
+        base.check_structure("reward", reward, self.reward)
+        check(config)
+        config, reward = base.as_leaves(config), base.as_leaves(reward)
+        key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
+        example = self.player.example(config.num_envs, config.num_steps)
+        env_state = self.player.vector.init(key_env)
+        reward_state = reward.init(key_reward, example)
+        inputs, reward_state = self.player.look(reward, reward_state, env_state)
+        actor, critic = self.actor.init(key_actor, inputs), self.critic.init(key_critic, inputs)
+        params = {"actor": actor, "critic": critic}
+        if self.free_std:
+            params["log_std"] = jnp.zeros(self.dist.param_size // 2)
+        return State(
+            config=config,
+            reward=reward,
+            params=params,
+            opt_state=_optimiser(config, jnp.int32(0)).init(ravel_pytree(params)[0]),
+            env_state=env_state,
+            reward_state=reward_state,
+            obs_stats=running_statistics.init(inputs.shape[-1:]),
+            episode_reward=jnp.zeros(config.num_envs),
+            key=key,
+            iteration=jnp.int32(0),
+        )
+
+    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
+        """Plays a block, rewards it, learns from it; the metrics are of all three."""
+        key, key_noise, key_env, key_update, key_learn = jax.random.split(state.key, 5)
+        shape = (state.config.num_steps, state.config.num_envs)
+        noise = self.dist.noise(key_noise, shape)
+        env_state, reward_state, played = self.player.collect(
+            state.reward,
+            state.reward_state,
+            state.env_state,
+            partial(self.choose, state),
+            partial(self.judge, state),
+            noise,
+            jax.random.split(key_env, shape),
+        )
+        batch = self.batch(state, played, noise)
+        params, opt_state, losses = self.update(state, key_update, batch)
+        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
+        episode_reward, metrics = rollout.ended(played, state.episode_reward)
+        metrics |= {name: Mean.of(values) for name, values in losses.items()}
+        unexplained = jnp.var(batch.target - batch.value) / (jnp.var(batch.target) + 1e-8)
+        metrics["explained_variance"] = Mean.of(1.0 - unexplained)
+        rewarded = (played.metrics | learned).items()
+        metrics |= {f"reward/{name}": Mean.of(value) for name, value in rewarded}
+        obs_stats = state.obs_stats
+        if state.config.normalize_obs:
+            obs_stats = running_statistics.update(obs_stats, played.inputs)
+        state = state.replace(
+            params=params,
+            opt_state=opt_state,
+            env_state=env_state,
+            reward_state=reward_state,
+            obs_stats=obs_stats,
+            episode_reward=episode_reward,
+            key=key,
+            iteration=state.iteration + 1,
+        )
+        return state, metrics
+
+    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
+        """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
+        inputs = rollout.flatten(inputs, 1)
+        noise = None if key is None else self.dist.noise(key, inputs.shape[:1])
+        return self.choose(state, inputs, noise)[0]
+
+    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
+        """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
+        choose, judge = partial(self.choose, state), partial(self.judge, state)
+        return self.player.evaluate(
+            state.reward, state.reward_state, key, num_episodes, choose, judge
+        )
+
+    # ---- the policy and the value -------------------------------------------------
+
+    @cached_property
+    def dist(self) -> distributions.Distribution:
+        """The distribution of actions, before they are stretched to their bounds."""
+        space = self.player.env.action_space
+        if isinstance(space, spaces.Discrete):
+            return distributions.Categorical(int(space.n))
+        return NORMALS[self.config.distribution](math.prod(space.shape))
+
+    @property
+    def free_std(self) -> bool:
+        """Whether the log-std is a parameter by itself, the same in every state."""
+        return type(self.dist) is distributions.DiagonalNormal
+
+    @cached_property
+    def actor(self) -> networks.Network:
+        size = self.dist.param_size // 2 if self.free_std else self.dist.param_size
+        return networks.mlp((*self.config.hidden, size), self.config.activation, 0.01)
+
+    @cached_property
+    def critic(self) -> networks.Network:
+        return networks.mlp((*self.config.hidden, 1), self.config.activation)
+
+    def policy(self, params: dict[str, Any], inputs: Array) -> Array:
+        """The distribution's parameters, from normalised inputs, `[..., param_size]`."""
+        out = self.actor.apply(params["actor"], inputs)
+        if not self.free_std:
+            return out
+        log_std = jax.lax.broadcast(params["log_std"], out.shape[:-1])
+        return jnp.concatenate([out, log_std], axis=-1)
+
+    def value(self, params: dict[str, Any], inputs: Array) -> Array:
+        """The expected discounted reward, from normalised inputs, `[...]`."""
+        return self.critic.apply(params["critic"], inputs)[..., 0]
+
+    def normalize(self, state: State, inputs: Array) -> Array:
+        if not state.config.normalize_obs:
+            return inputs
+        return running_statistics.normalize(state.obs_stats, inputs)
+
+    def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
+        """Actions, and with them the draws and what they are drawn from."""
+        params = self.policy(state.params, self.normalize(state, inputs))
+        raw = self.dist.mode(params) if noise is None else self.dist.sample(params, noise)
+        action, space = self.dist.to_action(raw), self.player.env.action_space
+        if isinstance(space, spaces.Discrete):
+            return action.astype(space.dtype), (raw, params)
+        return rollout.scale_action(space, action, raw), (raw, params)
+
+    def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
+        """What the agent knows of its choices, for rewards that read it."""
+        raw, params = extra
+        return {
+            "log_prob": self.dist.log_prob(params, raw),
+            "entropy": self.dist.entropy(params, raw),
+            "value": self.value(state.params, self.normalize(state, inputs)),
+        }
+
+    # ---- learning -----------------------------------------------------------------
+
+    def batch(self, state: State, played: rollout.Rollout, noise: Array) -> Batch:
+        """Advantages and targets of a block, as a batch `[T * N, ...]`."""
+        block, known = played.block, played.block.policy
+        advantage, target = returns.gae(
+            block.reward,
+            known["value"],
+            self.value(state.params, self.normalize(state, played.next_inputs)),
+            block.terminated,
+            block.truncated,
+            state.config.gamma,
+            state.config.gae_lambda,
+        )
+        inputs, raw = self.normalize(state, played.inputs), played.extra[0]
+        log_prob, value = known["log_prob"], known["value"]
+        batch = Batch(inputs, raw, noise, log_prob, value, advantage, target)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def update(self, state: State, key: Array, batch: Batch) -> tuple[Any, Any, dict[str, Array]]:
+        """`epochs` passes: parameters, optimiser state, and losses `[E * M]`."""
+        config = state.config
+        optimiser = _optimiser(config, state.iteration)
+        # Adam on one vector is a few large operations instead of some for each layer.
+        vector, tree_of = ravel_pytree(state.params)
+        keys = jax.random.split(key, config.epochs)
+        orders = jax.vmap(lambda key: rollout.shuffle(key, batch.value.shape[0]))(keys)
+
+        def minibatch_step(carry: tuple[Array, Any], rows: Array) -> Any:
+            vector, opt_state = carry
+            minibatch = jax.tree.map(lambda x: x[rows], batch)
+
+            def loss(vector: Array) -> tuple[Array, dict[str, Array]]:
+                return self.loss(config, tree_of(vector), minibatch)
+
+            gradient, metrics = jax.grad(loss, has_aux=True)(vector)
+            change, opt_state = optimiser.update(gradient, opt_state)
+            return (vector + change, opt_state), metrics
+
+        rows = orders.reshape(config.epochs * config.minibatches, -1)
+        (vector, opt_state), metrics = jax.lax.scan(minibatch_step, (vector, state.opt_state), rows)
+        return tree_of(vector), opt_state, metrics
+
+    def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
+        advantage = batch.advantage
+        if config.normalize_advantage:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        policy = self.policy(params, batch.inputs)
+        log_ratio = self.dist.log_prob(policy, batch.raw) - batch.log_prob
+        ratio = jnp.exp(log_ratio)
+        clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
+        policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
+        value = self.value(params, batch.inputs)
+        error = jnp.square(value - batch.target)
+        if config.clip_value:
+            near = batch.value + jnp.clip(value - batch.value, -config.clip, config.clip)
+            error = jnp.maximum(error, jnp.square(near - batch.target))
+        value_loss = 0.5 * error.mean()
+        # A draw from the new policy by the old noise: a squashed normal has no
+        # closed form of the entropy, and estimates it from a draw.
+        entropy = self.dist.entropy(policy, self.dist.sample(policy, batch.noise)).mean()
+        loss = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy
+        metrics = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            # Schulman's low-variance estimator, joschu.net/blog/kl-approx.html.
+            "approx_kl": (ratio - 1.0 - log_ratio).mean(),
+            "clip_fraction": (jnp.abs(ratio - 1.0) > config.clip).mean(),
+        }
+        return loss, metrics
+
+
+def _optimiser(config: Config, iteration: Array) -> optax.GradientTransformation:
+    """Adam with the traced numbers of `config`: another value compiles nothing."""
+    rate = config.learning_rate
+    if config.anneal:
+        steps = iteration.astype(jnp.float32) * config.num_envs * config.num_steps
+        rate = rate * jnp.maximum(1.0 - steps / config.anneal_steps, 0.0)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5))

@@ -1,0 +1,390 @@
+"""Playing: what agents share between their policy and the environment.
+
+A policy sees *inputs*, `[..., D]`: the flat observation, and behind it, with
+`placement="step"`, the memory of the reward. With `"block"` the reward is
+applied to a whole block after it was played, and the policy is blind to it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments import spaces
+
+from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
+
+Placement = Literal["block", "step"]
+PLACEMENTS = ("block", "step")
+RESETS = ("fresh", "cached")
+EVALUATION_STEPS = 10_000  # where an evaluation of an environment without a time limit stops
+UNBOUNDED = 1e9  # bounds beyond this are those of the number format, not of the task
+
+Choose = Callable[[Array, Any], tuple[Array, Any]]
+Judge = Callable[[Array, Any], dict[str, Array]]
+
+
+class Rollout(NamedTuple):
+    """A played block.
+
+    Attributes:
+      block: transitions `[T, N, ...]` with `reward` and `policy` filled in.
+      inputs: what the policy saw before each step, `[T, N, D]`.
+      next_inputs: what it would see after, never after a reset, `[T, N, D]`.
+      extra: what `choose` returned beside the actions, `[T, N, ...]`.
+      episodes: the returns and lengths of the episodes that ended, `[T, N]`.
+      metrics: the reward's own, scalars.
+    """
+
+    block: Transition
+    inputs: Array
+    next_inputs: Array
+    extra: Any
+    episodes: Any
+    metrics: Metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """An environment and the placement of the reward in it.
+
+    Attributes:
+      env: one environment.
+      vector: `num_envs` of it.
+      placement: whether the policy sees the memory of the reward.
+    """
+
+    env: envs.Env
+    vector: envs.VectorEnv
+    placement: Placement
+
+    def look(self, reward: Any, reward_state: Any, now: Any) -> tuple[Array, Any]:
+        """What the policy sees, `[N, D]`, and the memory begun where `now.first`.
+
+        Args:
+          reward: the reward expression.
+          reward_state: its state.
+          now: has `obs` and `first`, `[N, ...]`.
+        """
+        obs, first = now.obs, now.first
+        if self.placement == "block":
+            return flatten(obs, obs.ndim - 1), reward_state
+        reward_state = reward.begin(reward_state, obs, first)
+        return remember(obs, reward.observe(reward_state.local)), reward_state
+
+    def collect(
+        self,
+        reward: Any,
+        reward_state: Any,
+        env_state: Any,
+        choose: Choose,
+        judge: Judge,
+        noise: Any,
+        keys: Array,
+    ) -> tuple[Any, Any, Rollout]:
+        """Plays one block.
+
+        Args:
+          reward: the reward expression.
+          reward_state: its state.
+          env_state: the environments' state.
+          choose: from inputs `[N, D]` and noise to actions and anything to keep.
+          judge: from inputs and what was kept to the block's `policy`, `[T, N]`.
+          noise: the policy's random numbers, `[T, N, ...]`.
+          keys: the environments' keys, `[T, N]`.
+
+        Returns:
+          The environments' state, the reward's state, and what was played.
+        """
+        blind = self.placement == "block"
+
+        # All randomness comes from outside and all judging happens after: the
+        # loop holds only what depends on the step before.
+        def step(carry: Any, xs: Any) -> Any:
+            env_state, reward_state = carry
+            key, noise = xs
+            inputs, reward_state = self.look(reward, reward_state, env_state)
+            action, extra = choose(inputs, noise)
+            env_state, transition, episodes = self.vector.step(env_state, key, action)
+            seen = (transition.replace(reward=()), extra, episodes)  # no copy of `env_reward`
+            if blind:
+                return (env_state, reward_state), (seen, ())
+            one = add_time(transition.replace(policy=judge(inputs, extra)))
+            reward_state, total, metrics, _ = reward.apply(reward_state, one)
+            memory = reward.observe(reward_state.local)
+            return (env_state, reward_state), (seen, (inputs, total[0], metrics, memory))
+
+        played = jax.lax.scan(step, (env_state, reward_state), (keys, noise))
+        (env_state, reward_state), ((block, extra, episodes), scored) = played
+        inputs = flatten(block.obs, 2) if blind else scored[0]
+        block = block.replace(reward=block.env_reward, policy=judge(inputs, extra))
+        if blind:
+            reward_state, total, metrics, _ = reward.apply(reward_state, block)
+            next_inputs = flatten(block.next_obs, 2)
+        else:
+            _, total, metrics, memory = scored
+            metrics = jax.tree.map(lambda x: x.mean(0), metrics)
+            next_inputs = remember(block.next_obs, memory)
+        # No gradient of a policy's loss may reach the reward's parameters.
+        block = block.replace(reward=jax.lax.stop_gradient(total))
+        rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics)
+        return env_state, reward_state, rollout
+
+    def evaluate(
+        self,
+        reward: Any,
+        reward_state: Any,
+        key: Array,
+        num_episodes: int,
+        choose: Choose,
+        judge: Judge,
+    ) -> tuple[Array, Array]:
+        """Plays episodes side by side, on the environment's own reward.
+
+        Args:
+          reward: the reward expression; only its memory counts here.
+          reward_state: its state, of which `shared` is used and not changed.
+          key: a key.
+          num_episodes: how many, E.
+          choose: as in `collect`, with no noise.
+          judge: as in `collect`.
+
+        Returns:
+          Returns `[E]` float32 and lengths `[E]` int32. An episode that has
+          not ended after `EVALUATION_STEPS` in an environment without a time
+          limit is cut there.
+        """
+        limit = EVALUATION_STEPS if self.env.max_steps is None else self.env.max_steps
+        key_reset, key_step, key_memory = jax.random.split(key, 3)
+        obs, env_state = jax.vmap(self.env.reset)(jax.random.split(key_reset, num_episodes))
+        memory = ()
+        if self.placement == "step":
+            fresh = reward.init(key_memory, self.example(num_episodes, 1))
+            memory = reward_state.replace(local=fresh.local)
+
+        def step(playing: _Playing) -> _Playing:
+            inputs, memory = self.look(reward, playing.memory, playing)
+            action, extra = choose(inputs, None)
+            keys = jax.random.split(jax.random.fold_in(key_step, playing.steps), num_episodes)
+            next_obs, env_state, gain, terminated, truncated, info = jax.vmap(self.env.step)(
+                keys, playing.env_state, action
+            )
+            if self.placement == "step":
+                one = Transition(
+                    obs=playing.obs,
+                    action=action,
+                    env_reward=gain,
+                    reward=gain,
+                    next_obs=next_obs,
+                    first=playing.first,
+                    terminated=terminated,
+                    truncated=truncated,
+                    info=info,
+                    policy=judge(inputs, extra),
+                )
+                applied = reward.apply(memory, add_time(one))
+                memory = memory.replace(local=applied.state.local)
+            return _Playing(
+                steps=playing.steps + 1,
+                env_state=env_state,
+                obs=next_obs,
+                first=jnp.zeros_like(playing.first),
+                memory=memory,
+                alive=playing.alive & ~(terminated | truncated),
+                total=playing.total + jnp.where(playing.alive, gain, 0.0),
+                length=playing.length + playing.alive,
+            )
+
+        def unfinished(playing: _Playing) -> Array:
+            return playing.alive.any() & (playing.steps < limit)
+
+        yes, zero = jnp.ones(num_episodes, bool), jnp.zeros(num_episodes)
+        start = _Playing(
+            jnp.int32(0), env_state, obs, yes, memory, yes, zero, zero.astype(jnp.int32)
+        )
+        playing = jax.lax.while_loop(unfinished, step, start)
+        return playing.total, playing.length
+
+    def example(self, num_envs: int, num_steps: int) -> Transition:
+        """A block of zeros `[T, N, ...]` in the shape of what is played."""
+
+        def one(key: Array) -> Transition:
+            obs, state = self.env.reset(key)
+            action = jnp.zeros(self.env.action_space.shape, self.env.action_space.dtype)
+            next_obs, _, gain, terminated, truncated, info = self.env.step(key, state, action)
+            return Transition(
+                obs, action, gain, gain, next_obs, terminated, terminated, truncated, info
+            )
+
+        shapes = jax.eval_shape(one, jax.random.key(0))
+        scalar = jax.ShapeDtypeStruct((), jnp.float32)
+        shapes = shapes.replace(policy=dict.fromkeys(("log_prob", "entropy", "value"), scalar))
+        return jax.tree.map(lambda x: jnp.zeros((num_steps, num_envs, *x.shape), x.dtype), shapes)
+
+
+class _Playing(NamedTuple):
+    """An evaluation on its way; `total` and `length` stop with the episode."""
+
+    steps: Array
+    env_state: Any
+    obs: Array
+    first: Array
+    memory: Any
+    alive: Array
+    total: Array
+    length: Array
+
+
+def player(agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform) -> Player:
+    """What plays `env` for an agent that learns from blocks of steps.
+
+    Args:
+      agent: its name, for messages.
+      config: has `num_envs`, `num_steps`, `placement` and `reset`.
+      env: what it plays.
+      reward: what it learns from.
+
+    Raises:
+      UserError: the agent cannot play this environment or use this reward.
+    """
+    observation, action = env.observation_space, env.action_space
+    if not isinstance(observation, spaces.Box):
+        kind = type(observation).__name__
+        raise UserError(f"{agent} needs array observations (Box); {env.name} has {kind}")
+    if not isinstance(action, spaces.Box | spaces.Discrete):
+        kind = type(action).__name__
+        raise UserError(f"{agent} needs Discrete or Box actions; {env.name} has {kind}")
+    if rw.needs_episodes(reward):
+        raise UserError(f"{agent} plays fixed blocks, and {reward} needs whole episodes")
+    vector = envs.vectorize(env, config.num_envs, reset=config.reset)
+    made = Player(env, vector, config.placement)
+    example = made.example(config.num_envs, config.num_steps)
+
+    def apply(key: Array) -> Array:
+        return reward.apply(reward.init(key, example), example).reward
+
+    shape = jax.eval_shape(apply, jax.random.key(0)).shape
+    if len(shape) > 2:
+        raise UserError(
+            f"{agent} needs one number a step, and {reward} gives {shape[2]}: add a scalariser"
+        )
+    return made
+
+
+def ended(rollout: Rollout, earlier: Array) -> tuple[Array, dict[str, Mean]]:
+    """What to log of a block and of the episodes that ended in it.
+
+    Args:
+      rollout: the block.
+      earlier: transformed reward of the running episodes before it, `[N]`.
+
+    Returns:
+      The same after the block, and the metrics `episode_return` (the
+      environment's own reward), `episode_length`, `episode_reward` (the
+      transformed one) and `reward` (the latter, per step).
+    """
+    reward, episodes = rollout.block.reward, rollout.episodes
+    time = jax.lax.broadcasted_iota(jnp.int32, reward.shape, 0)
+    last = jnp.where(episodes.ended, time, -1).max(0, keepdims=True)
+    # Up to its environment's last ending, a step is in an episode that is over.
+    over = jnp.where(time <= last, reward, 0.0).sum(0)
+    running = jnp.where(time > last, reward, 0.0).sum(0)
+    one_ended = last[0] >= 0
+    over += jnp.where(one_ended, earlier, 0.0)
+    running += jnp.where(one_ended, 0.0, earlier)
+    count = episodes.ended.sum(dtype=jnp.float32)
+    return running, {
+        "episode_return": Mean.of(episodes.total, where=episodes.ended),
+        "episode_length": Mean.of(episodes.length, where=episodes.ended),
+        "episode_reward": Mean(over.sum(), count),
+        "reward": Mean.of(reward),
+    }
+
+
+# ---- shapes and bounds ------------------------------------------------------------
+
+
+def flatten(obs: Array, lead: int) -> Array:
+    """`[..., *obs_shape]` with `lead` leading axes as float32 `[..., D]`."""
+    return obs.reshape(*obs.shape[:lead], -1).astype(jnp.float32)
+
+
+def remember(obs: Array, memory: Array) -> Array:
+    """The flat observation with the memory `[..., F]` behind it, `[..., D + F]`."""
+    return jnp.concatenate([flatten(obs, memory.ndim - 1), memory], axis=-1)
+
+
+def add_time(step: Any) -> Any:
+    """A step `[N, ...]` as a block `[1, N, ...]`."""
+    return jax.tree.map(lambda x: x[None], step)
+
+
+def scale_action(space: spaces.Box, unit: Array, raw: Array) -> Array:
+    """What the environment receives.
+
+    Args:
+      space: its action space.
+      unit: the draw brought into [-1, 1], `[..., A]`, stretched to the bounds.
+      raw: the draw itself, `[..., A]`, taken where there are no bounds.
+
+    Returns:
+      Actions `[..., *space.shape]`.
+    """
+    low = np.broadcast_to(np.asarray(space.low, np.float32), space.shape).reshape(-1)
+    high = np.broadcast_to(np.asarray(space.high, np.float32), space.shape).reshape(-1)
+    bounded = (np.abs(low) < UNBOUNDED) & (np.abs(high) < UNBOUNDED)
+    low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+    leading = tuple(range(raw.ndim - 1))
+    low, high, bounded = (jnp.expand_dims(x, leading) for x in (low, high, bounded))
+    # The clip is for rounding: low + (high - low) may lie beyond high.
+    scaled = jnp.clip(low + (unit + 1.0) / 2.0 * (high - low), low, high)
+    action = jnp.where(bounded, scaled, raw)
+    return action.reshape(*raw.shape[:-1], *space.shape).astype(space.dtype)
+
+
+# ---- shuffling --------------------------------------------------------------------
+
+
+def shuffle(key: Array, size: int, rounds: int = 8) -> Array:
+    """A random order of `range(size)`, `[size]` int32, without sorting.
+
+    Sorting random numbers, as `jax.random.permutation` does, costs a hundred
+    times more on a CPU. Here an index is a pair of digits `(left, right)` in
+    the mixed radix `size = a * b`, and each round adds to one digit a keyed
+    hash of the other: a Feistel network (Black & Rogaway 2002, section 5,
+    "generalized Feistel cipher"). Each round can be undone, so the result is a
+    permutation whatever the hash is. A size without a divisor near its root
+    is sorted after all.
+    """
+    a = math.isqrt(size)
+    while size % a:
+        a -= 1
+    b = size // a
+    if a < 8 or b > 2**16:
+        return jax.random.permutation(key, size)
+    index = jnp.arange(size, dtype=jnp.uint32)
+    left, right = index // b, index % b
+    for i, salt in enumerate(jax.random.bits(key, (rounds,))):
+        if i % 2:
+            right = _add_modulo(right, _hash(left ^ salt), b)
+        else:
+            left = _add_modulo(left, _hash(right ^ salt), a)
+    return (left * b + right).astype(jnp.int32)
+
+
+def _add_modulo(digit: Array, random: Array, radix: int) -> Array:
+    """`digit` plus 16 random bits, modulo `radix` <= 2**16, without a division."""
+    digit = digit + ((random >> 16) * radix >> 16)
+    return jnp.where(digit >= radix, digit - radix, digit)
+
+
+def _hash(x: Array) -> Array:
+    """Mixes uint32s: `lowbias32` (C. Wellons, "Prospecting for hash functions", 2018)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)

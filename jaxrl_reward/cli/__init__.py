@@ -1,0 +1,83 @@
+"""The `jaxrl-reward` command.
+
+Every mistake of the user is one line on standard error and exit status 2. JAX
+is loaded by the commands that need it, so that help and typing errors are quick.
+"""
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jaxrl_reward.cli.arguments import UsageError, parse
+from jaxrl_reward.cli.console import say
+
+OK, CRASHED, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status.
+
+    0: it ran to the end. 2: bad input. 3: stopped by a non-finite value.
+    130: interrupted, with a checkpoint.
+    """
+    try:
+        with _one_line_warnings():
+            args = parse(sys.argv[1:] if argv is None else list(argv))
+            args.run(args)
+            sys.stdout.flush()
+    except UsageError as error:
+        return fail(error, BAD_INPUT)
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt as interrupt:
+        say(str(interrupt) or "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return fail(error, BAD_INPUT)
+    except Exception as error:
+        return _failed(error)
+    return OK
+
+
+def _failed(error: Exception) -> int:
+    # Not before here: the modules of these errors bring JAX along.
+    from jaxrl_reward.types import UserError
+
+    if isinstance(error, UserError):
+        return fail(error, BAD_INPUT)
+    if "jaxrl_reward.training.loop" in sys.modules:
+        from jaxrl_reward.training.loop import NonFiniteError
+
+        if isinstance(error, NonFiniteError):
+            return fail(error, NON_FINITE)
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return fail("the device's memory is full; use fewer --seeds or --num-envs", CRASHED)
+    raise error
+
+
+def fail(error: Any, status: int) -> int:
+    say(f"error: {error}")
+    return status
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """This package's warnings as lines; other packages' are for their authors."""
+
+    def show(message: Any, category: Any, filename: Any, lineno: Any, *_: Any) -> None:
+        del category, filename, lineno
+        say(f"warning: {message}")
+
+    if sys.warnoptions:  # the user wants to see more
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"jaxrl_reward\.")
+        warnings.showwarning = show
+        yield

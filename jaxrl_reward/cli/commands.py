@@ -1,0 +1,283 @@
+"""What each command does. JAX is loaded inside them, not with this module."""
+
+import argparse
+import itertools
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jaxrl_reward.cli.console import columns, say, show
+
+# ---- train and reproduce ----------------------------------------------------------
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains an agent; writes its folder and prints a table."""
+    _start_devices()
+    from jaxrl_reward import agents, training
+    from jaxrl_reward.training.write_up import write_up
+
+    agent = agents.make(args.agent, args.env, args.reward, **_settings(args))
+    name = f"{agent.name}-{args.env}"
+    out = _folder(args, name)
+    with _Sinks(args, out, name) as sinks, _Resumable(out):
+        result = training.train(
+            agent,
+            seeds=args.seeds,
+            total_steps=args.total_steps,
+            seed=args.seed,
+            out=out,
+            arm=agent.name,
+            evals=args.evals,
+            eval_episodes=args.eval_episodes,
+            resume=args.resume,
+            progress=not args.no_progress,
+            sinks=sinks,
+        )
+    title = f"{agent.name} on {agent.env.name}"
+    write_up(out, result.summary, result.curves, title=title, command=_command(args))
+    _print_results(result.summary, title, out)
+
+
+def reproduce(args: argparse.Namespace) -> None:
+    """Runs an experiment; prints its table and verdicts."""
+    _start_devices()
+    from jaxrl_reward.training import experiment as experiments
+
+    experiment = experiments.load(args.name)
+    out = _folder(args, experiment.name)
+    with _Sinks(args, out, experiment.name) as sinks, _Resumable(out):
+        outcome = experiments.run(
+            experiment,
+            args.preset,
+            out=out,
+            seeds=args.seeds,
+            resume=args.resume,
+            progress=not args.no_progress,
+            sinks=sinks,
+            command=_command(args),
+        )
+    _print_results(outcome.summary, experiment.title, out)
+    for verdict in outcome.verdicts:
+        print(f"{verdict.status + ':':<10} {verdict.claim}\n{'':<10} {verdict.evidence}")
+
+
+def _start_devices() -> None:
+    """Before JAX computes anything: a CPU device per core. And a warning, if due."""
+    from jaxrl_reward.training.sharding import cpu_hang_warning, use_all_cores
+
+    use_all_cores()
+    if warning := cpu_hang_warning():
+        say(f"warning: {warning}")
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The agent's settings that were given."""
+    prefix = "settings."
+    given = {key: value for key, value in vars(args).items() if key.startswith(prefix)}
+    return {key[len(prefix) :]: value for key, value in given.items() if value is not None}
+
+
+def _folder(args: argparse.Namespace, name: str) -> Path:
+    """`--out`; or a folder under `runs` that no run has, with `--resume` the last that has."""
+    if args.out is not None:
+        return Path(args.out)
+    base = Path("runs") / re.sub(r"[^\w.=-]+", "-", name).strip("-")
+    candidates = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in itertools.count(1))
+    last = base
+    for folder in candidates:
+        if not folder.exists():
+            return last if args.resume else folder
+        last = folder
+    raise AssertionError("unreachable")
+
+
+def _command(args: argparse.Namespace) -> str:
+    """This command, as it would be typed to run it again in another folder."""
+    words = ["jaxrl-reward", *getattr(args, "argv", [])]
+    kept = [word for word in words if word not in ("--resume", "--no-progress")]
+    return shlex.join(kept)
+
+
+class _Sinks:
+    """The dashboards that were asked for, closed at the end."""
+
+    def __init__(self, args: argparse.Namespace, out: Path, name: str):
+        self._args, self._out, self._name = args, out, name
+        self._open: list[Any] = []
+
+    def __enter__(self) -> list[Any]:
+        from jaxrl_reward import training
+
+        if self._args.tensorboard:
+            self._open.append(training.TensorBoard(self._out / "tensorboard"))
+        if self._args.wandb:
+            project = os.environ.get("WANDB_PROJECT", "jaxrl-reward")
+            config = {"command": _command(self._args)}
+            self._open.append(training.WandB(project, group=self._name, config=config))
+        return self._open
+
+    def __exit__(self, *_: object) -> None:
+        for sink in self._open:
+            sink.close()
+
+
+class _Resumable:
+    """Says how to continue, if the run in this folder is interrupted."""
+
+    def __init__(self, out: Path):
+        self._out = out
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is KeyboardInterrupt:
+            again = f"--out {shlex.quote(str(self._out))} --resume"
+            raise KeyboardInterrupt(f"interrupted; the same command with {again} continues")
+
+
+def _print_results(summary: dict[str, Any], title: str, out: Path) -> None:
+    from jaxrl_reward.report import tables
+
+    show(tables.rich_table(summary["arms"], title=title))
+    print(
+        f"{summary['env_steps']:,} steps in {summary['wall_seconds']:,.0f} s "
+        f"({summary['steps_per_second']:,.0f} steps/s, compiling "
+        f"{summary['compile_seconds']:,.0f} s, {summary['device']})"
+    )
+    print(f"results: {out} (summary.json, metrics.parquet, figure.png, report.md)")
+
+
+# ---- what a run left --------------------------------------------------------------
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Plays greedy episodes of every seed, on the environment's own reward."""
+    _start_devices()
+    from jaxrl_reward import training
+    from jaxrl_reward.report import statistics, tables
+
+    known = training.load_config(args.folder)["arms"]
+    table = {}
+    for arm in [args.arm] if args.arm else known:
+        agent, loaded = _load(args.folder, arm)
+        returns = _greedy_returns(agent, loaded, args.episodes, args.seed)
+        table[loaded.arm] = statistics.summarize(returns.mean(axis=1))
+        say(f"{loaded.arm}: checkpoint of step {loaded.step:,}")
+    show(tables.rich_table(table, title=f"{args.episodes} greedy episodes per seed"))
+
+
+def render(args: argparse.Namespace) -> None:
+    """Draws an episode of a trained policy, or of random actions."""
+    _start_devices()
+    from jaxrl_reward import envs, training
+    from jaxrl_reward import render as rendering
+    from jaxrl_reward.types import UserError
+
+    rendering.check_path(args.out)
+    if Path(args.what).is_dir():
+        agent, loaded = _load(args.what, args.arm)
+        first, count = loaded.config["seed"], loaded.config["seeds"]
+        seed = first if args.policy_seed is None else args.policy_seed
+        if not first <= seed < first + count:
+            last = first + count - 1
+            raise UserError(f"the run has no seed {seed}; choose one from {first} to {last}")
+        state = training.select_seed(loaded.state, seed - first)
+        env, policy = agent.env, rendering.greedy(agent, state)
+    elif ":" in args.what:
+        env = envs.make(args.what)
+        policy = rendering.random(env)
+    else:
+        raise UserError(
+            f"{args.what!r} is neither a run's folder nor an environment, "
+            "such as runs/ppo or gymnax:CartPole-v1"
+        )
+    episode = rendering.play(env, policy, seed=args.seed, max_steps=args.max_steps)
+    rendering.write(env, episode, Path(args.out))
+    print(f"{args.out}: {len(episode.rewards)} steps, return {sum(episode.rewards):g}")
+
+
+def plot(args: argparse.Namespace) -> None:
+    """Draws the arms of all folders into one figure."""
+    from jaxrl_reward import training
+    from jaxrl_reward.report import plots
+    from jaxrl_reward.training.metrics import Rows
+
+    parts = []
+    several = len(args.folders) > 1
+    for folder in args.folders:
+        rows = training.load_rows(folder)
+        if several:  # two runs may have an arm of the same name
+            label = Path(folder).resolve().name
+            rows = rows.renamed(f"{label}/{{}}")
+        parts.append(rows)
+    plots.learning_curves(Rows.concatenate(parts).table, args.out, metric=args.metric)
+    print(args.out)
+
+
+def _load(folder: str, arm: str | None) -> tuple[Any, Any]:
+    """An arm's agent, and its state in the newest good checkpoint."""
+    from jaxrl_reward import agents, training
+
+    arm, config = training.arm_config(folder, arm)
+    agent = agents.make(config["agent"], config["env"], config["reward"], **config["config"])
+    return agent, training.load(agent, folder, arm)
+
+
+def _greedy_returns(agent: Any, loaded: Any, episodes: int, seed: int) -> Any:
+    """Returns `[S, E]`, from other keys than those of the evaluations in training."""
+    from jaxrl_reward.training.sharding import Carry, Programs
+
+    seeds, first = loaded.config["seeds"], loaded.config["seed"]
+    programs = Programs(agent, seeds=seeds, seed=first, episodes=episodes)
+    return programs.evaluate(Carry(loaded.state, None), 2**31 - 1 - seed)[0]
+
+
+# ---- what there is ----------------------------------------------------------------
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Prints a reward expression as a tree."""
+    from jaxrl_reward import rewards as rw
+
+    show(rw.explain(rw.parse(args.reward)))
+
+
+def show_names(args: argparse.Namespace) -> None:
+    """Prints the names of one kind, with a line on each."""
+    columns(list(_LISTS[args.what]()))
+
+
+def _agents() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward import agents
+
+    return [(name, _summary(agents.module(name))) for name in agents.names()]
+
+
+def _envs() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward import envs
+
+    return [(name, "") for name in envs.names()]
+
+
+def _rewards() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.rewards import registry
+
+    return [(entry.name, entry.summary) for entry in registry.entries()]
+
+
+def _experiments() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.training import experiment as experiments
+
+    return [(name, experiments.load(name).claim) for name in experiments.names()]
+
+
+_LISTS = {"agents": _agents, "envs": _envs, "rewards": _rewards, "experiments": _experiments}
+
+
+def _summary(module: Any) -> str:
+    return (module.__doc__ or "").strip().partition("\n")[0]

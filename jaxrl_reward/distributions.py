@@ -1,0 +1,286 @@
+"""Distributions over actions, as pure functions of a parameter vector.
+
+A distribution is a small frozen object that holds only sizes; its parameters
+are the last axis of an array, as a network puts them out, and its random
+numbers come from outside:
+
+    noise = dist.noise(key, (T, N))             # a whole rollout's, at once
+    raw = dist.sample(params, noise[t])         # inside the scan: no keys
+    action = dist.to_action(raw)                # what the environment gets
+    log_prob = dist.log_prob(params, raw)       # of the action, from `raw`
+
+`raw` is what is stored. For `TanhNormal` it is the value before the tanh, so
+that no density ever needs an atanh, which is infinite at the action bounds.
+
+All shapes below are `[..., X]`, with any leading axes; results are float32,
+whatever the network's precision.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_reward.types import Array
+
+_LOG_TWO_PI = math.log(2.0 * math.pi)
+_UNROLL_LIMIT = 32  # categories up to which a running sum is written out
+
+
+class Distribution(Protocol):
+    """What an agent needs to know of a distribution over actions."""
+
+    @property
+    def param_size(self) -> int:
+        """The length of the parameter axis: a policy network's output size."""
+        ...
+
+    def noise(self, key: Array, shape_prefix: Sequence[int]) -> Array:
+        """The random numbers behind `shape_prefix` draws."""
+        ...
+
+    def sample(self, params: Array, noise: Array) -> Array:
+        """One draw per entry of `noise`; deterministic, and differentiable
+        with respect to `params` where the distribution is continuous."""
+        ...
+
+    def mode(self, params: Array) -> Array:
+        """The greedy choice, in the same form as a draw."""
+        ...
+
+    def log_prob(self, params: Array, raw: Array) -> Array:
+        """The log-probability, or log-density, of `to_action(raw)`, `[...]`."""
+        ...
+
+    def entropy(self, params: Array, raw: Array | None = None) -> Array:
+        """Entropy in nats, `[...]`. `raw` is read only by `TanhNormal`."""
+        ...
+
+    def kl(self, p: Array, q: Array) -> Array:
+        """KL(p || q) in nats between two parameter vectors, `[...]`."""
+        ...
+
+    def to_action(self, raw: Array) -> Array:
+        """What the environment receives."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical:
+    """One of `num_actions` choices; parameters are logits `[..., num_actions]`.
+
+    A logit of `-inf` masks a choice: it is never drawn, and adds nothing to
+    entropy or KL. At least one logit of a row must be finite.
+    """
+
+    num_actions: int
+
+    @property
+    def param_size(self) -> int:
+        return self.num_actions
+
+    def noise(self, key: Array, shape_prefix: Sequence[int]) -> Array:
+        """Uniforms in [0, 1), `[*shape_prefix]`: one number per draw."""
+        return jax.random.uniform(key, tuple(shape_prefix))
+
+    def sample(self, params: Array, noise: Array) -> Array:
+        """Draws by inverse CDF, `[...]` int32.
+
+        A uniform float32 is a multiple of 2**-23, which bounds the error of
+        each probability; a choice much less likely than that is not drawn.
+        """
+        logits = self._logits(params)
+        chex.assert_shape(noise, logits.shape[:-1])
+        weight = jnp.exp(logits - logits.max(-1, keepdims=True))
+        cumulative = _running_sum(weight)
+        threshold = jnp.expand_dims(noise * cumulative[..., -1], -1)
+        # The first choice past the threshold that can be drawn at all. Rounding
+        # may leave none past it: then the last one that can be drawn.
+        index = jax.lax.broadcasted_iota(jnp.int32, weight.shape, weight.ndim - 1)
+        possible = weight > 0.0
+        first = jnp.where(possible & (cumulative > threshold), index, self.num_actions).min(-1)
+        last = jnp.where(possible, index, 0).max(-1)
+        return jnp.minimum(first, last)
+
+    def mode(self, params: Array) -> Array:
+        """The likeliest choice, the first of equals, `[...]` int32."""
+        return jnp.argmax(self._logits(params), axis=-1).astype(jnp.int32)
+
+    def log_prob(self, params: Array, raw: Array) -> Array:
+        """`[...]` from logits `[..., num_actions]` and indices `[...]`."""
+        log_probs = jax.nn.log_softmax(self._logits(params))
+        chex.assert_shape(raw, log_probs.shape[:-1])
+        index = jax.lax.broadcasted_iota(jnp.int32, log_probs.shape, log_probs.ndim - 1)
+        chosen = index == jnp.expand_dims(raw, -1).astype(jnp.int32)
+        # A select, not a gather: cheap forwards and, without a scatter, backwards.
+        return jnp.where(chosen, log_probs, 0.0).sum(-1)
+
+    def entropy(self, params: Array, raw: Array | None = None) -> Array:
+        """Exact, `[...]`; `raw` is not read."""
+        del raw
+        return -_expectation(self._log_probs(params), self._log_probs(params))
+
+    def kl(self, p: Array, q: Array) -> Array:
+        """Exact, `[...]`; infinite where q masks a choice that p does not."""
+        p, q = self._log_probs(p), self._log_probs(q)
+        # Where p masks it too, the term is 0, and must not be -inf - -inf.
+        return _expectation(p, p - jnp.where(jnp.isneginf(p), 0.0, q))
+
+    def to_action(self, raw: Array) -> Array:
+        """The index itself."""
+        return raw
+
+    def _log_probs(self, params: Array) -> Array:
+        return jax.nn.log_softmax(self._logits(params))
+
+    def _logits(self, params: Array) -> Array:
+        chex.assert_axis_dimension(params, -1, self.param_size)
+        return params.astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiagonalNormal:
+    """Independent normals; parameters `[..., 2 * dim]` are means, then log-stds.
+
+    Log-stds are clipped to the given bounds, beyond which they have no
+    gradient. The action is the draw clipped to [-1, 1], but densities are
+    those of the draw, as is usual for PPO.
+    """
+
+    dim: int
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+
+    @property
+    def param_size(self) -> int:
+        return 2 * self.dim
+
+    def noise(self, key: Array, shape_prefix: Sequence[int]) -> Array:
+        """Standard normals, `[*shape_prefix, dim]`."""
+        return jax.random.normal(key, (*shape_prefix, self.dim))
+
+    def sample(self, params: Array, noise: Array) -> Array:
+        """`mean + std * noise`, `[..., dim]`."""
+        mean, log_std = self.mean_and_log_std(params)
+        chex.assert_equal_shape([mean, noise])
+        return mean + jnp.exp(log_std) * noise
+
+    def mode(self, params: Array) -> Array:
+        """The mean, `[..., dim]`."""
+        return self.mean_and_log_std(params)[0]
+
+    def log_prob(self, params: Array, raw: Array) -> Array:
+        """The log-density of the draw `[..., dim]`, `[...]`."""
+        mean, log_std = self.mean_and_log_std(params)
+        chex.assert_equal_shape([mean, raw])
+        standard = (raw - mean) * jnp.exp(-log_std)
+        return -(0.5 * (jnp.square(standard) + _LOG_TWO_PI) + log_std).sum(-1)
+
+    def entropy(self, params: Array, raw: Array | None = None) -> Array:
+        """Exact, `[...]`; `raw` is not read."""
+        del raw
+        _, log_std = self.mean_and_log_std(params)
+        return (log_std + 0.5 * (1.0 + _LOG_TWO_PI)).sum(-1)
+
+    def kl(self, p: Array, q: Array) -> Array:
+        """Exact, `[...]`."""
+        p_mean, p_log_std = self.mean_and_log_std(p)
+        q_mean, q_log_std = self.mean_and_log_std(q)
+        chex.assert_equal_shape([p_mean, q_mean])
+        ratio = p_log_std - q_log_std
+        distance = jnp.square((p_mean - q_mean) * jnp.exp(-q_log_std))
+        # expm1 keeps the small KL between two nearby policies above rounding.
+        return (0.5 * (jnp.expm1(2.0 * ratio) + distance) - ratio).sum(-1)
+
+    def to_action(self, raw: Array) -> Array:
+        """The draw clipped to [-1, 1], `[..., dim]`."""
+        return jnp.clip(raw, -1.0, 1.0)
+
+    def mean_and_log_std(self, params: Array) -> tuple[Array, Array]:
+        """Both `[..., dim]`, the log-std within its bounds."""
+        chex.assert_axis_dimension(params, -1, self.param_size)
+        mean, log_std = jnp.split(params.astype(jnp.float32), 2, axis=-1)
+        return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
+
+
+@dataclasses.dataclass(frozen=True)
+class TanhNormal(DiagonalNormal):
+    """Independent normals through a tanh (Haarnoja et al. 2018, appendix C).
+
+    Parameters and `raw` are those of `DiagonalNormal`; densities are those of
+    the action `tanh(raw)`, on [-1, 1].
+    """
+
+    def log_prob(self, params: Array, raw: Array) -> Array:
+        """The log-density of the action `tanh(raw)`, `[...]`."""
+        return super().log_prob(params, raw) - _log_tanh_slope(raw).sum(-1)
+
+    def entropy(self, params: Array, raw: Array | None = None) -> Array:
+        """Entropy of the action, `[...]`: there is no closed form.
+
+        It is the normal's entropy plus the expected log-slope of the tanh. With
+        `raw`, a draw from `params`, that expectation is one sample's: unbiased,
+        and so is its gradient if `raw` is `sample(params, noise)` inside the
+        differentiated function. Without `raw` it is a quadrature in each
+        dimension: no variance, and an error per dimension below 2e-4 nats up to
+        a log-std of 1, and below 0.03 up to 2.
+        """
+        normal = super().entropy(params)
+        if raw is not None:
+            return normal + _log_tanh_slope(raw).sum(-1)
+        mean, log_std = self.mean_and_log_std(params)
+        nodes, weights = _normal_quadrature(mean.ndim + 1)
+        x = jnp.expand_dims(mean, -1) + jnp.expand_dims(jnp.exp(log_std), -1) * nodes
+        return normal + (weights * _log_tanh_slope(x)).sum((-2, -1))
+
+    def to_action(self, raw: Array) -> Array:
+        """`tanh(raw)`, `[..., dim]`."""
+        return jnp.tanh(raw)
+
+
+def _running_sum(weight: Array) -> Array:
+    """Sums of `[..., A]` along A, never decreasing as far as they are unrolled."""
+    size = weight.shape[-1]
+    if size > _UNROLL_LIMIT:
+        return jnp.cumsum(weight, axis=-1)
+    # Measured on a CPU: up to 5 times as fast as `cumsum`, which XLA makes of
+    # slices and pads.
+    sums = [weight[..., 0]]
+    for i in range(1, size):
+        sums.append(sums[-1] + weight[..., i])
+    return jnp.stack(sums, axis=-1)
+
+
+def _expectation(log_probs: Array, values: Array) -> Array:
+    """Mean of `[..., A]` values, where a probability of 0 counts as 0 * x = 0."""
+    chex.assert_equal_shape([log_probs, values])
+    possible = ~jnp.isneginf(log_probs)
+    # The inner select keeps exp's gradient of what the outer one drops from
+    # being 0 * inf.
+    prob = jnp.exp(jnp.where(possible, log_probs, 0.0))
+    return jnp.where(possible, prob * values, 0.0).sum(-1)
+
+
+def _log_tanh_slope(x: Array) -> Array:
+    """log(1 - tanh(x)**2), exact for large |x|, where the tanh rounds to 1."""
+    return 2.0 * (math.log(2.0) - x - jax.nn.softplus(-2.0 * x))
+
+
+def _normal_quadrature(ndim: int) -> tuple[Array, Array]:
+    """Nodes and weights of a standard normal's expectation, last of `ndim` axes.
+
+    The trapezoidal rule: for wide normals, which see the tanh's slope as a
+    spike, it needs far fewer nodes than Gauss-Hermite's.
+    """
+    nodes = np.linspace(-4.5, 4.5, 24)
+    weights = np.exp(-0.5 * np.square(nodes))
+    shape = (1,) * (ndim - 1) + (-1,)
+    return (
+        jnp.asarray(nodes.reshape(shape), jnp.float32),
+        jnp.asarray((weights / weights.sum()).reshape(shape), jnp.float32),
+    )

@@ -1,0 +1,119 @@
+"""Neural networks as a pair of pure functions.
+
+The only module that knows flax's `linen`: everyone else sees `init`, `apply`
+and a pytree of parameters.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxrl_reward.types import Array, UserError, nearest
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "relu": nn.relu,
+    "swish": nn.swish,
+    "tanh": jnp.tanh,
+}
+
+
+class Network(NamedTuple):
+    """A function with parameters.
+
+    Attributes:
+      init: `init(key, example_obs) -> params`; of the example, with or without
+        leading axes, only the shape is read.
+      apply: `apply(params, obs) -> out`, for any leading axes.
+    """
+
+    init: Callable[[Array, Any], Any]
+    apply: Callable[[Any, Any], Array]
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The elementwise function of that name.
+
+    Raises:
+      UserError: there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise UserError(f"unknown activation {name!r}; {nearest(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def mlp(
+    sizes: Sequence[int],
+    activation: str = "tanh",
+    final_scale: float = 1.0,
+    *,
+    obs_rank: int = 1,
+    layer_norm: bool = False,
+) -> Network:
+    """Dense layers, the last of them linear.
+
+    Weights are orthogonal, with gain sqrt(2) in hidden layers and `final_scale`
+    in the last, and biases zero (Andrychowicz et al. 2021, section 3.2, find a
+    small scale for a policy's last layer to matter: 0.01 is customary).
+
+    Args:
+      sizes: the width of each layer; the last is the output's.
+      activation: a name in `ACTIVATIONS`, applied after each hidden layer.
+      final_scale: the gain of the last layer.
+      obs_rank: how many trailing axes make up one observation, flattened
+        before the first layer: 3 for images, 0 for a single number.
+      layer_norm: normalise each hidden layer before its activation.
+
+    Returns:
+      A network from `[..., *obs_shape]`, of any dtype, to `[..., sizes[-1]]`
+      float32.
+
+    Raises:
+      UserError: an unknown activation, or sizes that are not positive.
+    """
+    if not sizes or any(size < 1 for size in sizes):
+        raise UserError(f"layer sizes {tuple(sizes)} must be positive; name at least the output's")
+    module = _MLP(tuple(sizes), _named(activation), final_scale, layer_norm)
+
+    def init(key: Array, example_obs: Any) -> Any:
+        return module.init(key, _flat(jnp.zeros(jnp.shape(example_obs)), obs_rank))
+
+    def apply(params: Any, obs: Any) -> Array:
+        # `Module.apply` may return a pair, but not when nothing is mutable.
+        return module.apply(params, _flat(obs, obs_rank))  # pyright: ignore[reportReturnType]
+
+    return Network(init, apply)
+
+
+_named = activation  # under a name that no argument hides
+
+
+class _MLP(nn.Module):
+    sizes: tuple[int, ...]
+    activation: Callable[[Array], Array]
+    final_scale: float
+    layer_norm: bool
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for size in self.sizes[:-1]:
+            x = nn.Dense(size, kernel_init=nn.initializers.orthogonal(math.sqrt(2.0)))(x)
+            if self.layer_norm:
+                x = nn.LayerNorm()(x)
+            x = self.activation(x)
+        return nn.Dense(self.sizes[-1], kernel_init=nn.initializers.orthogonal(self.final_scale))(x)
+
+
+def _flat(obs: Any, obs_rank: int) -> Array:
+    """`[..., *obs_shape]` of any dtype as `[..., size]` float32."""
+    obs = jnp.asarray(obs)
+    leading = obs.ndim - obs_rank
+    chex.assert_scalar_non_negative(leading)
+    size = math.prod(obs.shape[leading:])
+    return jax.lax.reshape(obs, (*obs.shape[:leading], size)).astype(jnp.float32)

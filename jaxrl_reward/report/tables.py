@@ -1,0 +1,92 @@
+"""Tables of arms: interquartile mean, its interval, and how many seeds.
+
+`arms` is the part of that name in `summary.json`: by arm, a mapping with
+`iqm`, `ci_low`, `ci_high`, `seeds` and `metric`, as
+`statistics.summarize` makes it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jaxrl_reward.types import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Arms = Mapping[str, Mapping[str, Any]]
+_UNKNOWN = "n/a"
+
+
+def markdown(arms: Arms, *, confidence: float = 0.95) -> str:
+    """A Markdown table, ending in a newline; the arms in the order given.
+
+    Raises:
+      UserError: there are no arms.
+    """
+    rows = _rows(arms, confidence)
+    lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
+    lines.insert(1, "| :-- | --: | --: | --: |")
+    return "\n".join(lines) + "\n"
+
+
+def rich_table(arms: Arms, *, title: str | None = None, confidence: float = 0.95) -> "Table":
+    """The same for a terminal, to be printed by a `rich.console.Console`.
+
+    Raises:
+      UserError: there are no arms.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    head, *rows = _rows(arms, confidence)
+    table = Table(title=title and Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+    for i, name in enumerate(head):
+        # A long reward expression wraps; numbers never do.
+        table.add_column(name, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # plain text: `[...]` in it is not markup
+    return table
+
+
+def number(value: float, width: float = 0.0) -> str:
+    """A number to the precision its interval's width deserves: two digits of it.
+
+    Without a width it has four significant digits; never more than six.
+    """
+    if not math.isfinite(value):
+        return _UNKNOWN
+    magnitude = _magnitude(value)
+    if magnitude >= 9 or (value and magnitude < -4):
+        return f"{value:.4g}"
+    decimals = 1 - _magnitude(width) if width > 0 else 3 - magnitude
+    return f"{value:,.{max(0, min(decimals, 5 - max(magnitude, 0)))}f}"
+
+
+def _rows(arms: Arms, confidence: float) -> list[tuple[str, str, str, str]]:
+    if not arms:
+        raise UserError("there are no arms to tabulate; the run has no results yet")
+    metrics = {str(arm["metric"]) for arm in arms.values()}
+    # Arms measured by different metrics say so in their names instead.
+    shared = metrics.pop() if len(metrics) == 1 else None
+    rows = [("Arm", f"IQM {shared or ''}".strip(), f"{100 * confidence:g} % interval", "Seeds")]
+    for name, arm in arms.items():
+        label = name if shared else f"{name} ({arm['metric']})"
+        low, high = (math.nan if arm[end] is None else arm[end] for end in ("ci_low", "ci_high"))
+        known = arm["seeds"] > 1 and math.isfinite(high - low)
+        width = high - low if known else 0.0
+        interval = f"[{number(low, width)}, {number(high, width)}]" if known else _UNKNOWN
+        rows.append((label, number(arm["iqm"], width), interval, str(arm["seeds"])))
+    return rows
+
+
+def _escaped(cell: str) -> str:
+    """A reward expression's `|` and `*` as text in a Markdown table."""
+    for character in "\\|*_`<[":
+        cell = cell.replace(character, "\\" + character)
+    return " ".join(cell.split())
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if value else 0

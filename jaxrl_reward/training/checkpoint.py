@@ -1,0 +1,283 @@
+"""Checkpoints that are whole or are recognised as not: orbax and checksums.
+
+    FOLDER/STEP/state/          orbax: every leaf, under its path in the state
+    FOLDER/STEP/meta.json       step, shapes and dtypes, the caller's own data
+    FOLDER/STEP/...             the caller's own files
+    FOLDER/STEP/manifest.json   sha256 of each of the above
+
+A checkpoint is written under another name and renamed when its manifest is
+complete. `restore` reads the newest one whose files agree with its manifest.
+Orbax appears in this file only.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from jaxrl_reward.training.run_folder import (
+    PARTIAL,
+    remove_partial,
+    sync_folder,
+    to_json,
+)
+from jaxrl_reward.types import UserError
+
+_MANIFEST = "manifest.json"
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint was damaged and an earlier one is used."""
+
+
+class Restored(NamedTuple):
+    """A checkpoint read back: `tree` has the target's structure."""
+
+    step: int
+    tree: Any
+    meta: dict[str, Any]
+    path: Path
+
+    def read(self, name: str) -> bytes:
+        """One of the caller's own files."""
+        return (self.path / name).read_bytes()
+
+
+def save(
+    folder: Path | str,
+    step: int,
+    tree: Any,
+    meta: Mapping[str, Any],
+    *,
+    files: Mapping[str, bytes] | None = None,
+    keep: int = 2,
+) -> Path:
+    """Writes `FOLDER/STEP` and deletes all but the newest `keep` checkpoints.
+
+    Checkpoints of later steps are deleted too: they are damaged, or of a
+    future that this run has left.
+
+    Args:
+      folder: where checkpoints of one arm lie.
+      step: this checkpoint's name, at least 0.
+      tree: any pytree of arrays, typed PRNG keys included.
+      meta: JSON data that comes back with the state.
+      files: further files, by name.
+      keep: how many checkpoints to leave, at least 1.
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_partial(folder)
+    partial = folder / f"{PARTIAL}{step}"
+    partial.mkdir()
+    leaves = _by_path(tree)
+    stored = {name: leaf for name, leaf in leaves.items() if leaf.size}  # orbax refuses empty ones
+    with _orbax() as ocp, contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+        checkpointer.save(partial / "state", stored)
+        checkpointer.wait_until_finished()
+    described = {"step": step, "leaves": _describe(leaves), "meta": dict(meta)}
+    (partial / "meta.json").write_bytes(to_json(described))
+    for name, content in (files or {}).items():
+        (partial / name).write_bytes(content)
+    (partial / _MANIFEST).write_bytes(_manifest(_checksums(partial, sync=True)))
+    _sync_file(partial / _MANIFEST)
+    sync_folder(partial)
+
+    final = folder / str(step)
+    _remove(final)
+    os.replace(partial, final)
+    sync_folder(folder)
+    older = [each for each in steps(folder) if each < step]
+    later = [each for each in steps(folder) if each > step]
+    for each in later + older[: len(older) - (keep - 1)]:
+        _remove(folder / str(each))
+    return final
+
+
+def steps(folder: Path | str) -> list[int]:
+    """The steps that have a checkpoint, damaged or not, in ascending order."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal())
+
+
+def damage(path: Path | str) -> str | None:
+    """What is wrong with a checkpoint's files, in a few words; None if nothing."""
+    path = Path(path)
+    try:
+        raw = (path / _MANIFEST).read_bytes()
+        expected = json.loads(raw)["files"]
+        if _manifest(expected) != raw:
+            return f"{_MANIFEST} was altered"
+        found = _checksums(path)
+    except FileNotFoundError:
+        return f"{_MANIFEST} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{_MANIFEST} cannot be read"
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} does not belong to it"
+        if found[name] != expected[name]:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def restore(folder: Path | str, target: Any) -> Restored | None:
+    """The newest undamaged checkpoint, or None where there is none at all.
+
+    Args:
+      folder: where checkpoints of one arm lie.
+      target: a pytree of arrays or `jax.ShapeDtypeStruct`s (with shardings, or
+        the first device is used): the structure to return.
+
+    Raises:
+      UserError: the checkpoint is of another agent, or every one is damaged.
+    """
+    folder = Path(folder).absolute()
+    available = steps(folder)
+    passed: list[tuple[int, str]] = []
+    for step in reversed(available):
+        path = folder / str(step)
+        problem = damage(path)
+        if problem is None:
+            try:
+                restored = _read(path, step, target)
+            except UserError:
+                raise
+            except Exception as error:  # what it may be is not documented
+                problem = f"orbax cannot read it: {str(error).strip().split(chr(10))[0]}"
+            else:
+                _warn(folder, passed, step)
+                return restored
+        passed.append((step, problem))
+    if available:
+        step, problem = passed[0]
+        raise UserError(
+            f"no readable checkpoint in {folder} ({step}: {problem}); "
+            "delete the folder to start from the beginning"
+        )
+    return None
+
+
+def _warn(folder: Path, passed: list[tuple[int, str]], step: int) -> None:
+    for damaged, problem in passed:
+        warnings.warn(
+            f"checkpoint {folder / str(damaged)} is damaged ({problem}); "
+            f"using the one at step {step}",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+
+
+def _read(path: Path, step: int, target: Any) -> Restored:
+    saved = json.loads((path / "meta.json").read_bytes())
+    if saved["step"] != step:
+        raise ValueError(f"it is of step {saved['step']}")
+    wanted = _by_path(target)
+    _check_fits(path, saved["leaves"], _describe(wanted))
+    abstract = {name: _abstract(leaf) for name, leaf in wanted.items()}
+    stored = {name: leaf for name, leaf in abstract.items() if leaf.size}
+    with _orbax() as ocp, contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+        leaves = checkpointer.restore(path / "state", stored)
+    for name, leaf in abstract.items():
+        if not leaf.size:
+            leaves[name] = jax.device_put(jnp.zeros(leaf.shape, leaf.dtype), leaf.sharding)
+    ordered = [leaves[name] for name in wanted]
+    tree = jax.tree.unflatten(jax.tree.structure(target), ordered)
+    return Restored(step, tree, saved["meta"], path)
+
+
+def _check_fits(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in [*wanted, *(name for name in saved if name not in wanted)]:
+        if saved.get(name) != wanted.get(name):
+            old, new = (" ".join(map(str, each.get(name, ["absent"]))) for each in (saved, wanted))
+            raise UserError(
+                f"checkpoint {path} is of another agent: {name} is {old} there, {new} here; "
+                "use the configuration that it was saved with"
+            )
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    """Leaves by their path, such as `state.params.Dense_0.kernel`."""
+    flat = jax.tree.flatten_with_path(tree)[0]
+    leaves = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in flat}
+    if len(leaves) != len(flat):
+        raise ValueError("two leaves of the state have the same path")
+    return leaves
+
+
+def _describe(leaves: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves.items()}
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = leaf.sharding or SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _manifest(files: Mapping[str, str]) -> bytes:
+    """One exact text per content, itself checked, so that any changed bit shows."""
+    listed = json.dumps(files, sort_keys=True)
+    checksum = hashlib.sha256(listed.encode()).hexdigest()
+    return to_json({"checksum": checksum, "files": dict(sorted(files.items()))})
+
+
+def _checksums(path: Path, sync: bool = False) -> dict[str, str]:
+    """sha256 of each file of a checkpoint but its manifest, by relative path."""
+    found = {}
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path).as_posix()
+        if file.is_file() and name != _MANIFEST:
+            with open(file, "rb") as content:
+                found[name] = hashlib.file_digest(content, "sha256").hexdigest()
+            if sync:
+                _sync_file(file)
+        elif sync and file.is_dir():
+            sync_folder(file)
+    return found
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    """Deletes a checkpoint; one half deleted no longer has its name."""
+    if path.exists():
+        leaving = path.with_name(f"{PARTIAL}old-{path.name}")
+        shutil.rmtree(leaving, ignore_errors=True)
+        os.replace(path, leaving)
+        shutil.rmtree(leaving, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Orbax, imported here and silenced here: the program's logging is its own."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    import orbax.checkpoint as ocp
+    from absl import logging as absl_logging
+
+    logger = absl_logging.get_absl_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield ocp
+    finally:
+        logger.setLevel(level)
+        for handler in [each for each in root.handlers if each not in before]:
+            root.removeHandler(handler)

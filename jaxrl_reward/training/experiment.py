@@ -1,0 +1,341 @@
+"""Experiments: a paper's claim as data, and the one function that runs it.
+
+An experiment is a file of its own that the package never imports by name. It
+holds one `Experiment`: the claim, the arms that test it, how long each preset
+takes, and a function from results to verdicts. `run` trains the arms one after
+another into one folder:
+
+    config.json  metrics.parquet  summary.json  figure.png  report.md  checkpoints/
+"""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from jaxrl_reward.training.loop import Result, train
+from jaxrl_reward.training.metrics import Rows, Sink
+from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
+from jaxrl_reward.training.schedule import positive
+from jaxrl_reward.training.write_up import write_up
+from jaxrl_reward.types import UserError, nearest
+
+Status = Literal["holds", "fails", "undecided"]
+Results = Mapping[str, Result]  # by the arm's name
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of doing it.
+
+    Attributes:
+      name: in tables, figures and files.
+      reward: a reward expression, as text.
+      agent: an agent's name; None is the experiment's.
+      env: an environment's name; None is the experiment's.
+      config: settings of the agent, over those of the experiment and preset.
+    """
+
+    name: str
+    reward: str = "env"
+    agent: str | None = None
+    env: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much of it: `smoke` takes seconds, `quick` minutes, `paper` all of it.
+
+    Attributes:
+      seeds: per arm.
+      total_steps: environment steps per seed.
+      seed: the first seed.
+      evals: greedy evaluations after the one at the start.
+      eval_episodes: episodes of an evaluation, per seed.
+      config: settings of the agent, over those of the experiment.
+    """
+
+    seeds: int
+    total_steps: int
+    seed: int = 0
+    evals: int = 10
+    eval_episodes: int = 16
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one expectation.
+
+    Attributes:
+      claim: one line.
+      source: the paper, and where in it.
+      status: holds, fails or undecided.
+      evidence: the numbers, with their interval.
+    """
+
+    claim: str
+    source: str
+    status: Status
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A claim and what tests it.
+
+    Attributes:
+      name: what `reproduce` calls it: the name of its file.
+      title: of the report and the figure.
+      claim: the paper's, in one line.
+      source: the paper.
+      env: an environment's name.
+      arms: what is compared.
+      presets: by name.
+      verdict: from the results by arm to a verdict for each expectation.
+      agent: an agent's name.
+      config: settings of the agent that all arms share.
+    """
+
+    name: str
+    title: str
+    claim: str
+    source: str
+    env: str
+    arms: Sequence[Arm]
+    presets: Mapping[str, Preset]
+    verdict: Callable[[Results], Sequence[Verdict]]
+    agent: str = "ppo"
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Outcome(NamedTuple):
+    """What `run` gives: the arms' results and the content of `summary.json`."""
+
+    results: dict[str, Result]
+    verdicts: tuple[Verdict, ...]
+    summary: dict[str, Any]
+    path: Path
+
+
+def run(
+    experiment: Experiment,
+    preset: str = "quick",
+    *,
+    out: Path | str,
+    seeds: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    sinks: Sequence[Sink] = (),
+    command: str | None = None,
+) -> Outcome:
+    """Trains every arm, judges the claim, and writes the folder.
+
+    Args:
+      experiment: what to run.
+      preset: the name of one of its presets.
+      out: a new folder, or with `resume` that of the run to continue.
+      seeds: how many per arm, in place of the preset's.
+      resume: continue what is in the folder.
+      progress: draw a bar for each arm.
+      sinks: where rows also go.
+      command: how to run it again, for the report.
+
+    Raises:
+      UserError: bad input. All arms are built before the first one trains.
+      NonFiniteError: an arm's metric is not finite.
+    """
+    if preset not in experiment.presets:
+        hint = nearest(preset, experiment.presets)
+        raise UserError(f"experiment {experiment.name!r} has no preset {preset!r}; {hint}")
+    size = experiment.presets[preset]
+    if seeds is not None:
+        size = dataclasses.replace(size, seeds=positive("seeds", seeds))
+    agents = {arm.name: build(experiment, arm, size) for arm in experiment.arms}
+    if len(agents) < len(experiment.arms):
+        raise UserError(f"experiment {experiment.name!r} has two arms of one name; rename one")
+    if not agents:
+        raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
+    with RunFolder.claim(out, resume=resume) as folder:
+        results = {}
+        for name, agent in agents.items():
+            result = train(
+                agent,
+                seeds=size.seeds,
+                total_steps=size.total_steps,
+                seed=size.seed,
+                out=folder,
+                arm=name,
+                evals=size.evals,
+                eval_episodes=size.eval_episodes,
+                progress=progress,
+                sinks=sinks,
+            )
+            # Verdicts read numbers; a state per arm might fill the device.
+            results[name] = dataclasses.replace(result, state=None)
+        verdicts = tuple(experiment.verdict(results))
+        summary = merge_summaries(
+            [result.summary for result in results.values()],
+            [dataclasses.asdict(verdict) for verdict in verdicts],
+        )
+        write_up(
+            folder.path,
+            summary,
+            Rows.concatenate([result.curves for result in results.values()]),
+            title=experiment.title,
+            claim=experiment.claim,
+            source=experiment.source,
+            command=command or f"jaxrl-reward reproduce {experiment.name} --preset {preset}",
+        )
+        folder.write_summary(summary)
+    return Outcome(results, verdicts, summary, folder.path)
+
+
+def build(experiment: Experiment, arm: Arm, preset: Preset) -> Any:
+    """The arm's agent.
+
+    Raises:
+      UserError: an unknown name or setting; the message says which arm.
+    """
+    # Agents bring all of the simulators along; loading an experiment needs none.
+    from jaxrl_reward import agents
+
+    settings = {**experiment.config, **preset.config, **arm.config}
+    name, env = arm.agent or experiment.agent, arm.env or experiment.env
+    try:
+        return agents.make(name, env, arm.reward, **settings)
+    except UserError as error:
+        raise UserError(f"arm {arm.name!r} of {experiment.name!r}: {error}") from error
+
+
+# ---- verdicts ---------------------------------------------------------------------
+
+
+def judge(low: float, high: float, above: float) -> Status:
+    """Whether a quantity is above a value, from its interval.
+
+    It holds if the whole interval is above, fails if none of it is, and is
+    undecided in between and without an interval (NaN).
+    """
+    if low > above:
+        return "holds"
+    return "fails" if high <= above else "undecided"
+
+
+def compare(
+    results: Results,
+    better: str,
+    worse: str,
+    *,
+    claim: str,
+    source: str,
+    margin: float = 0.0,
+    confidence: float = 0.95,
+) -> Verdict:
+    """Whether one arm's final return is above another's by more than `margin`.
+
+    Judged by the bootstrap interval of the difference of the two interquartile
+    means over seeds.
+    """
+    from jaxrl_reward.report import statistics, tables
+
+    x, y = results[better].returns, results[worse].returns
+    found = statistics.difference(x, y, confidence=confidence)
+    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
+    evidence = (
+        f"IQM of {better} - {worse} = {estimate}, {100 * confidence:g} % interval "
+        f"[{low}, {high}], {len(x)} and {len(y)} seeds"
+    )
+    return Verdict(claim, source, judge(found.low, found.high, margin), evidence)
+
+
+def reaches(
+    results: Results,
+    arm: str,
+    goal: float,
+    *,
+    claim: str,
+    source: str,
+    share: float = 0.5,
+    expected: bool = True,
+    confidence: float = 0.95,
+) -> Verdict:
+    """Whether more than a share of an arm's seeds end above a return.
+
+    Judged by the exact binomial interval of the share (Clopper and Pearson
+    1934). With `expected` false the claim is that at most that share does.
+    """
+    from scipy.stats import binomtest
+
+    reached = np.asarray(results[arm].returns) > goal
+    count, seeds = int(reached.sum()), len(reached)
+    interval = binomtest(count, seeds).proportion_ci(confidence, method="exact")
+    status = judge(interval.low, interval.high, share)
+    if not expected:
+        opposite: dict[Status, Status] = {"holds": "fails", "fails": "holds"}
+        status = opposite.get(status, status)
+    evidence = (
+        f"{count} of {seeds} seeds of {arm} end above {goal:g}: {count / seeds:.0%}, "
+        f"{100 * confidence:g} % interval [{interval.low:.0%}, {interval.high:.0%}]"
+    )
+    return Verdict(claim, source, status, evidence)
+
+
+# ---- finding them -----------------------------------------------------------------
+
+
+def folders() -> tuple[Path, ...]:
+    """Where experiments lie: inside an installed package, beside a checked-out one."""
+    package = Path(__file__).parents[1]
+    return tuple(
+        path for path in (package / "experiments", package.parent / "experiments") if path.is_dir()
+    )
+
+
+def names() -> list[str]:
+    """The experiments that `load` knows by name."""
+    found = {file.stem for folder in folders() for file in folder.glob("*.py")}
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def load(name: str) -> Experiment:
+    """An experiment by name, or from a path to a file of one's own.
+
+    The file is run: load only what you would run.
+
+    Raises:
+      UserError: there is none, or the file holds not exactly one `Experiment`.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"there is no file {name}; give a path to an experiment's .py")
+    elif name in names():
+        path = next(p for p in (each / f"{name}.py" for each in folders()) if p.is_file())
+    else:
+        raise UserError(f"unknown experiment {name!r}, {nearest(name, names())}")
+    module = _run_file(path)
+    found = [value for value in vars(module).values() if isinstance(value, Experiment)]
+    if len(found) != 1:
+        raise UserError(f"{path} must define one Experiment, and defines {len(found)}")
+    return found[0]
+
+
+def _run_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"_experiment_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {line}") from error
+    return module

@@ -1,0 +1,392 @@
+"""Training: compiled chunks on the devices, everything else between them.
+
+The device runs iterations; the host logs, evaluates, draws the progress bar,
+looks for non-finite values and writes checkpoints. What is computed and
+recorded is a function of the configuration alone. Time decides only how many
+iterations a call to the device runs and when an extra checkpoint is written,
+and neither changes a result.
+"""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training.metrics import Rows, Sink, averages
+from jaxrl_reward.training.progress import Progress, deferred_interrupt
+from jaxrl_reward.training.run_folder import (
+    RunFolder,
+    arm_config,
+    checkpoints_of,
+    rows_from_parquet,
+    rows_to_parquet,
+)
+from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
+from jaxrl_reward.training.sharding import Carry, Programs, device_name
+from jaxrl_reward.types import UserError
+
+if TYPE_CHECKING:
+    from jaxrl_reward.agents.base import Agent
+
+SLICE_SECONDS = 0.5  # how long a call to the device runs: the bar and Ctrl-C wait for it
+
+
+class NonFiniteError(RuntimeError):
+    """A metric or an evaluation became infinite or NaN; the run has stopped.
+
+    Attributes:
+      metric: the first metric that was not finite.
+      seed: the seed it happened in.
+      step: that seed's environment steps at the end of that iteration.
+    """
+
+    def __init__(self, metric: str, seed: int, step: int, kept: Path | None = None):
+        self.metric, self.seed, self.step = metric, seed, step
+        last = f"; the last good checkpoint is {kept}" if kept else ""
+        super().__init__(f"{metric} is not finite (seed {seed}, step {step:,}): stopped{last}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of one arm gives.
+
+    Attributes:
+      arm: its name.
+      state: the agent's final state, leaves `[S, ...]`.
+      curves: the rows of `metrics.parquet`, of this arm.
+      summary: the content of `summary.json`, for this arm alone.
+      returns: the final greedy return of each seed, `[S]`.
+      plan: the run's steps and points.
+    """
+
+    arm: str
+    state: Any = field(repr=False)
+    curves: Rows
+    summary: dict[str, Any]
+    returns: np.ndarray
+    plan: Plan = field(repr=False)
+
+    @property
+    def compile_seconds(self) -> float:
+        return self.summary["compile_seconds"]
+
+    @property
+    def wall_seconds(self) -> float:
+        return self.summary["wall_seconds"]
+
+    @property
+    def steps_per_second(self) -> float:
+        """Environment steps of all seeds per second of training, without
+        compilation and evaluation."""
+        return self.summary["steps_per_second"]
+
+
+def train(
+    agent: "Agent",
+    *,
+    seeds: int,
+    total_steps: int,
+    seed: int = 0,
+    out: Path | str | RunFolder | None = None,
+    arm: str | None = None,
+    evals: int = 10,
+    eval_episodes: int = 16,
+    log_points: int = 100,
+    resume: bool = False,
+    progress: bool = True,
+    sinks: Sequence[Sink] = (),
+    checkpoint_seconds: float = 120.0,
+    keep: int = 2,
+) -> Result:
+    """Trains `seeds` independent copies of an agent at once.
+
+    Args:
+      agent: what to train.
+      seeds: how many; seed `i` starts from `jax.random.key(seed + i)`.
+      total_steps: environment steps per seed, rounded up to whole iterations.
+      seed: the first seed.
+      out: a folder for the results, or one that was claimed for several arms;
+        its owner then writes the summary. None keeps nothing on disk.
+      arm: a name for this run among others, the agent's name by default.
+      evals: greedy evaluations after the one at step 0; the last is at the end.
+      eval_episodes: episodes of one evaluation, per seed.
+      log_points: how often training metrics are recorded.
+      resume: continue from the folder's newest good checkpoint, if it has one.
+      progress: draw a bar, or print a line per evaluation, on standard error.
+      sinks: where rows also go; they are left open.
+      checkpoint_seconds: the longest time without a checkpoint. There is one
+        after each evaluation in any case.
+      keep: how many checkpoints to keep.
+
+    Raises:
+      UserError: bad input, a folder that holds another run, or no checkpoint
+        that can be read.
+      NonFiniteError: a metric is not finite. The last checkpoint is good.
+      KeyboardInterrupt: after writing a checkpoint.
+    """
+    seeds, seed = positive("seeds", seeds), first_seed(seed, seeds)
+    eval_episodes, keep = positive("eval_episodes", eval_episodes), positive("keep", keep)
+    schedule = plan(agent.steps_per_iteration, total_steps, evals, log_points)
+    if resume and out is None:
+        raise UserError("resume needs the folder of the run to continue; give it with --out")
+    arm = agent.name if arm is None else arm
+    config = {
+        "agent": agent.name,
+        "config": agent.config,
+        "env": agent.env.name,
+        "reward": str(agent.reward),
+        "seeds": seeds,
+        "seed": seed,
+        "total_steps": schedule.requested,
+        "evals": evals,
+        "eval_episodes": eval_episodes,
+        "log_points": log_points,
+    }
+    with contextlib.ExitStack() as stack:
+        started = time.perf_counter()
+        folder = out if isinstance(out, RunFolder) else None
+        if isinstance(out, str | Path):
+            folder = stack.enter_context(RunFolder.claim(out, resume=resume))
+        if folder is not None:
+            folder.register(arm, config)
+        programs = Programs(agent, seeds=seeds, seed=seed, episodes=eval_episodes)
+        bar = stack.enter_context(Progress(arm, schedule, seeds, enabled=progress))
+        run = _Run(arm, schedule, programs, folder, range(seed, seed + seeds), tuple(sinks), bar)
+        run.started, run.checkpoint_seconds, run.keep = started, checkpoint_seconds, keep
+        run.begin(resume=folder is not None and folder.resume)
+        run.drive()
+        result = run.result()
+        if folder is not None and folder is not out:
+            folder.write_summary(result.summary)
+    return result
+
+
+class Loaded(NamedTuple):
+    """A trained agent's state, leaves `[S, ...]`, and where it is from."""
+
+    state: Any
+    step: int
+    arm: str
+    config: dict[str, Any]
+
+
+def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
+    """The newest good state of a run, for evaluating or rendering it.
+
+    Args:
+      agent: built as the run's was; `run_folder.arm_config` says how.
+      out: the run's folder.
+      arm: which arm; may be left out where there is one only.
+
+    Raises:
+      UserError: there is no such run or arm, no checkpoint that can be read,
+        or it is of another agent.
+    """
+    arm, config = arm_config(out, arm)
+    episodes, folder = config["eval_episodes"], checkpoints_of(out, arm)
+    programs = Programs(agent, seeds=config["seeds"], seed=config["seed"], episodes=episodes)
+    restored = checkpoint.restore(folder, programs.abstract)
+    if restored is None:
+        raise UserError(f"{out} has no checkpoint of arm {arm!r} yet; train it first")
+    return Loaded(restored.tree.state, restored.step, arm, config)
+
+
+@dataclass
+class _Run:
+    """One arm on its way. All that a resumed run needs is in `save`."""
+
+    arm: str
+    plan: Plan
+    programs: Programs
+    folder: RunFolder | None
+    seeds: range
+    sinks: tuple[Sink, ...]
+    bar: Progress
+    started: float = 0.0
+    checkpoint_seconds: float = 120.0
+    keep: int = 2
+    carry: Any = None
+    iteration: int = 0
+    logged: int = 0
+    evaluated: int = -1
+    rows: list[Rows] = field(default_factory=list)
+    earlier: dict[str, float] = field(default_factory=dict)
+    train_seconds: float = 0.0
+    iteration_seconds: float = SLICE_SECONDS  # until measured: one iteration a slice
+    nans: np.ndarray | None = None
+    may_hold_nan: np.ndarray | None = None
+    saved: int = -1
+    saved_at: float = field(default_factory=time.perf_counter)
+
+    @property
+    def step(self) -> int:
+        return self.iteration * self.plan.steps_per_iteration
+
+    def begin(self, resume: bool) -> None:
+        """From the newest good checkpoint, or from the beginning."""
+        found = None
+        if resume and self.folder is not None:
+            found = checkpoint.restore(self.folder.checkpoints(self.arm), self.programs.abstract)
+        if found is None:
+            self.carry, self.may_hold_nan = self.programs.init()
+            self.nans = self.may_hold_nan
+            return
+        self.carry, meta = found.tree, found.meta
+        self.iteration = self.saved = meta["iteration"]
+        self.logged, self.evaluated = meta["logged"], meta["evaluated"]
+        self.may_hold_nan = self.nans = np.asarray(meta["may_hold_nan"], bool)
+        self.earlier = meta["seconds"]
+        self.rows = [rows_from_parquet(found.read("rows.parquet"))]
+        self.write_rows()
+
+    def drive(self) -> None:
+        """To the end, or to the first interrupt or non-finite value."""
+        with deferred_interrupt() as interrupts:
+            try:
+                self.bar.start(self.iteration)
+                while True:
+                    self.settle()
+                    if self.iteration == self.plan.iterations:
+                        return
+                    if interrupts:
+                        raise KeyboardInterrupt
+                    self.advance()
+            except KeyboardInterrupt:
+                # A second Ctrl-C asks to stop at once. One that came while the
+                # device ran has cost the state: its buffers were donated.
+                if len(interrupts) < 2 and not _is_deleted(self.carry):
+                    self.save()
+                raise
+            except NonFiniteError:
+                self.write_rows()
+                raise
+
+    def advance(self) -> None:
+        """One call to the device, of about `SLICE_SECONDS`, not past a point."""
+        room = self.plan.next_point(self.iteration) - self.iteration
+        n = max(1, min(room, int(SLICE_SECONDS / self.iteration_seconds)))
+        compiling = self.programs.compile_seconds
+        began = time.perf_counter()
+        self.carry, self.nans = self.programs.advance(self.carry, self.iteration, n)
+        seconds = time.perf_counter() - began - (self.programs.compile_seconds - compiling)
+        self.iteration += n
+        self.iteration_seconds = max(seconds / n, 1e-9)
+        self.train_seconds += seconds
+        first_bad = np.array(self.carry.tally.first_bad)
+        if first_bad.any():
+            self.stop_at(first_bad)
+        self.bar.advance(self.iteration, n, seconds)
+
+    def stop_at(self, first_bad: np.ndarray) -> None:
+        """Raises for the first non-finite metric; `first_bad` is `[S, M]`."""
+        when = np.where(first_bad > 0, first_bad, np.iinfo(np.int32).max)
+        seed, metric = np.unravel_index(np.argmin(when), when.shape)
+        step = int(when[seed, metric]) * self.plan.steps_per_iteration
+        raise self.non_finite(self.programs.metrics[metric], int(seed), step)
+
+    def non_finite(self, metric: str, index: int, step: int) -> NonFiniteError:
+        kept = None
+        if self.folder is not None and self.saved >= 0:
+            name = str(self.saved * self.plan.steps_per_iteration)
+            kept = self.folder.checkpoints(self.arm) / name
+        return NonFiniteError(metric, self.seeds[index], step, kept)
+
+    def settle(self) -> None:
+        """What is due at this iteration and has not happened: log, evaluate, save."""
+        if self.iteration in self.plan.log_points and self.logged < self.iteration:
+            tally = self.carry.tally
+            means = averages(np.array(tally.total), np.array(tally.counted), self.programs.metrics)
+            self.carry, self.logged = self.programs.clear(self.carry), self.iteration
+            self.record(means)
+        due = self.iteration in self.plan.eval_points
+        if due and self.evaluated < self.iteration:
+            returns, lengths = self.programs.evaluate(self.carry, self.iteration)
+            for name, values in (("return", returns), ("length", lengths)):
+                bad = ~np.isfinite(values).all(axis=1)
+                if bad.any():
+                    raise self.non_finite(name, int(np.argmax(bad)), self.step)
+            self.evaluated = self.iteration
+            self.record({"return": returns.mean(axis=1), "length": lengths.mean(axis=1)})
+            self.bar.evaluated(self.iteration, float(returns.mean()))
+        if due or time.perf_counter() - self.saved_at > self.checkpoint_seconds:
+            self.save()
+
+    def record(self, values: dict[str, np.ndarray]) -> None:
+        rows = Rows.at(self.arm, self.seeds, self.step, values)
+        self.rows.append(rows)
+        for sink in self.sinks:
+            try:
+                sink.write(rows)
+            except Exception as error:  # a dashboard's failure must not end a run
+                warnings.warn(f"{type(sink).__name__} is dropped: {error}", stacklevel=2)
+                self.sinks = tuple(each for each in self.sinks if each is not sink)
+
+    def write_rows(self) -> None:
+        if self.folder is not None:
+            self.folder.write_rows(self.arm, Rows.concatenate(self.rows))
+
+    def save(self) -> None:
+        """Rows and a checkpoint, unless this state is saved, or is not good."""
+        self.saved_at = time.perf_counter()
+        if self.folder is None or self.saved == self.iteration:
+            return
+        assert self.nans is not None and self.may_hold_nan is not None
+        bad = self.nans & ~self.may_hold_nan
+        if bad.any():
+            # Parameters may turn NaN in the last update of an iteration, whose
+            # metrics are still finite: such a state must not replace a good one.
+            name = self.programs.leaf_names()[int(np.argmax(bad))]
+            warnings.warn(f"{name} holds a NaN at step {self.step:,}: not saved", stacklevel=2)
+            return
+        self.rows = [Rows.concatenate(self.rows)]
+        self.write_rows()
+        meta = {
+            "iteration": self.iteration,
+            "logged": self.logged,
+            "evaluated": self.evaluated,
+            "may_hold_nan": self.may_hold_nan.tolist(),
+            "seconds": self.seconds(),
+        }
+        files = {"rows.parquet": rows_to_parquet(self.rows[0])}
+        folder = self.folder.checkpoints(self.arm)
+        checkpoint.save(folder, self.step, self.carry, meta, files=files, keep=self.keep)
+        self.saved, self.saved_at = self.iteration, time.perf_counter()
+
+    def seconds(self) -> dict[str, float]:
+        """Time spent, with what was spent before the run was resumed."""
+        now = {
+            "train": self.train_seconds,
+            "compile": self.programs.compile_seconds,
+            "wall": time.perf_counter() - self.started,
+        }
+        return {name: value + self.earlier.get(name, 0.0) for name, value in now.items()}
+
+    def result(self) -> Result:
+        # Not needed before the end, and its package brings the plots along.
+        from jaxrl_reward.report import statistics
+
+        rows = Rows.concatenate(self.rows)
+        _, returns = rows.where(step=self.plan.total_steps).curve("return")
+        final = returns[:, -1]
+        seconds = self.seconds()
+        env_steps = self.plan.total_steps * len(self.seeds)
+        summary = {
+            "arms": {self.arm: statistics.summarize(final)},
+            "env_steps": env_steps,
+            "steps_per_second": env_steps / seconds["train"],
+            "compile_seconds": seconds["compile"],
+            "wall_seconds": seconds["wall"],
+            "device": device_name(),
+            "verdicts": [],
+        }
+        return Result(self.arm, self.carry.state, rows, summary, final, self.plan)
+
+
+def _is_deleted(carry: Carry | None) -> bool:
+    return carry is None or any(leaf.is_deleted() for leaf in carry.tally)

@@ -1,0 +1,236 @@
+"""A run's numbers on the host: rows, and the sinks they also go to.
+
+A row is `(arm, seed, step, metric, value)`; `step` counts one seed's
+environment steps. A metric that nothing happened for (no episode ended) has
+no row. `return` and `length` come from greedy evaluation on the environment's
+own reward; every other metric comes from training, averaged since the log
+point before.
+"""
+
+import hashlib
+import importlib
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jaxrl_reward.types import UserError
+
+SCHEMA = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("seed", pa.int64()),
+        ("step", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+
+
+class Row(NamedTuple):
+    arm: str
+    seed: int
+    step: int
+    metric: str
+    value: float
+
+
+class Rows(Sequence[Row]):
+    """Read as a sequence of `Row`s, stored as columns: `table` is pyarrow's.
+
+    Raises:
+      ValueError: the table's columns are not those of a row.
+    """
+
+    def __init__(self, table: pa.Table | None = None):
+        self.table: pa.Table = SCHEMA.empty_table() if table is None else table.cast(SCHEMA)
+
+    @classmethod
+    def at(cls, arm: str, seeds: Sequence[int], step: int, values: Mapping[str, Any]) -> "Rows":
+        """Rows of one moment: each metric's values are `[S]`, NaN for no row."""
+        parts = []
+        for metric in sorted(values):
+            column = np.asarray(values[metric], np.float64)
+            present = ~np.isnan(column)
+            count = int(present.sum())
+            columns = [
+                pa.repeat(arm, count),
+                pa.array(np.asarray(seeds, np.int64)[present]),
+                pa.repeat(pa.scalar(step, pa.int64()), count),
+                pa.repeat(metric, count),
+                pa.array(column[present]),
+            ]
+            parts.append(cls(pa.Table.from_arrays(columns, names=SCHEMA.names)))
+        return cls.concatenate(parts)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Rows"]) -> "Rows":
+        tables = [part.table for part in parts]
+        return cls(pa.concat_tables(tables).combine_chunks()) if tables else cls()
+
+    def where(self, **columns: Any) -> "Rows":
+        """The rows whose columns equal these, as in `where(metric="return")`."""
+        table = self.table
+        for name, value in columns.items():
+            table = table.filter(pc.field(name) == value)
+        return Rows(table)
+
+    def by_arm(self) -> dict[str, "Rows"]:
+        return {arm: self.where(arm=arm) for arm in self.table["arm"].unique().to_pylist()}
+
+    def curve(self, metric: str, arm: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """One metric over time, seeds in ascending order.
+
+        Returns:
+          Steps `[P]`, and values `[S, P]`, NaN where there is no row.
+        """
+        rows = self.where(metric=metric) if arm is None else self.where(metric=metric, arm=arm)
+        steps, at = np.unique(rows.table["step"].to_numpy(), return_inverse=True)
+        seeds, seed = np.unique(rows.table["seed"].to_numpy(), return_inverse=True)
+        values = np.full((len(seeds), len(steps)), np.nan)
+        values[seed, at] = rows.table["value"].to_numpy()
+        return steps, values
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return Row(*(column[index % len(self)].as_py() for column in self.table.columns))
+
+    def __iter__(self) -> Iterator[Row]:
+        columns = (column.to_pylist() for column in self.table.columns)
+        return (Row(*row) for row in zip(*columns, strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and self.table.equals(other.table)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self)} rows, metrics {self.table['metric'].unique().to_pylist()})"
+
+
+def averages(total: np.ndarray, count: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """`[S, M]` sums and counts as `[S]` means by name, NaN where nothing counted."""
+    total, count = np.asarray(total, np.float64), np.asarray(count, np.float64)
+    means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return {name: means[:, i] for i, name in enumerate(names)}
+
+
+def folder_name(arm: str) -> str:
+    """An arm's name, which may be any text, as the name of a folder."""
+    name = urllib.parse.quote(arm, safe=" +,()=").replace(".", "%2E")
+    if len(name) > 120:
+        name = f"{name[:100]}-{hashlib.sha256(arm.encode()).hexdigest()[:12]}"
+    return name
+
+
+class Sink(Protocol):
+    """Where rows also go. Whoever makes a sink closes it, after the last arm."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Takes new rows; each row comes once, in order of arm and step."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def _seed_means(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
+    """By arm and step, each metric's mean over seeds: what a dashboard shows."""
+    values: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for arm, _, step, metric, value in rows:
+        values.setdefault((arm, step), {}).setdefault(metric, []).append(value)
+    return {
+        moment: {name: sum(each) / len(each) for name, each in metrics.items()}
+        for moment, metrics in values.items()
+    }
+
+
+def _extra(module: str, what: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(
+            f"{what} logging needs an extra: pip install 'jaxrl-reward[{extra}]'"
+        ) from None
+
+
+class TensorBoard:
+    """Means over seeds as TensorBoard scalars; each arm is a run of its own.
+
+    Raises:
+      UserError: the extra `tensorboard` is not installed.
+    """
+
+    def __init__(self, folder: Path | str):
+        module = _extra("tensorboardX", "TensorBoard", "tensorboard")
+        self._open = module.SummaryWriter
+        self._folder = Path(folder)
+        self._writers: dict[str, Any] = {}
+
+    def write(self, rows: Sequence[Row]) -> None:
+        for (arm, step), metrics in _seed_means(rows).items():
+            if arm not in self._writers:
+                self._writers[arm] = self._open(str(self._folder / folder_name(arm)))
+            for name, value in metrics.items():
+                self._writers[arm].add_scalar(name, value, step)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+class WandB:
+    """Means over seeds in Weights & Biases; each arm is a run in one group.
+
+    Args:
+      project: W&B's project.
+      group: what the arms have in common, such as the run's name.
+      config: what to show as the configuration.
+      mode: `offline` needs no network and no account; None leaves it to W&B.
+      folder: where W&B keeps its files.
+
+    Raises:
+      UserError: the extra `wandb` is not installed.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        *,
+        group: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        mode: str | None = None,
+        folder: Path | str | None = None,
+    ):
+        self._module = _extra("wandb", "W&B", "wandb")
+        self._options = {"project": project, "group": group, "config": dict(config or {})}
+        self._options |= {"mode": mode, "dir": None if folder is None else str(folder)}
+        self._arm: str | None = None
+        self._run: Any = None
+
+    def write(self, rows: Sequence[Row]) -> None:
+        for (arm, step), metrics in _seed_means(rows).items():
+            if arm != self._arm:
+                self.close()
+                self._arm = arm
+                self._run = self._module.init(name=arm, **self._options)
+                # W&B's own step must never go back, as a resumed run's does.
+                self._run.define_metric("*", step_metric="env_steps")
+            self._run.log({"env_steps": step, **metrics})
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+            self._run = self._arm = None

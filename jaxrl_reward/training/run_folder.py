@@ -1,0 +1,324 @@
+"""A run's folder: who owns it, and what is written there, all of it atomically.
+
+    config.json       arms: what each one is; packages and device
+    metrics.parquet   rows: arm, seed, step, metric, value
+    summary.json      only when the run is complete
+    checkpoints/ARM/  see `checkpoint.py`
+
+A reader, or a run resumed after `kill -9`, sees a file's old content or its
+new one, never a part.
+"""
+
+import contextlib
+import io
+import json
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+
+from jaxrl_reward.training.metrics import Rows, folder_name
+from jaxrl_reward.training.sharding import device_name
+from jaxrl_reward.types import UserError, nearest
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; there the folder is not locked
+    fcntl = None
+
+PARTIAL = ".partial-"  # the prefix of what is still being written
+_PACKAGES = (
+    "jaxrl-reward jax jaxlib flax optax chex numpy orbax-checkpoint gymnax brax mujoco mujoco-mjx"
+)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replaces the file at once: a temporary file beside it, then a rename."""
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes a rename in this folder survive a power cut, where that is offered."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_partial(path: Path) -> None:
+    """Deletes what an interrupted write left in this folder."""
+    for left in path.glob(f"{PARTIAL}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def plain(value: Any) -> Any:
+    """Configuration as JSON has it: dataclasses are dicts, arrays are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if fields := getattr(type(value), "__dataclass_fields__", None):
+        return {name: plain(getattr(value, name)) for name in fields}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def rows_to_parquet(rows: Rows) -> bytes:
+    """The bytes of a Parquet file; the same rows always give the same bytes."""
+    buffer = io.BytesIO()
+    pq.write_table(rows.table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def rows_from_parquet(content: bytes) -> Rows:
+    return Rows(pq.read_table(io.BytesIO(content)))
+
+
+def load_rows(path: Path | str) -> Rows:
+    """The rows of a run: `path` is its folder or its `metrics.parquet`.
+
+    Raises:
+      UserError: there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    file = path / "metrics.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; name the folder of a run")
+    try:
+        return rows_from_parquet(file.read_bytes())
+    except Exception as error:
+        raise UserError(f"{file} cannot be read as rows of a run: {_line(error)}") from error
+
+
+def load_config(path: Path | str) -> dict[str, Any]:
+    """A run's `config.json`.
+
+    Raises:
+      UserError: the folder holds no run, or the file cannot be read.
+    """
+    file = Path(path) / "config.json"
+    try:
+        config = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} holds no run: there is no config.json in it") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {_line(error)}; start in a new folder") from error
+    if not isinstance(config, dict) or not isinstance(config.get("arms"), dict):
+        raise UserError(f"{file} is not the configuration of a run; start in a new folder")
+    return config
+
+
+def arm_config(path: Path | str, arm: str | None = None) -> tuple[str, dict[str, Any]]:
+    """One arm's name and configuration; without a name, the only arm there is."""
+    arms = load_config(path)["arms"]
+    if arm is None and len(arms) == 1:
+        arm = next(iter(arms))
+    if arm is None:
+        raise UserError(f"{path} holds several arms; choose one of: {', '.join(sorted(arms))}")
+    if arm not in arms:
+        raise UserError(f"{path} holds no arm {arm!r}; {nearest(arm, arms)}")
+    return arm, arms[arm]
+
+
+def checkpoints_of(path: Path | str, arm: str) -> Path:
+    """The folder of an arm's checkpoints."""
+    return Path(path) / "checkpoints" / folder_name(arm)
+
+
+class RunFolder:
+    """A folder claimed by one run, of one arm or several. Also a context.
+
+    The claim is a lock that the operating system drops when the process ends,
+    however it ends.
+    """
+
+    def __init__(self, path: Path, resume: bool, lock: int | None):
+        self.path, self.resume = path, resume
+        self._lock = lock
+        self._arms: set[str] = set()
+
+    @classmethod
+    def claim(cls, path: Path | str, *, resume: bool = False) -> "RunFolder":
+        """Takes a folder for a run, creating it.
+
+        Raises:
+          UserError: it holds a run and `resume` is false, another process is
+            using it, or it cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+            folder = cls(path, resume, lock)
+        except (FileExistsError, NotADirectoryError):
+            raise UserError(f"{path} is not a folder; choose another --out") from None
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}); choose another"
+            ) from error
+        held = [n for n in ("summary.json", "metrics.parquet") if (path / n).exists()]
+        saved = (each.name for each in path.glob("checkpoints/*/*"))
+        held += ["checkpoints"] if any(not name.startswith(PARTIAL) for name in saved) else []
+        problem = None
+        if held and not resume:
+            problem = (
+                f"{path} holds another run; choose another --out, or continue it with --resume"
+            )
+        elif held and not (path / "config.json").exists():
+            problem = f"{path} has results but no config.json to resume from; choose another --out"
+        if problem:
+            folder.close()
+            raise UserError(problem)
+        remove_partial(path)
+        if not held:  # a run that stopped before it had anything to keep
+            (path / "config.json").unlink(missing_ok=True)
+        return folder
+
+    def register(self, arm: str, config: Mapping[str, Any]) -> None:
+        """Adds an arm to `config.json`, or checks that it is the one there.
+
+        Raises:
+          UserError: the arm was started with another configuration, or its
+            name is used twice.
+        """
+        if not arm:
+            raise UserError("an arm needs a name; give it one, such as 'env'")
+        if arm in self._arms:
+            raise UserError(f"two arms are called {arm!r}; give each its own name")
+        self._arms.add(arm)
+        new = {"python": platform.python_version(), "packages": versions()}
+        new |= {"device": device_name(), "devices": len(jax.local_devices())}
+        old = load_config(self.path) if (self.path / "config.json").exists() else {"arms": {}}
+        config = json.loads(to_json(plain(config)))
+        if arm in old["arms"]:
+            if difference := _difference(old["arms"][arm], config):
+                key, was, now = difference
+                raise UserError(
+                    f"{self.path} holds another run: arm {arm!r} was started with {key} = {was}, "
+                    f"not {now}; use the same, or choose another --out"
+                )
+            changed = [key for key in new if old.get(key) != new[key]]
+            if changed:
+                warnings.warn(
+                    f"{self.path} was started with other {', '.join(changed)}: the resumed run "
+                    "may differ in the last bits from an uninterrupted one",
+                    stacklevel=2,
+                )
+        else:
+            merged = {"arms": {**old["arms"], arm: config}, **new}
+            write_atomic(self.path / "config.json", to_json(merged))
+
+    def checkpoints(self, arm: str) -> Path:
+        return checkpoints_of(self.path, arm)
+
+    def write_rows(self, arm: str, rows: Rows) -> None:
+        """Replaces the arm's rows in `metrics.parquet`, other arms' are kept."""
+        parts: dict[str, Rows] = {}
+        if (self.path / "metrics.parquet").exists():
+            try:
+                parts = load_rows(self.path).by_arm()
+            except UserError as error:  # every arm's rows are in its checkpoint too
+                warnings.warn(f"{error}; it is written again", stacklevel=2)
+        parts[arm] = rows
+        content = rows_to_parquet(Rows.concatenate(parts.values()))
+        write_atomic(self.path / "metrics.parquet", content)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes `summary.json`, which says that the run is complete."""
+        write_atomic(self.path / "summary.json", to_json(plain(summary)))
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def merge_summaries(
+    summaries: Iterable[Mapping[str, Any]], verdicts: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """One summary of a run of several arms: speed is total steps over total time."""
+    summaries = list(summaries)
+    steps = sum(each["env_steps"] for each in summaries)
+    seconds = sum(each["env_steps"] / each["steps_per_second"] for each in summaries)
+    return {
+        "arms": {arm: entry for each in summaries for arm, entry in each["arms"].items()},
+        "env_steps": steps,
+        "steps_per_second": steps / seconds,
+        "compile_seconds": sum(each["compile_seconds"] for each in summaries),
+        "wall_seconds": sum(each["wall_seconds"] for each in summaries),
+        "device": summaries[0]["device"],
+        "verdicts": [dict(verdict) for verdict in verdicts],
+    }
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of what can change a result."""
+    found = {}
+    for name in _PACKAGES.split():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _lock(path: Path) -> int | None:
+    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UserError(
+                f"another process is running in {path}; choose another --out, or wait for it"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+    return descriptor
+
+
+def _difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first entry in which two configurations differ."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return None if old == new else (name, old, new)
+    for key in [*old, *(key for key in new if key not in old)]:
+        inner = f"{name}.{key}" if name else key
+        if found := _difference(old.get(key), new.get(key), inner):
+            return found
+    return None
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,271 @@
+"""Seeds over devices: the mesh, and the compiled programs that run on it.
+
+Every leaf of a run's state has the seeds as its first axis, `[S, ...]`. One
+seed never reads another, so each device runs its own part of the seeds and
+nothing is communicated (`shard_map` over a 1-D mesh named `seeds`).
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxrl_reward.types import Array, Mean
+
+# `fold_in(key, i)` is the same key as `split(key, n)[i]`, which is how agents
+# derive theirs. A large tag keeps the evaluation's keys out of that range.
+EVALUATION_TAG = 0x6576616C
+
+
+def _available_cores() -> int:
+    """Cores this process may use: its affinity, and a container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no cgroup, or "max": no quota
+        pass
+    return max(cores, 1)
+
+
+def use_all_cores() -> int:
+    """Gives XLA one CPU device per core; call it before JAX computes anything.
+
+    A program that starts later than that, or a user who chose a number of
+    devices in the environment, keeps the devices it has. Accelerators are not
+    affected.
+
+    Returns:
+      The number of CPU devices asked for, or 0 if it was left as it is.
+    """
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return 0
+    cores = _available_cores()
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:  # the backend has started
+        return 0
+    return cores
+
+
+def cpu_hang_warning() -> str | None:
+    """One line if this is a CPU and a jaxlib known to hang on it, else None.
+
+    jaxlib 0.10 deadlocks on the CPU in vmapped training loops. Starts JAX's
+    backend if it has not started.
+    """
+    version = metadata.version("jaxlib")
+    if version.split(".")[:2] != ["0", "10"] or jax.default_backend() != "cpu":
+        return None
+    return (
+        f"jaxlib {version} is known to hang on the CPU in vmapped training; "
+        "install jax 0.9.2 or 0.11 instead"
+    )
+
+
+def device_name() -> str:
+    """`cpu`, or what the accelerator calls itself."""
+    device = jax.local_devices()[0]
+    return "cpu" if device.platform == "cpu" else device.device_kind
+
+
+def seeds_mesh(seeds: int) -> Mesh:
+    """A 1-D mesh over the largest number of local devices that divides `seeds`."""
+    devices = jax.local_devices()
+    count = max(n for n in range(1, min(seeds, len(devices)) + 1) if seeds % n == 0)
+    return Mesh(np.asarray(devices[:count]), ("seeds",), axis_types=(AxisType.Auto,))
+
+
+def select_seed(state: Any, i: int) -> Any:
+    """Seed `i` of a state whose leaves are `[S, ...]`; leaves become `[...]`.
+
+    Raises:
+      IndexError: there is no such seed (JAX's own indexing would clamp).
+    """
+    seeds = {leaf.shape[0] for leaf in jax.tree.leaves(state)}
+    if any(not -count <= i < count for count in seeds):
+        raise IndexError(f"seed {i} of a state with {min(seeds)} seeds")
+    return jax.tree.map(lambda leaf: leaf[i], state)
+
+
+class Tally(NamedTuple):
+    """Metrics since the last log point, packed so that a read is one copy.
+
+    Attributes:
+      total: sums, `[S, M]` float32, metrics in sorted order.
+      counted: what the sums are divided by, `[S, M]` float32.
+      first_bad: iterations finished when the metric first was not finite,
+        `[S, M]` int32; 0 if it never was.
+    """
+
+    total: Array
+    counted: Array
+    first_bad: Array
+
+    @classmethod
+    def empty(cls, seeds: int, metrics: int) -> "Tally":
+        shape = (seeds, metrics)
+        return cls(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
+
+    def add(self, metrics: Mapping[str, Mean], iteration: Array) -> "Tally":
+        """Adds the metrics of one iteration, each a `Mean` of `[S]` arrays."""
+        names = sorted(metrics)
+        total = jnp.stack([metrics[name].total for name in names], axis=-1)
+        count = jnp.stack([metrics[name].count for name in names], axis=-1)
+        bad = ~(jnp.isfinite(total) & jnp.isfinite(count)) & (self.first_bad == 0)
+        first_bad = jnp.where(bad, iteration, self.first_bad)
+        return Tally(self.total + total, self.counted + count, first_bad)
+
+
+class Carry(NamedTuple):
+    """What a run carries between chunks, and what a checkpoint holds."""
+
+    state: Any
+    tally: Tally
+
+
+def _strong(leaf: Array) -> Array:
+    """Without a weak type, which a checkpoint would not bring back."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    return jax.lax.convert_element_type(leaf, leaf.dtype)
+
+
+def _nan_leaves(state: Any) -> Array:
+    """Which leaves hold a NaN, per seed, `[S, L]` bool."""
+
+    def holds(leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return jnp.zeros(leaf.shape[0], bool)
+        return jnp.isnan(leaf).reshape(leaf.shape[0], -1).any(axis=1)
+
+    return jnp.stack([holds(leaf) for leaf in jax.tree.leaves(state)], axis=1)
+
+
+def _compile(lowered: jax.stages.Lowered) -> Callable[..., Any]:
+    return lowered.compile()
+
+
+class Programs:
+    """An agent's functions over `[S]` seeds, compiled at their first use.
+
+    Attributes:
+      metrics: the names of the agent's metrics, sorted.
+      abstract: the shapes, dtypes and shardings of a `Carry`.
+      compile_seconds: time spent tracing and compiling so far.
+    """
+
+    def __init__(self, agent: Any, *, seeds: int, seed: int, episodes: int):
+        self.agent, self.seeds, self.episodes = agent, seeds, episodes
+        self.mesh = seeds_mesh(seeds)
+        self.compile_seconds = 0.0
+        self._compiled: dict[str, Callable[..., Any]] = {}
+        self._sharded = NamedSharding(self.mesh, P("seeds"))
+        keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)])
+        self._keys = jax.device_put(keys, self._sharded)
+        started = time.perf_counter()
+        example = jax.eval_shape(agent.init, jax.random.key(0))
+        metrics = jax.eval_shape(agent.iterate, example)[1]
+        for name, value in metrics.items():
+            if not isinstance(value, Mean) or value.total.shape or value.count.shape:
+                raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")
+        self.metrics = tuple(sorted(metrics))
+        shapes, _ = jax.eval_shape(self._init, self._keys)
+        self.abstract = jax.tree.map(self._abstract, shapes)
+        self.compile_seconds += time.perf_counter() - started
+
+    def init(self) -> tuple[Carry, np.ndarray]:
+        """A new run; and which of its leaves hold a NaN, `[L]` bool."""
+        carry, nans = self._run("init", self._init, (self._keys,))
+        return carry, np.asarray(nans).max(axis=0)
+
+    def advance(self, carry: Carry, start: int, n: int) -> tuple[Carry, np.ndarray]:
+        """`n` iterations after the first `start`; `carry` is donated.
+
+        The result does not depend on how a run is cut into calls: sums are
+        carried along, so the additions are the same ones in the same order.
+        """
+        bounds = (np.int32(start), np.int32(start + n))
+        carry, nans = self._run("advance", self._advance, (carry, *bounds), donate=True)
+        return carry, np.asarray(nans).max(axis=0)
+
+    def evaluate(self, carry: Carry, iteration: int) -> tuple[np.ndarray, np.ndarray]:
+        """Greedy episodes: returns and lengths, `[S, E]` each.
+
+        The keys depend on the seed and the iteration only, so an evaluation
+        neither disturbs training nor depends on what was evaluated before.
+        """
+        args = (carry.state, self._keys, np.int32(iteration))
+        returns, lengths = self._run("evaluate", self._evaluate, args)
+        return np.array(returns, np.float64), np.array(lengths, np.float64)
+
+    def clear(self, carry: Carry) -> Carry:
+        """The same state with an empty tally."""
+        empty = Tally.empty(self.seeds, len(self.metrics))
+        return carry._replace(tally=jax.device_put(empty, self._sharded))
+
+    def leaf_names(self) -> list[str]:
+        """The state's leaves by path, in the order of `[L]` above."""
+        paths = jax.tree.flatten_with_path(self.abstract.state)[0]
+        return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+
+    def _init(self, keys: Array) -> tuple[Carry, Array]:
+        def local(keys: Array) -> tuple[Carry, Array]:
+            state = jax.tree.map(_strong, jax.vmap(self.agent.init)(keys))
+            tally = Tally.empty(keys.shape[0], len(self.metrics))
+            return Carry(state, tally), _nan_leaves(state)
+
+        return self._over_seeds(local, (P("seeds"),))(keys)
+
+    def _advance(self, carry: Carry, start: Array, stop: Array) -> tuple[Carry, Array]:
+        def local(carry: Carry, start: Array, stop: Array) -> tuple[Carry, Array]:
+            def iteration(i: Array, carry: Carry) -> Carry:
+                state, metrics = jax.vmap(self.agent.iterate)(carry.state)
+                return Carry(state, carry.tally.add(metrics, i + 1))
+
+            carry = jax.lax.fori_loop(start, stop, iteration, carry)
+            return carry, _nan_leaves(carry.state)
+
+        return self._over_seeds(local, (P("seeds"), P(), P()))(carry, start, stop)
+
+    def _evaluate(self, state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
+        def local(state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
+            def one_seed(state: Any, key: Array) -> tuple[Array, Array]:
+                key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION_TAG), point)
+                return self.agent.evaluate(state, key, self.episodes)
+
+            return jax.vmap(one_seed)(state, keys)
+
+        return self._over_seeds(local, (P("seeds"), P("seeds"), P()))(state, keys, point)
+
+    def _over_seeds(self, function: Callable, specs: tuple) -> Callable:
+        # Replication is not checked: nothing is replicated but loop bounds.
+        return jax.shard_map(
+            function, mesh=self.mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False
+        )
+
+    def _abstract(self, leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._sharded)
+
+    def _run(self, name: str, function: Callable, args: tuple, donate: bool = False) -> Any:
+        """Calls the compiled program, compiling it ahead of its first call."""
+        if name not in self._compiled:
+            started = time.perf_counter()
+            donated = (0,) if donate else ()
+            jitted = jax.jit(function, donate_argnums=donated, out_shardings=self._sharded)
+            self._compiled[name] = _compile(jitted.lower(*args))
+            self.compile_seconds += time.perf_counter() - started
+        return jax.block_until_ready(self._compiled[name](*args))

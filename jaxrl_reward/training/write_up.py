@@ -1,0 +1,115 @@
+"""A run's `figure.png` and `report.md`: what was done, what came out, how to redo it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxrl_reward.training.metrics import Rows
+from jaxrl_reward.training.run_folder import load_config, versions, write_atomic
+
+# Of an arm's configuration, what readers look for first.
+_SETUP = {
+    "env": "Environment",
+    "agent": "Agent",
+    "seeds": "Seeds",
+    "seed": "First seed",
+    "total_steps": "Environment steps per seed",
+    "eval_episodes": "Episodes of an evaluation",
+}
+
+
+def write_up(
+    path: Path,
+    summary: Mapping[str, Any],
+    rows: Rows,
+    *,
+    title: str,
+    command: str,
+    claim: str = "",
+    source: str = "",
+) -> None:
+    """Writes both files into a run's folder.
+
+    Args:
+      path: the folder, with its `config.json`.
+      summary: the content of `summary.json`.
+      rows: those of all arms.
+      title: of both.
+      command: how to run it again.
+      claim: what was to be shown, if anything.
+      source: who claimed it.
+    """
+    from jaxrl_reward.report import plots
+
+    plots.learning_curves(rows.table, path / "figure.png", title=title)
+    parts = [f"# {title}"]
+    if claim:
+        parts.append(f"**Claim.** {claim}")
+    if source:
+        parts.append(f"**Source.** {source}")
+    parts += [*_verdicts(summary), *_results(summary), *_setup(path), *_again(summary, command)]
+    write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
+
+
+def _verdicts(summary: Mapping[str, Any]) -> list[str]:
+    verdicts = summary["verdicts"]
+    if not verdicts:
+        return []
+    rows = [(v["claim"], f"**{v['status']}**", v["evidence"], v["source"]) for v in verdicts]
+    return ["## Verdicts", _table(("Expected", "Verdict", "Evidence", "Source"), rows)]
+
+
+def _results(summary: Mapping[str, Any]) -> list[str]:
+    from jaxrl_reward.report import tables
+
+    note = (
+        "Returns of the greedy policy at the end of training, on the environment's own reward: "
+        "interquartile mean (IQM) over seeds, with a bootstrap interval."
+    )
+    figure = "![Return over environment steps, one line per arm](figure.png)"
+    return ["## Results", tables.markdown(summary["arms"]).rstrip(), note, figure]
+
+
+def _setup(path: Path) -> list[str]:
+    """What all arms share as a list; what they differ in, and their rewards, by arm."""
+    arms = load_config(path)["arms"]
+    flat = {
+        name: {**{key: arm[key] for key in _SETUP}, **arm["config"]} for name, arm in arms.items()
+    }
+    first = next(iter(flat.values()))
+    differ = [key for key in first if len({str(arm.get(key)) for arm in flat.values()}) > 1]
+    shared = [f"- {_SETUP[key]}: {_value(first[key])}" for key in _SETUP if key not in differ]
+    settings = [f"{key}={_value(first[key])}" for key in first if key not in {*_SETUP, *differ}]
+    shared.append(f"- Settings: `{', '.join(settings)}`")
+    head = ("Arm", "Reward", *(_SETUP.get(key, key) for key in differ))
+    rows = [
+        (name, _code(arms[name]["reward"]), *(_value(flat[name].get(key)) for key in differ))
+        for name in arms
+    ]
+    return ["## Set-up", "\n".join(shared), _table(head, rows)]
+
+
+def _again(summary: Mapping[str, Any], command: str) -> list[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    spent = (
+        f"{summary['env_steps']:,} environment steps in {summary['wall_seconds']:,.0f} s on "
+        f"{summary['device']}: {summary['steps_per_second']:,.0f} steps per second of training, "
+        f"{summary['compile_seconds']:,.0f} s of it compiling."
+    )
+    return ["## Run it again", f"```\n{command}\n```", spent, f"Versions: {packages}."]
+
+
+def _value(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _code(text: str) -> str:
+    # Inside a table a bar ends the cell, in code spans too.
+    return f"`{text}`".replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("--",) * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(" ".join(cell.split()) for cell in row) + " |" for row in lines
+    )

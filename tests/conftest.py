@@ -1,0 +1,28 @@
+"""Test-wide settings: two CPU devices, strict shapes, how hard hypothesis tries."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import pytest
+
+# Before the first computation: programs are tested on a mesh of two devices.
+jax.config.update("jax_num_cpu_devices", 2)
+
+# Programs compile inside examples, so a deadline would only measure that.
+hypothesis.settings.register_profile("ci", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=200, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# In these simulators `[B, 3] + [3]` is common; a test's name says which it runs.
+LOOSE_SHAPES = ("brax", "Swimmer")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """`[T, N] * [N]` must be written out, in the package and in its tests."""
+    loose = item.get_closest_marker("loose_shapes")
+    loose = loose or any(name in item.nodeid for name in LOOSE_SHAPES)
+    with jax.numpy_rank_promotion("allow" if loose else "raise"):
+        return (yield)

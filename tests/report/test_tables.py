@@ -1,0 +1,93 @@
+"""Tables as text."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from jaxrl_reward.report.statistics import summarize
+from jaxrl_reward.report.tables import markdown, number, rich_table
+from jaxrl_reward.types import UserError
+
+PIPES = "env + 0.1*rnd() | clip(-10, 10)"
+
+
+def arm(iqm, low, high, seeds=16, metric="return"):
+    return {"metric": metric, "iqm": iqm, "ci_low": low, "ci_high": high, "seeds": seeds}
+
+
+def rendered(table, width=100):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_markdown():
+    text = markdown({"env": arm(493.12, 488.04, 497.22), PIPES: arm(-0.51234, -0.53, -0.49, 8)})
+    assert text == (
+        "| Arm | IQM return | 95 % interval | Seeds |\n"
+        "| :-- | --: | --: | --: |\n"
+        "| env | 493.1 | \\[488.0, 497.2] | 16 |\n"
+        "| env + 0.1\\*rnd() \\| clip(-10, 10) | -0.512 | \\[-0.530, -0.490] | 8 |\n"
+    )
+
+
+def test_every_row_has_the_same_cells():
+    lines = markdown({PIPES: arm(1.0, 0.5, 2.0), "a\nb": arm(1.0, 0.5, 2.0)}).splitlines()
+    assert len(lines) == 4
+    assert {line.replace("\\|", "").count("|") for line in lines} == {5}
+
+
+@pytest.mark.parametrize("bounds", [(None, None), (3.0, 3.0), (float("nan"), float("nan"))])
+def test_one_seed_shows_no_interval(bounds):
+    assert markdown({"env": arm(3.0, *bounds, seeds=1)}).endswith("| env | 3.000 | n/a | 1 |\n")
+
+
+def test_from_seeds_to_table():
+    assert "| env | 2.5 | \\[1.0, 4.0] | 4 |" in markdown({"env": summarize([1.0, 2.0, 3.0, 4.0])})
+
+
+def test_different_metrics_are_named():
+    text = markdown({"a": arm(1.0, 0.9, 1.1), "b": arm(1.0, 0.9, 1.1, metric="length")})
+    assert "| IQM |" in text
+    assert "| a (return) |" in text
+    assert "| b (length) |" in text
+
+
+def test_rich_table_shows_names_as_they_are():
+    text = rendered(rich_table({"[bold]x[/bold]": arm(493.12, 488.04, 497.22)}, title="[a] b"))
+    assert "[bold]x[/bold]" in text
+    assert "[a] b" in text
+    assert "[488.0, 497.2]" in text
+
+
+def test_rich_table_folds_long_names_only():
+    text = rendered(rich_table({PIPES * 4: arm(493.12, 488.04, 497.22)}), width=70)
+    assert "[488.0, 497.2]" in text
+    assert max(map(len, text.splitlines())) <= 70
+
+
+@pytest.mark.parametrize(
+    "value,width,text",
+    [
+        (493.12, 9.2, "493.1"),
+        (493.12, 92.0, "493"),
+        (0.01234, 0.0, "0.01234"),
+        (12345.6, 0.0, "12,346"),
+        (500.0, 0.0, "500.0"),
+        (500.0, 1e-9, "500.000"),
+        (0.0, 0.0, "0.000"),
+        (-3.0, 0.4, "-3.00"),
+        (1.5e12, 0.0, "1.5e+12"),
+        (1e-7, 0.0, "1e-07"),
+        (float("nan"), 0.0, "n/a"),
+    ],
+)
+def test_number(value, width, text):
+    assert number(value, width) == text
+
+
+def test_no_arms():
+    for table in (markdown, rich_table):
+        with pytest.raises(UserError, match="no arms"):
+            table({})

@@ -1,0 +1,128 @@
+"""The networks behind `init` and `apply`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward.networks import ACTIVATIONS, activation, mlp
+from jaxrl_reward.types import UserError
+
+KEY = jax.random.key(0)
+
+
+def random_params(network, obs, seed=0):
+    """Parameters of the right shapes, without compiling the initialisers."""
+    rng, shapes = np.random.default_rng(seed), jax.eval_shape(network.init, KEY, obs)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32) / 2, shapes)
+
+
+def layers(params):
+    """Kernels and biases in order of depth."""
+    dense = params["params"]
+    return [dense[f"Dense_{i}"] for i in range(sum("Dense" in name for name in dense))]
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_apply_is_the_plain_formula(name):
+    network = mlp((8, 6, 3), name, final_scale=0.5)
+    obs = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    params = random_params(network, obs)
+    x = obs
+    *hidden, last = layers(params)
+    for layer in hidden:
+        x = np.asarray(activation(name)(x @ np.asarray(layer["kernel"]) + layer["bias"][None]))
+    expected = x @ np.asarray(last["kernel"]) + last["bias"][None]
+    np.testing.assert_allclose(network.apply(params, obs), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name,value", [("tanh", 0.7616), ("relu", 1.0), ("swish", 0.7311)])
+def test_activations_at_one(name, value):
+    np.testing.assert_allclose(activation(name)(jnp.float32(1.0)), value, atol=1e-4)
+
+
+def test_weights_are_orthogonal_with_their_gain():
+    params = jax.jit(mlp((16, 8, 4), final_scale=0.01).init)(KEY, jnp.zeros(5))
+    for layer, gain in zip(layers(params), (np.sqrt(2), np.sqrt(2), 0.01), strict=True):
+        singular = np.linalg.svd(layer["kernel"], compute_uv=False)
+        np.testing.assert_allclose(singular, gain, rtol=1e-4)
+        np.testing.assert_array_equal(layer["bias"], 0.0)
+
+
+@pytest.mark.parametrize(
+    "obs_shape,leading", [((), (4,)), ((3,), ()), ((3,), (2, 5)), ((4, 4, 2), (3,)), ((2, 2), ())]
+)
+def test_observations_of_any_rank_are_flattened(obs_shape, leading):
+    network = mlp((8, 2), obs_rank=len(obs_shape))
+    obs = np.random.default_rng(0).normal(size=(*leading, *obs_shape)).astype(np.float32)
+    params = random_params(network, np.zeros(obs_shape, np.float32))
+    assert layers(params)[0]["kernel"].shape == (int(np.prod(obs_shape)), 8)
+    out = network.apply(params, obs)
+    assert out.shape == (*leading, 2)
+    flat = mlp((8, 2)).apply(params, obs.reshape(*leading, -1))
+    np.testing.assert_array_equal(out, flat)
+
+
+def test_the_example_may_have_leading_axes():
+    network = mlp((8, 2))
+    one, many = (jax.make_jaxpr(network.init)(KEY, jnp.zeros(shape)) for shape in (3, (5, 7, 3)))
+    assert one.out_avals == many.out_avals
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool, jnp.bfloat16])
+def test_any_dtype_becomes_float32(dtype):
+    network, obs = mlp((8, 2)), np.array([[0, 1, 1]])
+    params = random_params(network, jnp.zeros(3, dtype))
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
+    out = network.apply(params, jnp.asarray(obs, dtype))
+    assert out.dtype == jnp.float32
+    np.testing.assert_array_equal(out, network.apply(params, obs.astype(np.float32)))
+
+
+def test_one_layer_is_linear():
+    network = mlp((2,))
+    params = random_params(network, jnp.zeros(3))
+    zero, one, two = network.apply(params, np.array([[0.0], [1.0], [2.0]]) * [1.0, -2.0, 0.5])
+    np.testing.assert_allclose(two - zero, 2.0 * (one - zero), rtol=1e-5)
+
+
+def test_layer_norm_ignores_the_scale_of_the_observation():
+    network = mlp((32, 2), "relu", layer_norm=True)
+    params = random_params(network, jnp.zeros(3))
+    obs = jnp.array([[1.0, -2.0, 0.5]])
+    large, larger = network.apply(params, 1e4 * obs), network.apply(params, 1e6 * obs)
+    np.testing.assert_allclose(larger, large, rtol=1e-2)
+
+
+def test_vmap_over_seeds_equals_a_loop():
+    network, obs = mlp((8, 2)), jnp.ones((5, 3))
+    keys = jax.random.split(KEY, 3)
+
+    def run(key):
+        return network.apply(network.init(key, obs), obs)
+
+    loop = [jax.jit(run)(key) for key in keys]
+    np.testing.assert_allclose(jax.jit(jax.vmap(run))(keys), loop, atol=1e-5)
+    assert np.ptp(loop, axis=0).min() > 1e-3
+
+
+def test_gradients_reach_every_parameter():
+    network, obs = mlp((8, 6, 2), "relu"), jnp.linspace(-1.0, 1.0, 30).reshape(10, 3)
+    params = random_params(network, obs)
+    gradient = jax.jit(jax.grad(lambda p: jnp.square(network.apply(p, obs) - 1.0).sum()))(params)
+    assert all(jnp.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
+
+
+def test_user_errors():
+    with pytest.raises(UserError, match="did you mean 'tanh'"):
+        mlp((2,), "tahn")
+    with pytest.raises(UserError, match="known: elu, gelu"):
+        activation("qqq")
+    for sizes in ((), (8, 0), (-1,)):
+        with pytest.raises(UserError, match="positive"):
+            mlp(sizes)
+
+
+def test_an_observation_of_too_low_rank_is_refused():
+    with pytest.raises(AssertionError):
+        mlp((2,), obs_rank=3).init(KEY, jnp.zeros(4))

@@ -1,0 +1,155 @@
+"""A small agent with every kind of state that a real one has."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import struct
+
+from jaxrl_reward.training import sharding
+from jaxrl_reward.types import Mean
+
+
+class FakeConfig(struct.PyTreeNode):
+    rate: Any = 0.5
+    width: int = struct.field(pytree_node=False, default=3)
+
+
+class FakeMoments(NamedTuple):
+    mean: jax.Array
+    none: jax.Array  # no elements, as the memory of a reward that has none
+
+
+class FakeState(struct.PyTreeNode):
+    config: FakeConfig
+    weights: jax.Array
+    moments: FakeMoments
+    extras: dict[str, Any]
+    key: jax.Array
+    iteration: jax.Array
+
+
+class FakeEnv(NamedTuple):
+    name: str = "fake:env"
+
+
+class FakeAgent(NamedTuple):
+    """Random numbers, added up: any lost or repeated iteration shows in every bit."""
+
+    config: FakeConfig = FakeConfig()
+    name: str = "fake"
+    env: FakeEnv = FakeEnv()
+    reward: str = "env"
+    steps_per_iteration: int = 8
+    bad_at: int = -1  # the iteration whose loss is not finite
+    poison_at: int = -1  # the iteration that leaves a NaN behind finite metrics
+    bad_evaluation: bool = False
+
+    def init(self, key, config=None, reward=None):
+        del reward
+        key, weights = jax.random.split(key)
+        return FakeState(
+            config=self.config if config is None else config,
+            weights=jax.random.normal(weights, (self.config.width,)),
+            moments=FakeMoments(jnp.zeros(2, jnp.bfloat16), jnp.zeros((4, 0))),
+            extras={"flag": jnp.array(False), "count": jnp.uint32(0), "infinite": -jnp.inf},
+            key=key,
+            iteration=jnp.int32(0),
+        )
+
+    def iterate(self, state):
+        key, noise = jax.random.split(state.key)
+        iteration = state.iteration + 1
+        change = jax.random.normal(noise, state.weights.shape)
+        weights = state.weights * 0.9 + state.config.rate * change
+        poisoned = jnp.where(iteration == self.poison_at, jnp.nan, weights)
+        loss = jnp.where(iteration == self.bad_at, jnp.nan, weights.sum())
+        metrics = {
+            "loss": Mean.of(loss),
+            "absolute": Mean.of(jnp.abs(weights)),
+            "episode_return": Mean.of(weights, where=change > 1.5),
+        }
+        state = state.replace(weights=poisoned, key=key, iteration=iteration)
+        return state.replace(extras={**state.extras, "flag": ~state.extras["flag"]}), metrics
+
+    def act(self, state, obs, key=None):
+        del key
+        return obs @ state.weights
+
+    def evaluate(self, state, key, num_episodes):
+        # As an argmax over logits does, this hides a NaN in the weights.
+        seen = jnp.where(jnp.isnan(state.weights), 0.0, state.weights)
+        returns = seen.sum() + jax.random.normal(key, (num_episodes,))
+        if self.bad_evaluation:
+            returns = jnp.where(state.iteration > 0, jnp.inf, returns)
+        return returns, jnp.full(num_episodes, 7, jnp.int32)
+
+
+class Stopped(BaseException):
+    """A process that ends here: nothing in the library may catch it."""
+
+
+class StopAfter:
+    """A sink that ends the run at its n-th write."""
+
+    def __init__(self, writes: int, error: type[BaseException] = Stopped):
+        self.left, self.error = writes, error
+
+    def write(self, rows):
+        del rows
+        self.left -= 1
+        if self.left <= 0:
+            raise self.error
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="package", autouse=True)
+def compiled_once():
+    """Most runs here are of one program: compiling it again would take most of the time."""
+    compiled = {}
+
+    def compile_once(lowered):
+        text = lowered.as_text()
+        if text not in compiled:
+            compiled[text] = lowered.compile()
+        return compiled[text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "_compile", compile_once)
+        yield
+
+
+@pytest.fixture(scope="package")
+def fake_agent() -> Callable[..., FakeAgent]:
+    return FakeAgent
+
+
+@pytest.fixture
+def stop_after() -> Callable[..., StopAfter]:
+    return StopAfter
+
+
+@pytest.fixture
+def stopped() -> type[BaseException]:
+    return Stopped
+
+
+@pytest.fixture
+def assert_same() -> Callable[[Any, Any], None]:
+    """Equal structure, dtypes and bits, typed keys included."""
+
+    def bits(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return str(leaf.dtype), leaf.shape, jax.device_get(leaf).tobytes()
+
+    def compare(a, b):
+        assert jax.tree.structure(a) == jax.tree.structure(b)
+        for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+            assert bits(left) == bits(right)
+
+    return compare

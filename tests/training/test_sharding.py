@@ -1,0 +1,118 @@
+"""Seeds over devices."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward.training import sharding
+from jaxrl_reward.types import Mean
+
+
+@pytest.mark.parametrize(
+    ("seeds", "devices", "used"),
+    [(16, 4, 4), (6, 4, 3), (7, 4, 1), (2, 4, 2), (1, 4, 1), (9, 1, 1)],
+)
+def test_the_mesh_is_the_largest_that_divides(monkeypatch, seeds, devices, used):
+    fakes = jax.local_devices()[:1] * devices
+    monkeypatch.setattr(jax, "local_devices", lambda: fakes)
+    monkeypatch.setattr(sharding, "Mesh", lambda found, *_, **__: found)
+    assert len(sharding.seeds_mesh(seeds)) == used
+
+
+def test_a_tally_counts_and_remembers_the_first_bad_iteration():
+    tally = sharding.Tally.empty(2, 2)
+    for iteration, value in enumerate([1.0, jnp.nan, jnp.inf, 2.0], start=1):
+        each = {
+            "b": Mean(jnp.array([value, 3.0]), jnp.array([1.0, 2.0])),
+            "a": Mean(jnp.ones(2), jnp.zeros(2)),
+        }
+        tally = tally.add(each, jnp.int32(iteration))
+    assert tally.first_bad.tolist() == [[0, 2], [0, 0]]
+    np.testing.assert_array_equal(tally.total, [[4.0, jnp.nan], [4.0, 12.0]])
+    assert tally.counted.tolist() == [[0.0, 4.0], [0.0, 8.0]]
+
+
+def test_evaluation_keys_are_none_that_an_agent_splits_off():
+    key = jax.random.key(0)
+    split = np.asarray(jax.random.key_data(jax.random.split(key, 10_000)))
+
+    def among_them(folded):
+        return (split == np.asarray(jax.random.key_data(folded))).all(axis=1).any()
+
+    assert among_them(jax.random.fold_in(key, 2))  # why the tag is large
+    assert not among_them(jax.random.fold_in(key, sharding.EVALUATION_TAG))
+
+
+def test_metrics_must_be_means_of_scalars(fake_agent):
+    class Wrong(fake_agent):
+        def iterate(self, state):
+            return state, {"loss": state.weights.sum()}
+
+    with pytest.raises(TypeError, match="metric 'loss' must be a Mean of scalars"):
+        sharding.Programs(Wrong(), seeds=1, seed=0, episodes=1)
+
+
+@pytest.mark.parametrize(
+    ("version", "backend", "warned"),
+    [
+        ("0.9.2", "cpu", False),
+        ("0.10.0", "cpu", True),
+        ("0.10.2", "cpu", True),
+        ("0.10.1", "gpu", False),
+        ("0.11.0", "cpu", False),
+        ("0.1.0", "cpu", False),
+    ],
+)
+def test_known_hangs_are_told(monkeypatch, version, backend, warned):
+    monkeypatch.setattr(sharding.metadata, "version", {"jaxlib": version}.get)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    warning = sharding.cpu_hang_warning()
+    assert (warning is not None) == warned
+    if warning:
+        assert version in warning
+
+
+CORES = """
+import os
+import jax
+from jaxrl_reward.training import use_all_cores
+print(use_all_cores(), jax.local_device_count("cpu"))
+"""
+
+
+@pytest.mark.parametrize("environment", [{}, {"JAX_NUM_CPU_DEVICES": "3"}])
+def test_every_core_becomes_a_device(environment):
+    chosen = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
+    inherited = {name: value for name, value in os.environ.items() if name not in chosen}
+    output = subprocess.run(
+        [sys.executable, "-c", CORES],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    asked, devices = map(int, output.split())
+    if environment:
+        assert (asked, devices) == (0, 3)
+    else:
+        assert asked == devices == sharding._available_cores()
+
+
+def test_a_program_that_has_started_keeps_its_devices(monkeypatch):
+    before = jax.local_device_count()
+    monkeypatch.setattr(sharding, "_available_cores", lambda: 63)
+    assert sharding.use_all_cores() == 0
+    assert jax.local_device_count() == before
+
+
+def test_a_container_quota_counts(monkeypatch):
+    monkeypatch.setattr(sharding.Path, "read_text", lambda _: "150000 100000\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert sharding._available_cores() == 2
+    monkeypatch.setattr(sharding.Path, "read_text", lambda _: "max 100000\n")
+    assert sharding._available_cores() == 64
