@@ -1,0 +1,77 @@
+"""Rewards as expressions: small pure transforms composed with `+ * |`."""
+
+from jaxrl_reward.rewards import potentials
+from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.causal import counts, delay, episode_end, lifetime_counts
+from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
+from jaxrl_reward.rewards.intrinsic import rnd
+from jaxrl_reward.rewards.normalize import normalize
+from jaxrl_reward.rewards.operators import constant, env, named, stack, where
+from jaxrl_reward.rewards.parse import RewardSyntaxError, parse
+from jaxrl_reward.rewards.pointwise import (
+    clip,
+    potential,
+    scale,
+    sign,
+    state_bonus,
+    symlog,
+    threshold,
+    weighted_sum,
+)
+from jaxrl_reward.rewards.registry import entries, register
+from jaxrl_reward.rewards.schedules import scheduled
+from jaxrl_reward.rewards.ways import (
+    Affine,
+    Causal,
+    Episodes,
+    Episodic,
+    Learned,
+    Pointwise,
+    episodic,
+    pointwise,
+)
+
+__all__ = [
+    "Affine",
+    "Applied",
+    "Causal",
+    "Episodes",
+    "Episodic",
+    "Learned",
+    "Pointwise",
+    "RewardSyntaxError",
+    "RewardTransform",
+    "State",
+    "clip",
+    "constant",
+    "counts",
+    "delay",
+    "entries",
+    "env",
+    "episode_end",
+    "episodic",
+    "explain",
+    "lifetime_counts",
+    "named",
+    "needs_episodes",
+    "no_state",
+    "normalize",
+    "parse",
+    "pointwise",
+    "potential",
+    "potentials",
+    "register",
+    "replay_problem",
+    "rnd",
+    "scale",
+    "scheduled",
+    "sign",
+    "stack",
+    "state_bonus",
+    "static",
+    "symlog",
+    "threshold",
+    "varies",
+    "weighted_sum",
+    "where",
+]

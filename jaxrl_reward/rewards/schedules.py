@@ -1,0 +1,37 @@
+"""Weights that change over training."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state
+from jaxrl_reward.rewards.registry import register
+from jaxrl_reward.types import Array, Transition
+
+
+@register("scheduled", {"steps": 24.0})
+class scheduled(RewardTransform):  # noqa: N801
+    """A weight going linearly from `start` to `end` in `steps` environment steps.
+
+    Multiply a reward by it: `scheduled(1, 0, 100000) * potential("norm")`.
+    The weight of a block is the one at its start.
+    """
+
+    start: float = 1.0
+    end: float = 0.0
+    steps: float = 1e6
+    varies = True
+
+    def init(self, key: Array, example: Transition) -> State:
+        del key
+        return no_state(example, jnp.int32(0))
+
+    def apply(self, state: State, block: Transition) -> Applied:
+        reward = self.relabel(state.shared, block, ())
+        count = jnp.minimum(state.shared, 2**30) + block.first.size  # never overflows
+        return Applied(state.replace(shared=count), reward, {}, ())
+
+    def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
+        del features
+        share = jnp.clip(shared / self.steps, 0.0, 1.0)
+        return jnp.ones_like(batch.reward) * (self.start + share * (self.end - self.start))
