@@ -52,6 +52,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if argv[:1] == ["train"]:
         _add_settings(train, argv[1:])
     args, unknown = parser.parse_known_args(argv)
+    args.argv = argv
     if unknown:
         flag = unknown[0].partition("=")[0]
         if not flag.startswith("-"):

@@ -87,7 +87,9 @@ def _folder(args: argparse.Namespace, name: str) -> Path:
     if args.out is not None:
         return Path(args.out)
     base = Path("runs") / re.sub(r"[^\w.=-]+", "-", name).strip("-")
-    candidates = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in itertools.count(1))
+    candidates = (
+        base if i == 1 else base.with_name(f"{base.name}-{i}") for i in itertools.count(1)
+    )
     last = base
     for folder in candidates:
         if not folder.exists():
@@ -203,19 +205,19 @@ def render(args: argparse.Namespace) -> None:
 
 def plot(args: argparse.Namespace) -> None:
     """Draws the arms of all folders into one figure."""
+    import pyarrow as pa
+
     from jaxrl_reward import training
     from jaxrl_reward.report import plots
-    from jaxrl_reward.training.metrics import Rows
 
-    parts = []
-    several = len(args.folders) > 1
+    tables = []
     for folder in args.folders:
-        rows = training.load_rows(folder)
-        if several:  # two runs may have an arm of the same name
-            label = Path(folder).resolve().name
-            rows = rows.renamed(f"{label}/{{}}")
-        parts.append(rows)
-    plots.learning_curves(Rows.concatenate(parts).table, args.out, metric=args.metric)
+        table = training.load_rows(folder).table
+        if len(args.folders) > 1:  # two runs may have arms of the same name
+            arms = [f"{folder.rstrip('/')}/{arm}" for arm in table["arm"].to_pylist()]
+            table = table.set_column(0, "arm", pa.array(arms, pa.string()))
+        tables.append(table)
+    plots.learning_curves(pa.concat_tables(tables), args.out, metric=args.metric)
     print(args.out)
 
 

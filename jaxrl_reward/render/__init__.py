@@ -1,0 +1,93 @@
+"""An episode as a GIF or an MP4, drawn by Pillow: no window, GPU or simulator's renderer."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxrl_reward.render.rollout import Episode, Policy, greedy, play, random
+from jaxrl_reward.types import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Episode", "Policy", "check_path", "frames", "greedy", "play", "random", "write"]
+
+FORMATS = (".gif", ".mp4")
+FPS = 25  # frames per second, the most that GIF players agree on
+
+
+def check_path(path: Path | str) -> None:
+    """Raises a `UserError` unless an episode can be written there."""
+    suffix = Path(path).suffix
+    if suffix not in FORMATS:
+        raise UserError(f"{path} must end in one of: {', '.join(FORMATS)}")
+    if suffix == ".mp4":
+        try:
+            import imageio_ffmpeg  # noqa: F401
+        except ImportError:
+            raise UserError(
+                "an MP4 needs an extra: pip install 'jaxrl-reward[video]'; or name a .gif"
+            ) from None
+
+
+def frames(env: Any, episode: Episode) -> "Iterator[Image]":
+    """One picture for each observation of the episode."""
+    from jaxrl_reward.render import bodies, flat
+
+    name = env.name.partition(":")[2].partition(",")[0]
+    total = np.concatenate([[0.0], np.cumsum(episode.rewards)])
+    scene = None
+    if episode.poses[0] is not None:
+        scene = bodies.Scene(env.environment.brax.sys.mj_model, episode.poses[0][0])
+    for i, (obs, pose) in enumerate(zip(episode.obs, episode.poses, strict=True)):
+        canvas = flat.draw(name, obs) if scene is None or pose is None else scene.draw(*pose)
+        yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")
+
+
+def write(env: Any, episode: Episode, path: Path | str) -> Path:
+    """Draws an episode into a `.gif` or `.mp4`, replaced at once when complete.
+
+    Raises:
+      UserError: another kind of file, or an MP4 without its extra.
+    """
+    path = Path(path)
+    check_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        if path.suffix == ".gif":
+            _write_gif(list(frames(env, episode)), partial)
+        else:
+            _write_mp4(frames(env, episode), partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _write_gif(pictures: "list[Image]", path: Path) -> None:
+    # One palette for all: a palette for each frame flickers, and is larger.
+    palette = _montage([pictures[i * (len(pictures) - 1) // 3] for i in range(4)]).quantize(128)
+    small = [picture.quantize(palette=palette, dither=0) for picture in pictures]
+    duration = [1000 // FPS] * len(small)
+    duration[-1] = 1000  # a pause before it starts again
+    small[0].save(
+        path, format="GIF", save_all=True, append_images=small[1:], duration=duration, loop=0
+    )
+
+
+def _montage(pictures: "list[Image]") -> "Image":
+    from PIL import Image
+
+    return Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures]))
+
+
+def _write_mp4(pictures: "Iterator[Image]", path: Path) -> None:
+    import imageio.v2 as imageio
+
+    with imageio.get_writer(path, format="FFMPEG", fps=FPS) as writer:  # pyright: ignore
+        for picture in pictures:
+            writer.append_data(np.asarray(picture))

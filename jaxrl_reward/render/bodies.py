@@ -29,7 +29,6 @@ from jaxrl_reward.render.canvas import (
 # MuJoCo's numbers for the kinds of a geom (mjtGeom).
 PLANE, SPHERE, CAPSULE, ELLIPSOID, CYLINDER = 0, 2, 3, 4, 5
 _COLOURS = (ORANGE, BLUE, SKY, GREEN, PINK, RED)
-_TILE = 1.0  # of the floor, in metres
 _FLOOR = 9  # tiles to each side
 
 
@@ -70,11 +69,22 @@ def shapes(model: Any) -> list[Shape]:
 
 
 class Scene:
-    """A camera that follows the first body, and the shapes before it."""
+    """A camera that follows the first body, and the shapes before it.
 
-    def __init__(self, model: Any):
+    Args:
+      model: an `mujoco.MjModel`.
+      position: the bodies' positions at the start, `[L, 3]`: they fill about
+        half of the picture.
+    """
+
+    def __init__(self, model: Any, position: np.ndarray):
         self._shapes = shapes(model)
-        self._distance = 2.6 * max(float(model.stat.extent), 0.4)
+        bodies = [shape for shape in self._shapes if shape.body >= 0]
+        reach = max((float(np.linalg.norm(shape.position)) for shape in bodies), default=0.0)
+        reach += max((float(shape.size.max()) for shape in bodies), default=0.0)
+        extent = float(np.ptp(position, axis=0).max()) + 2.0 * reach
+        self._distance = 1.8 * max(extent, 0.2)
+        self._tile = extent / 3.0  # of the floor
         self._floor = any(shape.kind == PLANE for shape in self._shapes)
         azimuth, elevation = math.radians(-70.0), math.radians(18.0)
         back = np.array([math.cos(azimuth), math.sin(azimuth), 0.0]) * math.cos(elevation)
@@ -86,7 +96,7 @@ class Scene:
     def draw(self, position: np.ndarray, rotation: np.ndarray) -> Canvas:
         """One frame, from the bodies' positions `[L, 3]` and quaternions `[L, 4]`."""
         canvas = Canvas((0.0, 0.0), HEIGHT * 1.1)
-        target = np.array([position[0, 0], position[0, 1], max(position[:, 2].mean(), 0.2)])
+        target = np.array([position[0, 0], position[0, 1], position[:, 2].mean()])
         eye = target + self._back * self._distance
         if self._floor:
             self._draw_floor(canvas, target, eye)
@@ -112,11 +122,12 @@ class Scene:
         return np.array([offset @ self._right, offset @ self._up]) / depth, depth
 
     def _draw_floor(self, canvas: Canvas, target: np.ndarray, eye: np.ndarray) -> None:
-        origin = np.floor(target[:2] / _TILE)
+        tile = self._tile
+        origin = np.floor(target[:2] / tile)
         for i in range(-_FLOOR, _FLOOR + 1):
             for j in range(-_FLOOR, _FLOOR + 1):
-                low = (origin + (i, j)) * _TILE
-                square = [(0, 0), (_TILE, 0), (_TILE, _TILE), (0, _TILE)]
+                low = (origin + (i, j)) * tile
+                square = [(0, 0), (tile, 0), (tile, tile), (0, tile)]
                 corners = [np.array([low[0] + a, low[1] + b, 0.0]) for a, b in square]
                 if min(float((eye - corner) @ self._back) for corner in corners) < 0.1:
                     continue  # behind the camera

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import training
+from jaxrl_reward.agents.base import make
 from jaxrl_reward.training import checkpoint, loop
 from jaxrl_reward.training.progress import deferred_interrupt
 from jaxrl_reward.training.sharding import EVALUATION_TAG
@@ -319,6 +320,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 2)
 from conftest import FakeAgent
 from jaxrl_reward import training
+from jaxrl_reward.agents.base import make
 from jaxrl_reward.training import loop
 
 class Slow:
@@ -371,10 +373,9 @@ def test_the_first_of_two_bad_metrics_is_named(fake_agent):
 
 
 def test_ppo_resumes_to_the_bit(stop_after, stopped, assert_same, tmp_path):
-    base = pytest.importorskip("jaxrl_reward.agents.base", exc_type=ImportError)
     sizes = {"num_envs": 2, "num_steps": 16, "epochs": 2, "minibatches": 2, "hidden": (8,)}
     reward = "env + 0.1*counts() | normalize(gamma=0.99)"
-    agent = base.make("ppo", "gymnax:CartPole-v1", reward, normalize_obs=True, **sizes)
+    agent = make("ppo", "gymnax:CartPole-v1", reward, normalize_obs=True, **sizes)
     options = {"total_steps": 32 * 6, "evals": 3, "log_points": 6}
     whole = short(agent, **options)
     with pytest.raises(stopped):

@@ -1,0 +1,176 @@
+"""N environments at once: true successors, fresh resets at bounded cost.
+
+Resetting every environment at every step, and throwing almost all of it away,
+costs two to three times the speed of stepping. Here each environment keeps ONE
+spare initial state. When an episode ends it takes its spare; only when an
+episode ends whose spare is already used are all spares recomputed, by one
+vmapped reset under a `cond`. A spare depends on (environment, number of resets)
+alone, so the time of the refill never changes a result.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrl_reward.envs.registry import Env
+from jaxrl_reward.types import Array, Transition, UserError, nearest
+
+
+class VectorState(struct.PyTreeNode):
+    """The state of N environments.
+
+    Attributes:
+      env_state: the environments' own, leaves `[N, ...]`.
+      obs: what the policy sees next, `[N, ...]`.
+      first: whether it starts an episode, `[N]` bool.
+      spare: the next initial observation and state, leaves `[N, ...]`.
+      used: whether the spare has been taken, `[N]` bool.
+      keys: an environment's reset key, `[N]`.
+      resets: how many resets it has taken, `[N]` int32.
+      total: the running episode's return, `[N]` float32.
+      length: its length, `[N]` int32.
+    """
+
+    env_state: Any
+    obs: Array
+    first: Array
+    spare: Any
+    used: Array
+    keys: Array
+    resets: Array
+    total: Array
+    length: Array
+
+
+class EpisodeStats(struct.PyTreeNode):
+    """Of the episodes that ended at a step: valid where `ended`, `[N]`."""
+
+    ended: Array
+    total: Array
+    length: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorEnv:
+    """N copies of an environment, each with its own episodes."""
+
+    env: Env
+    num_envs: int
+    reset: Literal["fresh", "cached"]
+
+    def init(self, key: Array) -> VectorState:
+        """Starts N episodes."""
+        keys = jax.random.split(key, self.num_envs)
+        zeros = jnp.zeros(self.num_envs, jnp.int32)
+        obs, env_state = self._initial(keys, zeros)
+        fresh = self.reset == "fresh"
+        return VectorState(
+            env_state=env_state,
+            obs=obs,
+            first=jnp.ones(self.num_envs, bool),
+            spare=self._initial(keys, zeros + 1) if fresh else (obs, env_state),
+            used=jnp.zeros(self.num_envs, bool),
+            keys=keys,
+            resets=zeros + 1,
+            total=jnp.zeros(self.num_envs, jnp.float32),
+            length=zeros,
+        )
+
+    def step(
+        self, state: VectorState, keys: Array, action: Array
+    ) -> tuple[VectorState, Transition, EpisodeStats]:
+        """One step of every environment.
+
+        Args:
+          state: the state before.
+          keys: a key each, `[N]`.
+          action: an action each, `[N, ...]`.
+
+        Returns:
+          The state after any resets, the transition (whose `next_obs` is the
+          true successor), and the statistics of the episodes that ended.
+        """
+        next_obs, env_state, reward, terminated, truncated, info = jax.vmap(self.env.step)(
+            keys, state.env_state, action
+        )
+        transition = Transition(
+            obs=state.obs,
+            action=action,
+            env_reward=reward,
+            reward=reward,
+            next_obs=next_obs,
+            first=state.first,
+            terminated=terminated,
+            truncated=truncated,
+            info=info,
+        )
+        last = terminated | truncated
+        spare, used = state.spare, state.used
+        if self.reset == "fresh":
+            refill = any_anywhere(last & used)
+            spare = jax.lax.cond(
+                refill, lambda: self._initial(state.keys, state.resets), lambda: state.spare
+            )
+            used = jnp.where(refill, False, used) | last
+        obs, env_state = jax.tree.map(
+            lambda new, old: _select(last, new, old), spare, (next_obs, env_state)
+        )
+        total, length = state.total + reward, state.length + 1
+        after = state.replace(
+            env_state=env_state,
+            obs=obs,
+            first=last,
+            spare=spare,
+            used=used,
+            resets=state.resets + last,
+            total=jnp.where(last, 0.0, total),
+            length=jnp.where(last, 0, length),
+        )
+        return after, transition, EpisodeStats(last, total, length)
+
+    def _initial(self, keys: Array, resets: Array) -> tuple[Any, Any]:
+        return jax.vmap(self.env.reset)(jax.vmap(jax.random.fold_in)(keys, resets))
+
+
+def vectorize(env: Env, num_envs: int, reset: str = "fresh") -> VectorEnv:
+    """N copies of `env`.
+
+    Args:
+      env: one environment.
+      num_envs: how many.
+      reset: "fresh" draws a new initial state for every episode; "cached"
+        starts every episode of an environment in the one it had first, which
+        is cheaper where a reset costs much, and biased.
+
+    Raises:
+      UserError: `num_envs` below 1, or an unknown kind of reset.
+    """
+    if num_envs < 1:
+        raise UserError(f"num_envs must be at least 1, not {num_envs}")
+    if reset not in ("fresh", "cached"):
+        raise UserError(f"unknown reset {reset!r}, {nearest(reset, ('fresh', 'cached'))}")
+    return VectorEnv(env, num_envs, reset)  # type: ignore[arg-type]
+
+
+@jax.custom_batching.custom_vmap
+def any_anywhere(x: Array) -> Array:
+    """Whether any entry is true, across `vmap`ped axes too, so never batched.
+
+    A `cond` on it stays a real branch under `vmap` over seeds, where a batched
+    predicate would run both sides at every step.
+    """
+    return x.any()
+
+
+@any_anywhere.def_vmap
+def _any_anywhere(axis_size: int, in_batched: Any, x: Array) -> tuple[Array, bool]:
+    del axis_size, in_batched
+    return any_anywhere(x), False
+
+
+def _select(which: Array, new: Array, old: Array) -> Array:
+    which = which.reshape(which.shape + (1,) * (old.ndim - which.ndim))
+    return jnp.where(which, new, old)

@@ -1,0 +1,138 @@
+"""One episode, step by step, with everything that its drawing needs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_reward.agents.rollout import add_time, flatten, remember
+from jaxrl_reward.types import Array, Transition
+
+
+class Policy(NamedTuple):
+    """How to act in one environment; `memory` is whatever it carries along.
+
+    Attributes:
+      start: `start(key) -> memory`.
+      act: `act(memory, key, obs, first) -> (memory, action)`.
+      see: `see(memory, transition) -> memory`, after the step.
+    """
+
+    start: Callable[[Array], Any]
+    act: Callable[[Any, Array, Array, Array], tuple[Any, Array]]
+    see: Callable[[Any, Transition], Any]
+
+
+class Episode(NamedTuple):
+    """What happened.
+
+    Attributes:
+      obs: observations, one more than there were steps.
+      poses: the bodies' positions `[L, 3]` and quaternions `[L, 4]`, likewise;
+        `None` where the environment has no bodies.
+      rewards: the environment's own.
+    """
+
+    obs: list[np.ndarray]
+    poses: list[tuple[np.ndarray, np.ndarray] | None]
+    rewards: list[float]
+
+
+def random(env: Any) -> Policy:
+    """Actions drawn from the action space."""
+    return Policy(
+        lambda key: (),
+        lambda memory, key, obs, first: (memory, env.action_space.sample(key)),
+        lambda memory, transition: memory,
+    )
+
+
+def greedy(agent: Any, state: Any) -> Policy:
+    """The likeliest actions of a trained agent.
+
+    Args:
+      agent: built as for training.
+      state: that of one seed, leaves `[...]`.
+    """
+    if getattr(agent.config, "placement", "block") == "block":
+        return Policy(
+            lambda key: (),
+            lambda memory, key, obs, first: (memory, agent.act(state, flatten(obs[None], 1))[0]),
+            lambda memory, transition: memory,
+        )
+    reward = state.reward
+
+    def start(key: Array) -> Any:
+        fresh = reward.init(key, _example(agent.env))
+        return state.reward_state.replace(local=fresh.local)
+
+    def act(memory: Any, key: Array, obs: Array, first: Array) -> tuple[Any, Array]:
+        del key
+        memory = reward.begin(memory, obs[None], first[None])
+        inputs = remember(obs[None], reward.observe(memory.local))
+        return memory, agent.act(state, inputs)[0]
+
+    def see(memory: Any, transition: Transition) -> Any:
+        block = add_time(add_time(transition))
+        return memory.replace(local=reward.apply(memory, block).state.local)
+
+    return Policy(start, act, see)
+
+
+def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> Episode:
+    """One episode, cut after `max_steps`."""
+    key_reset, key_start, key_play = jax.random.split(jax.random.key(seed), 3)
+
+    @jax.jit
+    def step(key: Array, obs: Array, state: Any, memory: Any, first: Array) -> Any:
+        key_act, key_step = jax.random.split(key)
+        memory, action = policy.act(memory, key_act, obs, first)
+        moved = _transition(env, key_step, obs, state, action, first)
+        return moved, policy.see(memory, moved[1])
+
+    obs, state = jax.jit(env.reset)(key_reset)
+    memory = jax.jit(policy.start)(key_start)
+    first = jnp.array(True)
+    episode = Episode([np.asarray(obs)], [_pose(env, state)], [])
+    for i in range(max_steps):
+        key = jax.random.fold_in(key_play, i)
+        (state, transition), memory = step(key, obs, state, memory, first)
+        obs, first = transition.next_obs, jnp.array(False)
+        episode.obs.append(np.asarray(obs))
+        episode.poses.append(_pose(env, state))
+        episode.rewards.append(float(transition.env_reward))
+        if transition.last:
+            break
+    return episode
+
+
+def _pose(env: Any, state: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    if not env.name.startswith("brax:"):
+        return None
+    x = state.brax.pipeline_state.x
+    return np.asarray(x.pos, float), np.asarray(x.rot, float)
+
+
+def _transition(
+    env: Any, key: Array, obs: Array, state: Any, action: Array, first: Array
+) -> tuple[Any, Transition]:
+    next_obs, state, gain, terminated, truncated, info = env.step(key, state, action)
+    # What a policy knew of its choice is not known here; few rewards read it.
+    policy = dict.fromkeys(("log_prob", "entropy", "value"), jnp.float32(0.0))
+    return state, Transition(
+        obs, action, gain, gain, next_obs, first, terminated, truncated, info, policy
+    )
+
+
+def _example(env: Any) -> Transition:
+    """A block `[1, 1, ...]` of zeros in the shape of what is played."""
+
+    def one(key: Array) -> Transition:
+        obs, state = env.reset(key)
+        action = env.action_space.sample(key)
+        return _transition(env, key, obs, state, action, jnp.array(True))[1]
+
+    shapes = jax.eval_shape(one, jax.random.key(0))
+    return jax.tree.map(lambda x: jnp.zeros((1, 1, *x.shape), x.dtype), shapes)

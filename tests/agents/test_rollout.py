@@ -1,0 +1,385 @@
+"""What agents share: playing, evaluating, shuffling, bounds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+from gymnax.environments import environment, spaces
+from scipy import stats
+
+from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import ppo
+from jaxrl_reward.agents.rollout import (
+    EVALUATION_STEPS,
+    Player,
+    Rollout,
+    ended,
+    flatten,
+    player,
+    remember,
+    scale_action,
+    shuffle,
+)
+from jaxrl_reward.rewards.ways import Causal
+from jaxrl_reward.types import Transition, UserError
+
+# ---- an environment that can be followed by hand -------------------------------------
+
+
+@struct.dataclass
+class WalkState(environment.EnvState):
+    position: jax.Array
+
+
+@struct.dataclass
+class WalkParams(environment.EnvParams):
+    max_steps_in_episode: int = 5
+    goal: float = 3.0
+
+
+class Walk(environment.Environment):
+    """Action 1 walks on, 0 stays; each step pays the new position; the goal ends it."""
+
+    @property
+    def default_params(self):
+        return WalkParams()
+
+    def reset_env(self, key, params):
+        state = WalkState(time=jnp.int32(0), position=jax.random.uniform(key, (), maxval=0.5))
+        return state.position[None], state
+
+    def step_env(self, key, state, action, params):
+        state = WalkState(time=state.time + 1, position=state.position + action)
+        return state.position[None], state, state.position, state.position >= params.goal, {}
+
+    def observation_space(self, params):
+        return spaces.Box(-jnp.inf, jnp.inf, (1,))
+
+    def action_space(self, params=None):
+        return spaces.Discrete(2)
+
+
+def walk(**params):
+    return envs.Env("test:walk", Walk(), WalkParams(**params))
+
+
+class Seen(Causal):
+    """The largest observation of the episode so far, which the policy may see."""
+
+    def begin_one(self, shared, obs):
+        return obs[0]
+
+    def step(self, shared, local, transition):
+        best = jnp.maximum(local, transition.next_obs[0])
+        return best, best - local
+
+    def view(self, local):
+        return local[None]
+
+
+def judge(inputs, extra):
+    zeros = jnp.zeros(inputs.shape[:-1])
+    return {"log_prob": zeros, "entropy": zeros, "value": zeros}
+
+
+def walk_or_stay(inputs, noise):
+    """A policy that ignores what it sees."""
+    action = (noise > 0.4).astype(jnp.int32)
+    return action, (noise,)
+
+
+def played(placement, steps=24, num_envs=3, reward=None, seed=0):
+    env, reward = walk(), Seen() if reward is None else reward
+    made = Player(env, envs.vectorize(env, num_envs), placement)
+    key_env, key_noise, key_step = jax.random.split(jax.random.key(seed), 3)
+    env_state = made.vector.init(key_env)
+    reward_state = reward.init(jax.random.key(1), made.example(num_envs, steps))
+    noise = jax.random.uniform(key_noise, (steps, num_envs))
+    keys = jax.random.split(key_step, (steps, num_envs))
+
+    @jax.jit
+    def collect(env_state, reward_state):
+        return made.collect(reward, reward_state, env_state, walk_or_stay, judge, noise, keys)
+
+    return env_state, collect(env_state, reward_state)
+
+
+# ---- playing ---------------------------------------------------------------------------
+
+
+def test_both_placements_give_the_same_block_and_rewards():
+    """For a causal reward, and a policy that does not look at its memory."""
+    _, (_, state_block, block) = played("block")
+    _, (_, state_step, step) = played("step")
+    jax.tree.map(np.testing.assert_array_equal, block.block, step.block)
+    jax.tree.map(np.testing.assert_array_equal, state_block, state_step)
+    assert np.abs(block.block.reward).sum() > 1.0
+    assert block.inputs.shape == (24, 3, 1)
+    assert step.inputs.shape == step.next_inputs.shape == (24, 3, 2)
+
+
+def test_the_policy_sees_the_memory_of_its_own_episode():
+    env_state, (_, _, step) = played("step")
+    block = jax.tree.map(np.asarray, step.block)
+    assert block.last.any() and block.terminated.any() and block.truncated.any()
+    best = np.asarray(env_state.obs)[:, 0]
+    for t in range(block.first.shape[0]):
+        best = np.where(block.first[t], block.obs[t, :, 0], best)
+        np.testing.assert_allclose(step.inputs[t, :, 1], best, rtol=1e-6)
+        # After the step and before any reset: what V(next_obs) must be given.
+        best = np.maximum(best, block.next_obs[t, :, 0])
+        np.testing.assert_allclose(step.next_inputs[t, :, 1], best, rtol=1e-6)
+
+
+def test_next_inputs_continue_as_inputs_except_after_an_ending():
+    for placement in ("block", "step"):
+        _, (_, _, rollout) = played(placement)
+        same = np.isclose(rollout.next_inputs[:-1], rollout.inputs[1:]).all(-1)
+        np.testing.assert_array_equal(same, ~np.asarray(rollout.block.last)[:-1])
+
+
+def test_a_block_is_a_plain_loop_over_the_environments():
+    env_state, (final, _, rollout) = played("block")
+    block = jax.tree.map(np.asarray, rollout.block)
+    position, age, total = np.asarray(env_state.obs)[:, 0], np.zeros(3), np.zeros(3)
+    for t in range(block.first.shape[0]):
+        np.testing.assert_allclose(block.obs[t, :, 0], position, rtol=1e-6)
+        position, age = position + block.action[t], age + 1
+        total += position
+        np.testing.assert_allclose(block.next_obs[t, :, 0], position, rtol=1e-6)
+        np.testing.assert_allclose(block.env_reward[t], position, rtol=1e-6)
+        np.testing.assert_array_equal(block.terminated[t], position >= 3.0)
+        np.testing.assert_array_equal(block.truncated[t], age >= 5)
+        over = block.last[t]
+        np.testing.assert_array_equal(rollout.episodes.ended[t], over)
+        np.testing.assert_allclose(rollout.episodes.total[t][over], total[over], rtol=1e-5)
+        np.testing.assert_array_equal(rollout.episodes.length[t][over], age[over])
+        later = block.obs[t + 1, :, 0] if t + 1 < block.first.shape[0] else final.obs[:, 0]
+        position, age, total = np.where(over, [later, 0 * age, 0 * total], [position, age, total])
+
+
+def test_metrics_of_ended_episodes_are_sums_by_hand():
+    rng = np.random.default_rng(0)
+    for trial in range(20):
+        reward = rng.normal(size=(7, 3)).astype(np.float32)
+        last = rng.random((7, 3)) < (0.0 if trial == 0 else 0.25)
+        running = rng.normal(size=3).astype(np.float32)
+        total = rng.normal(size=(7, 3)).astype(np.float32)
+        block = Transition(*8 * [None]).replace(reward=reward)  # type: ignore[arg-type]
+        stats = envs.EpisodeStats(last, total, np.full((7, 3), 4, np.int32))
+        rollout = Rollout(block, None, None, None, stats, {})
+        after, metrics = ended(rollout, running)
+        totals, now = [], running.copy()
+        for t in range(7):
+            now += reward[t]
+            totals += now[last[t]].tolist()
+            now = np.where(last[t], 0.0, now)
+        np.testing.assert_allclose(after, now, rtol=1e-4, atol=1e-5)
+        episode = metrics["episode_reward"]
+        np.testing.assert_allclose(episode.total, np.sum(totals), rtol=1e-4, atol=1e-5)
+        assert episode.count == metrics["episode_return"].count == last.sum()
+        np.testing.assert_allclose(metrics["episode_return"].total, total[last].sum(), rtol=1e-4)
+        assert metrics["episode_length"].total == 4 * last.sum()
+        np.testing.assert_allclose(metrics["reward"].total / 21, reward.mean(), atol=1e-5)
+
+
+# ---- evaluating ------------------------------------------------------------------------
+
+
+def evaluated(placement, choose, episodes=6, env=None, reward=None):
+    env, reward = walk() if env is None else env, Seen() if reward is None else reward
+    made = Player(env, envs.vectorize(env, 2), placement)
+    state = reward.init(jax.random.key(1), made.example(2, 4))
+
+    @jax.jit
+    def evaluate(key):
+        return made.evaluate(reward, state, key, episodes, choose, judge)
+
+    return evaluate(jax.random.key(0))
+
+
+def test_evaluation_pays_the_environments_reward_of_one_episode_each():
+    def always(inputs, noise):
+        assert noise is None
+        return jnp.ones(inputs.shape[0], jnp.int32), ()
+
+    total, length = evaluated("block", always, reward=100.0 * Seen())
+    # From x in [0, 0.5): x + 1, x + 2, x + 3, which is beyond the goal.
+    np.testing.assert_array_equal(length, 3)
+    assert np.all((total >= 6.0) & (total < 7.5)) and np.ptp(total) > 0.1
+
+
+def test_evaluation_stops_at_the_time_limit_of_each_episode():
+    def mixed(inputs, noise):
+        return (jnp.arange(inputs.shape[0]) % 2).astype(jnp.int32), ()
+
+    total, length = evaluated("block", mixed)
+    np.testing.assert_array_equal(length, [5, 3, 5, 3, 5, 3])
+    # Those that stay earn 5 x for their start x in [0, 0.5), and nothing afterwards.
+    assert np.all(total[::2] < 2.5) and np.all(total[1::2] >= 6.0)
+
+
+def test_evaluation_shows_the_memory_from_the_first_step_on():
+    def until_one(inputs, noise):
+        # The memory is the largest position: walk once, then stay.
+        np.testing.assert_equal(inputs.shape[-1], 2)
+        return (inputs[:, 1] < 1.0).astype(jnp.int32), ()
+
+    total, length = evaluated("step", until_one)
+    np.testing.assert_array_equal(length, 5)
+    assert np.all((total >= 5.0) & (total < 7.5))
+
+
+def test_evaluation_without_a_time_limit_is_cut():
+    class Endless(Walk):
+        def is_truncated(self, state, params):
+            return jnp.zeros((), bool)
+
+    class NoLimit(envs.Env):
+        max_steps = None
+
+    env = NoLimit("test:endless", Endless(), WalkParams())
+    stay = lambda inputs, noise: (jnp.zeros(inputs.shape[0], jnp.int32), ())  # noqa: E731
+    _, length = evaluated("block", stay, env=env)
+    np.testing.assert_array_equal(length, EVALUATION_STEPS)
+
+
+# ---- what is refused -------------------------------------------------------------------
+
+
+def test_rewards_that_do_not_fit_are_refused():
+    vector = Seen()
+    object.__setattr__(vector, "apply", None)
+    config = ppo.Config(num_envs=2, num_steps=4)
+    with pytest.raises(UserError, match=r"needs 2|scalariser"):
+        player("ppo", config, walk(), rw.stack(rw.env(), rw.env()))
+
+
+@pytest.mark.parametrize("which", ["observation_space", "action_space"])
+def test_spaces_that_do_not_fit_are_refused(which):
+    class Odd(Walk):
+        pass
+
+    odd = spaces.Dict({"a": spaces.Discrete(2)})
+    setattr(Odd, which, lambda self, params=None: odd)
+    env = envs.Env("test:odd", Odd(), WalkParams())
+    with pytest.raises(UserError, match=r"^ppo needs .*Box.*; test:odd has Dict$"):
+        player("ppo", ppo.Config(), env, rw.env())
+
+
+# ---- shapes and bounds -----------------------------------------------------------------
+
+
+def test_flat_inputs():
+    obs = jnp.arange(24, dtype=jnp.uint8).reshape(2, 3, 2, 2)
+    assert flatten(obs, 2).shape == (2, 3, 4) and flatten(obs, 2).dtype == jnp.float32
+    assert flatten(obs[..., 0, 0], 2).shape == (2, 3, 1)
+    both = remember(obs, jnp.full((2, 3, 2), 7.0))
+    np.testing.assert_array_equal(both[0, 1], [4, 5, 6, 7, 7, 7])
+
+
+def test_actions_are_stretched_to_their_bounds():
+    space = spaces.Box(jnp.array([-2.0, 0.0, -jnp.inf]), jnp.array([2.0, 1.0, jnp.inf]), (3,))
+    raw = jnp.array([[-3.0, 0.0, 5.0], [1.0, 1.0, -5.0]])
+    action = scale_action(space, jnp.clip(raw, -1.0, 1.0), raw)
+    np.testing.assert_allclose(action, [[-2.0, 0.5, 5.0], [2.0, 1.0, -5.0]])
+    huge = spaces.Box(-3e38, 3e38, (3,))
+    np.testing.assert_array_equal(scale_action(huge, jnp.clip(raw, -1.0, 1.0), raw), raw)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_actions_have_the_shape_of_their_space(shape):
+    size = int(np.prod(shape))
+    raw = jnp.zeros((4, 5, size))
+    action = scale_action(spaces.Box(-1.0, 3.0, shape), raw, raw)
+    assert action.shape == (4, 5, *shape)
+    np.testing.assert_array_equal(action, 1.0)
+
+
+def test_no_rounding_beyond_the_bounds():
+    low, high = np.float32(-0.4), np.float32(0.3)
+    unit = jnp.linspace(-1.0, 1.0, 1001)[:, None]
+    action = scale_action(spaces.Box(low, high, (1,)), unit, unit)
+    assert action.min() >= low and action.max() <= high
+
+
+# ---- shuffling -------------------------------------------------------------------------
+
+SIZES = [1, 2, 7, 63, 64, 96, 500, 512, 997, 1000, 1024, 4096, 2 * 3011, 10_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_shuffle_is_a_permutation(size):
+    for seed in range(3):
+        order = np.asarray(shuffle(jax.random.key(seed), size))
+        np.testing.assert_array_equal(np.sort(order), np.arange(size))
+
+
+def test_a_large_shuffle_is_a_permutation():
+    order = np.asarray(jax.jit(lambda key: shuffle(key, 1024 * 128))(jax.random.key(0)))
+    np.testing.assert_array_equal(np.sort(order), np.arange(1024 * 128))
+
+
+def mixing(orders, minibatches=4):
+    """p-values of tests that pass for uniformly random permutations `[K, n]`."""
+    count, n = orders.shape
+    bins = n // minibatches
+    position = np.argsort(orders, axis=1)
+    part = position // bins
+    result = {}
+    # Each index lands in each minibatch equally often.
+    seen = np.stack([(part == m).sum(0) for m in range(minibatches)])
+    result["minibatch"] = stats.chisquare(seen, axis=0).pvalue
+    # Indices at any distance (neighbours in time, in environment) share a minibatch
+    # as often as chance has it.
+    chance = (bins - 1) / (n - 1)
+    for distance in (1, 2, 16, 32, 64):
+        together = (part == np.roll(part, distance, axis=1)).sum(0)
+        expected = np.stack([together, count - together]), count * np.array([chance, 1 - chance])
+        result[f"distance {distance}"] = stats.chisquare(
+            expected[0], np.broadcast_to(expected[1][:, None], expected[0].shape), axis=0
+        ).pvalue
+    # The step from one index to the next is uniform, as is the first index.
+    step = (orders[:, 1:] - orders[:, :-1]) % n
+    seen = np.bincount(step.ravel(), minlength=n)[1:]
+    result["step"] = np.atleast_1d(stats.chisquare(seen).pvalue)
+    result["first"] = np.atleast_1d(stats.chisquare(np.bincount(orders[:, 0], minlength=n)).pvalue)
+    # Two epochs are unrelated.
+    rank = [stats.spearmanr(a, b).pvalue for a, b in zip(orders[:200], orders[1:201], strict=True)]
+    result["two epochs"] = np.array(rank)
+    return result
+
+
+def uniform(pvalues):
+    """Whether p-values look like draws from [0, 1]: none tiny, and few small."""
+    return pvalues.min() > 1e-3 / len(pvalues) and (pvalues < 0.05).mean() < 0.05 + 3 * np.sqrt(
+        0.05 * 0.95 / len(pvalues)
+    )
+
+
+def orders(size, rounds=None, count=4000):
+    keys = jax.random.split(jax.random.key(7), count)
+    if rounds is None:
+        return np.asarray(jax.jit(jax.vmap(lambda key: shuffle(key, size)))(keys))
+    return np.asarray(jax.jit(jax.vmap(lambda key: shuffle(key, size, rounds)))(keys))
+
+
+@pytest.mark.parametrize("size", [128, 512, 480])
+def test_a_shuffle_mixes_like_a_random_permutation(size):
+    for name, pvalues in mixing(orders(size)).items():
+        assert uniform(pvalues), (name, pvalues.min(), (pvalues < 0.05).mean())
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_too_few_rounds_would_be_noticed(rounds):
+    assert not all(uniform(pvalues) for pvalues in mixing(orders(512, rounds)).values())
+
+
+def test_shuffles_under_vmap_are_those_of_a_loop():
+    keys = jax.random.split(jax.random.key(0), 3)
+    batched = jax.vmap(lambda key: shuffle(key, 96))(keys)
+    for key, order in zip(keys, batched, strict=True):
+        np.testing.assert_array_equal(order, shuffle(key, 96))
+    assert not np.array_equal(batched[0], batched[1])
