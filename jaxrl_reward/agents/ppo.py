@@ -228,8 +228,8 @@ class _Ppo:
         metrics |= {name: Mean.of(values) for name, values in losses.items()}
         unexplained = jnp.var(batch.target - batch.value) / (jnp.var(batch.target) + 1e-8)
         metrics["explained_variance"] = Mean.of(1.0 - unexplained)
-        rewarded = (played.metrics | learned).items()
-        metrics |= {f"reward/{name}": Mean.of(value) for name, value in rewarded}
+        for name, value in (played.metrics | learned).items():
+            metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
         obs_stats = state.obs_stats
         if state.config.normalize_obs:
             obs_stats = running_statistics.update(obs_stats, played.inputs)

@@ -5,7 +5,6 @@ import itertools
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -87,14 +86,11 @@ def _folder(args: argparse.Namespace, name: str) -> Path:
     if args.out is not None:
         return Path(args.out)
     base = Path("runs") / re.sub(r"[^\w.=-]+", "-", name).strip("-")
-    candidates = (
-        base if i == 1 else base.with_name(f"{base.name}-{i}") for i in itertools.count(1)
-    )
-    last = base
-    for folder in candidates:
+    folder = last = base
+    for i in itertools.count(2):
         if not folder.exists():
             return last if args.resume else folder
-        last = folder
+        last, folder = folder, base.with_name(f"{base.name}-{i}")
     raise AssertionError("unreachable")
 
 

@@ -1,5 +1,6 @@
 """An episode as a GIF or an MP4, drawn by Pillow: no window, GPU or simulator's renderer."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +25,8 @@ def check_path(path: Path | str) -> None:
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         raise UserError(f"{path} must end in one of: {', '.join(FORMATS)}")
-    if suffix == ".mp4":
-        try:
-            import imageio_ffmpeg  # noqa: F401
-        except ImportError:
-            raise UserError(
-                "an MP4 needs an extra: pip install 'jaxrl-reward[video]'; or name a .gif"
-            ) from None
+    if suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise UserError("an MP4 needs an extra: pip install 'jaxrl-reward[video]'; or name a .gif")
 
 
 def frames(env: Any, episode: Episode) -> "Iterator[Image]":
@@ -69,9 +65,11 @@ def write(env: Any, episode: Episode, path: Path | str) -> Path:
 
 
 def _write_gif(pictures: "list[Image]", path: Path) -> None:
+    from PIL.Image import Dither
+
     # One palette for all: a palette for each frame flickers, and is larger.
     palette = _montage([pictures[i * (len(pictures) - 1) // 3] for i in range(4)]).quantize(128)
-    small = [picture.quantize(palette=palette, dither=0) for picture in pictures]
+    small = [picture.quantize(palette=palette, dither=Dither.NONE) for picture in pictures]
     duration = [1000 // FPS] * len(small)
     duration[-1] = 1000  # a pause before it starts again
     small[0].save(
@@ -86,8 +84,7 @@ def _montage(pictures: "list[Image]") -> "Image":
 
 
 def _write_mp4(pictures: "Iterator[Image]", path: Path) -> None:
-    import imageio.v2 as imageio
-
-    with imageio.get_writer(path, format="FFMPEG", fps=FPS) as writer:  # pyright: ignore
+    imageio = importlib.import_module("imageio.v2")
+    with imageio.get_writer(path, format="FFMPEG", fps=FPS) as writer:
         for picture in pictures:
             writer.append_data(np.asarray(picture))

@@ -126,7 +126,7 @@ class Scene:
         origin = np.floor(target[:2] / tile)
         for i in range(-_FLOOR, _FLOOR + 1):
             for j in range(-_FLOOR, _FLOOR + 1):
-                low = (origin + (i, j)) * tile
+                low = (origin + np.array([i, j])) * tile
                 square = [(0, 0), (tile, 0), (tile, tile), (0, tile)]
                 corners = [np.array([low[0] + a, low[1] + b, 0.0]) for a, b in square]
                 if min(float((eye - corner) @ self._back) for corner in corners) < 0.1:

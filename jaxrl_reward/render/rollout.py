@@ -120,7 +120,7 @@ def _transition(
 ) -> tuple[Any, Transition]:
     next_obs, state, gain, terminated, truncated, info = env.step(key, state, action)
     # What a policy knew of its choice is not known here; few rewards read it.
-    policy = dict.fromkeys(("log_prob", "entropy", "value"), jnp.float32(0.0))
+    policy = {name: jnp.float32(0.0) for name in ("log_prob", "entropy", "value")}
     return state, Transition(
         obs, action, gain, gain, next_obs, first, terminated, truncated, info, policy
     )

@@ -81,7 +81,7 @@ def _setup(path: Path) -> list[str]:
     shared = [f"- {_SETUP[key]}: {_value(first[key])}" for key in _SETUP if key not in differ]
     settings = [f"{key}={_value(first[key])}" for key in first if key not in {*_SETUP, *differ}]
     shared.append(f"- Settings: `{', '.join(settings)}`")
-    head = ("Arm", "Reward", *(_SETUP.get(key, key) for key in differ))
+    head = ("Arm", "Reward", *(_SETUP.get(key) or key for key in differ))
     rows = [
         (name, _code(arms[name]["reward"]), *(_value(flat[name].get(key)) for key in differ))
         for name in arms

@@ -22,7 +22,6 @@ from jaxrl_reward.agents.rollout import (
     scale_action,
     shuffle,
 )
-from jaxrl_reward.rewards.ways import Causal
 from jaxrl_reward.types import Transition, UserError
 
 # ---- an environment that can be followed by hand -------------------------------------
@@ -65,7 +64,7 @@ def walk(**params):
     return envs.Env("test:walk", Walk(), WalkParams(**params))
 
 
-class Seen(Causal):
+class Seen(rw.Causal):
     """The largest observation of the episode so far, which the policy may see."""
 
     def begin_one(self, shared, obs):
@@ -237,10 +236,7 @@ def test_evaluation_without_a_time_limit_is_cut():
         def is_truncated(self, state, params):
             return jnp.zeros((), bool)
 
-    class NoLimit(envs.Env):
-        max_steps = None
-
-    env = NoLimit("test:endless", Endless(), WalkParams())
+    env = envs.Env("test:endless", Endless(), WalkParams(max_steps_in_episode=None))
     stay = lambda inputs, noise: (jnp.zeros(inputs.shape[0], jnp.int32), ())  # noqa: E731
     _, length = evaluated("block", stay, env=env)
     np.testing.assert_array_equal(length, EVALUATION_STEPS)
@@ -249,12 +245,21 @@ def test_evaluation_without_a_time_limit_is_cut():
 # ---- what is refused -------------------------------------------------------------------
 
 
-def test_rewards_that_do_not_fit_are_refused():
-    vector = Seen()
-    object.__setattr__(vector, "apply", None)
-    config = ppo.Config(num_envs=2, num_steps=4)
-    with pytest.raises(UserError, match=r"needs 2|scalariser"):
-        player("ppo", config, walk(), rw.stack(rw.env(), rw.env()))
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("stack(env, 1)", "ppo needs one number a step, and stack(env, 1) gives 2: add a scalariser"),
+        ("env + whole_episodes()", "ppo plays fixed blocks, and"),
+    ],
+)
+def test_rewards_that_do_not_fit_are_refused(text, message):
+    class Whole(rw.Episodic):
+        name = "whole_episodes"
+
+    reward = rw.env() + Whole() if "whole" in text else rw.parse(text)
+    with pytest.raises(UserError) as error:
+        player("ppo", ppo.Config(), walk(), reward)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("which", ["observation_space", "action_space"])
@@ -354,9 +359,8 @@ def mixing(orders, minibatches=4):
 
 def uniform(pvalues):
     """Whether p-values look like draws from [0, 1]: none tiny, and few small."""
-    return pvalues.min() > 1e-3 / len(pvalues) and (pvalues < 0.05).mean() < 0.05 + 3 * np.sqrt(
-        0.05 * 0.95 / len(pvalues)
-    )
+    small = stats.binom.ppf(0.9999, len(pvalues), 0.05)
+    return pvalues.min() > 1e-4 / len(pvalues) and (pvalues < 0.05).sum() <= small
 
 
 def orders(size, rounds=None, count=4000):
