@@ -61,7 +61,7 @@ def _failed(error: Exception) -> int:
 
 
 def fail(error: Any, status: int) -> int:
-    say(f"error: {error}")
+    say(f"error: {' '.join(str(error).splitlines())}")
     return status
 
 

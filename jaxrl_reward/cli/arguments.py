@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            name = action.option_strings[0] if action.option_strings else action.dest
+            name = action.option_strings[0] if action.option_strings else action.dest.lower()
             raise UsageError(f"unknown {name} {value!r}; {suggest(value, action.choices)}")
 
 
@@ -116,7 +116,7 @@ def _parser() -> tuple[Parser, Parser]:
     explain.add_argument("reward", metavar="REWARD", help="such as 'env + 0.1*counts()'")
 
     show = command("list", commands.show_names, "List what there is by name.")
-    show.add_argument("what", choices=("agents", "envs", "rewards", "experiments"))
+    show.add_argument("LIST", choices=("agents", "envs", "rewards", "experiments"))
 
     reproduce = command("reproduce", commands.reproduce, "Run an experiment and judge its claim.")
     reproduce.add_argument("name", metavar="NAME", help="see `list experiments`; or a .py file")

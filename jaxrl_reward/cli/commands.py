@@ -247,7 +247,7 @@ def explain(args: argparse.Namespace) -> None:
 
 def show_names(args: argparse.Namespace) -> None:
     """Prints the names of one kind, with a line on each."""
-    columns(list(_LISTS[args.what]()))
+    columns(list(_LISTS[args.LIST]()))
 
 
 def _agents() -> Iterable[tuple[str, str]]:

@@ -187,7 +187,9 @@ def number(leaf: Any) -> float | None:
     """The value of a concrete scalar leaf, None for a batch, a tracer or no number."""
     if isinstance(leaf, bool | int | float):
         return float(leaf)
-    if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array | np.ndarray | np.number):
+    if isinstance(leaf, jax.core.Tracer) or not isinstance(
+        leaf, jax.Array | np.ndarray | np.number
+    ):
         return None
     # The shortest decimal of the leaf's own precision: 0.1, not 0.10000000149.
     return float(str(np.asarray(leaf)[()])) if np.ndim(leaf) == 0 else None

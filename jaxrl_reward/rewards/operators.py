@@ -17,7 +17,6 @@ from jaxrl_reward.rewards.base import (
     Applied,
     RewardTransform,
     State,
-    no_state,
     number,
     show,
     static,
@@ -138,8 +137,10 @@ class Sum(Composite):
     def text(self) -> tuple[str, int]:
         text = _within(self.parts[0], PRODUCT)
         for part in self.parts[1:]:
-            text += f" - {_within(negate(part), PRODUCT)}" if _negative(part) else (
-                f" + {_within(part, PRODUCT)}"
+            text += (
+                f" - {_within(negate(part), PRODUCT)}"
+                if _negative(part)
+                else (f" + {_within(part, PRODUCT)}")
             )
         return text, SUM
 
@@ -328,7 +329,7 @@ def _reduce(node: RewardTransform, combine: Any, rewards: list[Array]) -> Array:
 def _within(part: RewardTransform, level: int) -> str:
     """A part's text, in parentheses where it binds less tightly than `level`."""
     text, binds = part.text()
-    return f"({text})" if binds < level or type(part) is Sum and level > SUM else text
+    return f"({text})" if binds < level or (type(part) is Sum and level > SUM) else text
 
 
 def _negative(part: RewardTransform) -> bool:

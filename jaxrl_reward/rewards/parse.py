@@ -106,7 +106,9 @@ class _Reader:
             return operators.add(left, operators.negate(right))
         combine = _BINARY.get(type(node.op))
         if combine is None:
-            raise self.fail(f"{type(node.op).__name__} is no operator here; use + - * |", node.right)
+            raise self.fail(
+                f"{type(node.op).__name__} is no operator here; use + - * |", node.right
+            )
         return combine(left, right)
 
     def reward(self, value: Any, node: ast.AST) -> RewardTransform:
@@ -120,9 +122,7 @@ class _Reader:
         if name in _VARIADIC:
             if node.keywords:
                 raise self.fail(f"{name} takes no keyword arguments", node.keywords[0].value)
-            return self.build(
-                _VARIADIC[name], [self.reward(v, n) for v, n in positional], {}, node
-            )
+            return self.build(_VARIADIC[name], [self.reward(v, n) for v, n in positional], {}, node)
         try:
             entry = lookup(name)
         except UserError:

@@ -76,7 +76,9 @@ class weighted_sum(RewardTransform):  # noqa: N801
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         reward = batch.reward if len(self.weights) > 1 else batch.reward[..., None]
         if reward.shape[-1] != len(self.weights):
-            raise UserError(f"{self} has {len(self.weights)} weights for {reward.shape[-1]} rewards")
+            raise UserError(
+                f"{self} has {len(self.weights)} weights for {reward.shape[-1]} rewards"
+            )
         return sum((w * reward[..., k] for k, w in enumerate(self.weights)), jnp.float32(0.0))
 
 

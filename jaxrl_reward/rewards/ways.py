@@ -1,9 +1,9 @@
 """The four ways to write a reward term; each does the plumbing for its kind.
 
-  `pointwise`  a function of one transition
-  `Causal`     `begin` and `step` of one environment, with memory
-  `episodic`   a function of whole episodes
-  `Learned`    parameters, a reward and a loss
+`pointwise`  a function of one transition
+`Causal`     `begin` and `step` of one environment, with memory
+`episodic`   a function of whole episodes
+`Learned`    parameters, a reward and a loss
 """
 
 import dataclasses

@@ -150,7 +150,7 @@ def test_state_is_stable_and_no_gradient_reaches_shared(term):
 def test_vmap_over_seeds_equals_a_loop(term):
     blocks = [block_of(i) for i in range(3)]
     states = [start(term, i) for i in range(3)]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *[(s, b) for s, b in zip(states, blocks, strict=True)])
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *zip(states, blocks, strict=True))
     many = jax.jit(jax.vmap(lambda s, b: term.apply(s, b).reward))(*stacked)
     for i in range(3):
         close(many[i], apply(term, states[i], blocks[i]).reward)

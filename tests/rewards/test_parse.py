@@ -6,10 +6,9 @@ import pytest
 
 from jaxrl_reward import rewards as rw
 
-PIECES = (
-    "env counts() clip( ) ( + - * | 0.1 1e9 , = low high 'x' rnd() ** / @ . __import__ lambda : "
-    "[ ] { } if else for in x not 9**9**9 inf nan True None \\ \n \0 # é named( stack( potential("
-).split(" ")
+WORDS = """env counts() clip( ) ( + - * | 0.1 1e9 , = low high 'x' rnd() ** / @ . __import__
+lambda : [ ] { } if else for in x not 9**9**9 inf nan True None \\ # é named( stack( potential("""
+PIECES = [*WORDS.split(), " ", "\n", "\0"]
 
 
 @pytest.mark.parametrize(
