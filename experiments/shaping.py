@@ -18,8 +18,8 @@ def verdict(results: Results) -> Sequence[Verdict]:
         status = "holds" if gap.low > 0 else "fails" if gap.high < 0 else "undecided"
         reached = {n: sum(r > NO_GOAL for r in returns[n]) for n in ("potential", other)}
         evidence = (
-            f"difference of IQM {gap.estimate:.1f} [{gap.low:.1f}, {gap.high:.1f}]; goal reached by "
-            f"{reached['potential']} against {reached[other]} of {len(returns[other])} seeds"
+            f"difference of IQM {gap.estimate:.1f} [{gap.low:.1f}, {gap.high:.1f}]; goal reached "
+            f"by {reached['potential']} against {reached[other]} of {len(returns[other])} seeds"
         )
         claim = f"Potential-based shaping has a higher true return than {other!r}"
         verdicts.append(Verdict(claim, SOURCE, status, evidence))

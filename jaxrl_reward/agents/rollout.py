@@ -350,12 +350,12 @@ def scale_action(space: spaces.Box, unit: Array, raw: Array) -> Array:
 # ---- shuffling --------------------------------------------------------------------
 
 
-def shuffle(key: Array, size: int, rounds: int = 4) -> Array:
+def shuffle(key: Array, size: int, rounds: int = 8) -> Array:
     """A random order of `range(size)`, `[size]` int32, without sorting.
 
     Sorting random numbers, as `jax.random.permutation` does, costs a hundred
     times more on a CPU. Here an index is a pair of digits `(left, right)` in
-    the mixed radix `size = a * b`, and each round adds to either digit a keyed
+    the mixed radix `size = a * b`, and each round adds to one digit a keyed
     hash of the other: a generalised Feistel network (Black and Rogaway 2002,
     "Ciphers with Arbitrary Finite Domains", section 5). Each addition can be
     undone, so the result is a permutation whatever the hash is. A size without
@@ -368,16 +368,12 @@ def shuffle(key: Array, size: int, rounds: int = 4) -> Array:
     if a < 8 or b > 2**16:
         return jax.random.permutation(key, size)
     index = jnp.arange(size, dtype=jnp.uint32)
-
-    def one_round(digits: tuple[Array, Array], salt: Array) -> tuple[tuple[Array, Array], None]:
-        left, right = digits
-        left = _add_modulo(left, _hash(right ^ salt[0]), a)
-        right = _add_modulo(right, _hash(left ^ salt[1]), b)
-        return (left, right), None
-
-    # A loop, because unrolled it compiles several times as long.
-    salts = jax.random.bits(key, (rounds, 2))
-    (left, right), _ = jax.lax.scan(one_round, (index // b, index % b), salts)
+    left, right = index // b, index % b
+    for i, salt in enumerate(jax.random.bits(key, (rounds,))):
+        if i % 2:
+            right = _add_modulo(right, _hash(left ^ salt), b)
+        else:
+            left = _add_modulo(left, _hash(right ^ salt), a)
     return (left * b + right).astype(jnp.int32)
 
 

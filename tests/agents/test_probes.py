@@ -1,5 +1,7 @@
 """Environments so small that each tests one thing an agent must do, with known values."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,16 +20,17 @@ CONFIG = ppo.Config(
 def trained(name, iterations=60, reward=None, **overrides):
     """An agent after some iterations, and the metrics of the last one."""
     agent = ppo.make(CONFIG.replace(**overrides), envs.make(name), reward)
+    state = agent.init(jax.random.key(0))
 
-    @jax.jit
-    def train(key):
-        def iterate(_, carry):
-            return agent.iterate(carry[0])
+    # What runs for milliseconds need not be compiled for seconds.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def train(state):
+        shapes = jax.eval_shape(agent.iterate, state)
+        start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes[1])
+        iterate = lambda _, carry: agent.iterate(carry[0])  # noqa: E731
+        return jax.lax.fori_loop(0, iterations, iterate, (state, start))
 
-        state, metrics = agent.iterate(agent.init(key))
-        return jax.lax.fori_loop(1, iterations, iterate, (state, metrics))
-
-    state, metrics = train(jax.random.key(0))
+    state, metrics = train(state)
     means = {k: float(m.total / m.count) for k, m in metrics.items() if m.count > 0}
     assert all(np.isfinite(value) for value in means.values()), means
     return agent, state, means
