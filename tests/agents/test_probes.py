@@ -117,7 +117,7 @@ def test_a_policy_that_sees_the_memory_of_the_reward_can_follow_it(placement, lo
 
 def test_normalised_observations_change_no_value():
     """Values are of the observation itself, wherever its statistics stand."""
-    agent, state, metrics = trained("probe:observation", normalize_obs=True)
+    _agent, state, metrics = trained("probe:observation", normalize_obs=True)
     assert metrics["explained_variance"] > 0.99
     np.testing.assert_allclose(state.obs_stats.mean, 0.0, atol=0.05)
     np.testing.assert_allclose(state.obs_stats.std, 1.0, atol=0.01)
