@@ -134,7 +134,7 @@ def check_choice(agent: str, name: str, value: str, known: Collection[str]) -> N
 
 def check_range(agent: str, name: str, value: Any, low: float, high: float = math.inf) -> None:
     """Raises a `UserError` unless `low <= value <= high`; tracers pass."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, jax.core.Tracer):  # type: ignore
         return
     inside = (np.asarray(value) >= low) & (np.asarray(value) <= high)
     if not np.all(inside):

@@ -186,7 +186,7 @@ class _Ppo:
         check(config)
         config, reward = base.as_leaves(config), base.as_leaves(reward)
         key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
-        example = self.player.example(config.num_envs, config.num_steps)
+        example = self.player.example(config.num_envs, config.num_steps)  # type: ignore
         env_state = self.player.vector.init(key_env)
         reward_state = reward.init(key_reward, example)
         inputs, reward_state = self.player.look(reward, reward_state, env_state)
@@ -195,14 +195,14 @@ class _Ppo:
         if self.free_std:
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
         return State(
-            config=config,
+            config=config,  # type: ignore
             reward=reward,
             params=params,
-            opt_state=_optimiser(config, jnp.int32(0)).init(ravel_pytree(params)[0]),
+            opt_state=_optimiser(config, jnp.int32(0)).init(ravel_pytree(params)[0]),  # type: ignore
             env_state=env_state,
             reward_state=reward_state,
             obs_stats=running_statistics.init(inputs.shape[-1:]),
-            episode_reward=jnp.zeros(config.num_envs),
+            episode_reward=jnp.zeros(config.num_envs),  # type: ignore
             key=key,
             iteration=jnp.int32(0),
         )
@@ -354,7 +354,7 @@ class _Ppo:
 
             gradient, metrics = jax.grad(loss, has_aux=True)(vector)
             change, opt_state = optimiser.update(gradient, opt_state)
-            return (vector + change, opt_state), metrics
+            return (vector + change, opt_state), metrics  # type: ignore
 
         rows = orders.reshape(config.epochs * config.minibatches, -1)
         (vector, opt_state), metrics = jax.lax.scan(minibatch_step, (vector, state.opt_state), rows)

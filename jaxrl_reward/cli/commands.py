@@ -232,7 +232,7 @@ def _greedy_returns(agent: Any, loaded: Any, episodes: int, seed: int) -> Any:
 
     seeds, first = loaded.config["seeds"], loaded.config["seed"]
     programs = Programs(agent, seeds=seeds, seed=first, episodes=episodes)
-    return programs.evaluate(Carry(loaded.state, None), 2**31 - 1 - seed)[0]
+    return programs.evaluate(Carry(loaded.state, None), 2**31 - 1 - seed)[0]  # type: ignore
 
 
 # ---- what there is ----------------------------------------------------------------

@@ -187,7 +187,7 @@ def number(leaf: Any) -> float | None:
     """The value of a concrete scalar leaf, None for a batch, a tracer or no number."""
     if isinstance(leaf, bool | int | float):
         return float(leaf)
-    if isinstance(leaf, jax.core.Tracer) or not isinstance(
+    if isinstance(leaf, jax.core.Tracer) or not isinstance(  # type: ignore
         leaf, jax.Array | np.ndarray | np.number
     ):
         return None

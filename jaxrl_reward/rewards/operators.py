@@ -193,7 +193,7 @@ class named(RewardTransform):  # noqa: N801
     """Logs a term's mean as `reward/NAME`, and in a sum its share of the total size."""
 
     label: str = static()
-    term: RewardTransform
+    term: RewardTransform  # type: ignore
     scope = "operator"
 
     def children(self) -> tuple[RewardTransform, ...]:

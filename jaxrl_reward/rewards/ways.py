@@ -277,4 +277,4 @@ def _from_function(function: Callable, base: type, methods: dict[str, Any], skip
     name = function.__name__
     body = {**fields, **methods, "__annotations__": annotations, "__doc__": function.__doc__}
     cls = type(name, (base,), {**body, "__module__": function.__module__})
-    return register(name)(cls)
+    return register(name)(cls)  # type: ignore
