@@ -157,6 +157,7 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
     ]
     if not bare:
         return
+    commands.use_all_cores()  # the simulators that agents bring along start JAX
     from jaxrl_reward import agents
 
     # A flag that is not known yet may have a value: the agent need not be the first.

@@ -65,9 +65,16 @@ def reproduce(args: argparse.Namespace) -> None:
         print(f"{verdict.status + ':':<10} {verdict.claim}\n{'':<10} {verdict.evidence}")
 
 
+def use_all_cores() -> None:
+    """Gives XLA a CPU device per core. It must not have started: some imports start it."""
+    from jaxrl_reward.training.sharding import use_all_cores
+
+    use_all_cores()
+
+
 def _start_devices() -> None:
-    """Before JAX computes anything: a CPU device per core. And a warning, if due."""
-    from jaxrl_reward.training.sharding import cpu_hang_warning, use_all_cores
+    """For a command that computes; warns where that is known to hang."""
+    from jaxrl_reward.training.sharding import cpu_hang_warning
 
     use_all_cores()
     if warning := cpu_hang_warning():
