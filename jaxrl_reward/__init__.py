@@ -1,9 +1,41 @@
-"""Rewards as expressions, and compiled agents to train on them, in JAX."""
+"""Rewards as expressions, and compiled agents to train on them, in JAX.
 
-from jaxrl_reward import envs, rewards
-from jaxrl_reward.agents import base as agents
-from jaxrl_reward.agents import ppo
+The parts are loaded when they are first used: the simulators start JAX as they
+are imported, and the number of its devices can only be chosen before that.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from jaxrl_reward.types import Mean, Transition, UserError
 
+if TYPE_CHECKING:
+    from jaxrl_reward import agents, envs, report, rewards, training
+    from jaxrl_reward.agents import ppo
+
 __version__ = "0.1.0"
-__all__ = ["Mean", "Transition", "UserError", "agents", "envs", "ppo", "rewards"]
+__all__ = [
+    "Mean",
+    "Transition",
+    "UserError",
+    "agents",
+    "envs",
+    "ppo",
+    "report",
+    "rewards",
+    "training",
+]
+
+_AGENTS = ("ppo",)  # of the package `agents`, for short
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}{'.agents' * (name in _AGENTS)}.{name}")
+    globals()[name] = module
+    return module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

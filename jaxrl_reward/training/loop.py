@@ -28,7 +28,7 @@ from jaxrl_reward.training.run_folder import (
     rows_to_parquet,
 )
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
-from jaxrl_reward.training.sharding import Carry, Programs, device_name
+from jaxrl_reward.training.sharding import Carry, Programs, device_name, nan_leaves
 from jaxrl_reward.types import UserError
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ class _Run:
     earlier: dict[str, float] = field(default_factory=dict)
     train_seconds: float = 0.0
     iteration_seconds: float = SLICE_SECONDS  # until measured: one iteration a slice
-    nans: np.ndarray | None = None
-    may_hold_nan: np.ndarray | None = None
+    may_hold_nan: list[str] = field(default_factory=list)
     saved: int = -1
     saved_at: float = field(default_factory=time.perf_counter)
 
@@ -234,13 +233,13 @@ class _Run:
         if resume and self.folder is not None:
             found = checkpoint.restore(self.folder.checkpoints(self.arm), self.programs.abstract)
         if found is None:
-            self.carry, self.may_hold_nan = self.programs.init()
-            self.nans = self.may_hold_nan
+            self.carry = self.programs.init()
+            self.may_hold_nan = nan_leaves(self.carry.state)
             return
         self.carry, meta = found.tree, found.meta
         self.iteration = self.saved = meta["iteration"]
         self.logged, self.evaluated = meta["logged"], meta["evaluated"]
-        self.may_hold_nan = self.nans = np.asarray(meta["may_hold_nan"], bool)
+        self.may_hold_nan = meta["may_hold_nan"]
         self.earlier = meta["seconds"]
         self.rows = [rows_from_parquet(found.read("rows.parquet"))]
         self.write_rows()
@@ -273,7 +272,7 @@ class _Run:
         n = max(1, min(room, int(SLICE_SECONDS / self.iteration_seconds)))
         compiling = self.programs.compile_seconds
         began = time.perf_counter()
-        self.carry, self.nans = self.programs.advance(self.carry, self.iteration, n)
+        self.carry = self.programs.advance(self.carry, self.iteration, n)
         seconds = time.perf_counter() - began - (self.programs.compile_seconds - compiling)
         self.iteration += n
         self.iteration_seconds = max(seconds / n, 1e-9)
@@ -336,13 +335,11 @@ class _Run:
         self.saved_at = time.perf_counter()
         if self.folder is None or self.saved == self.iteration:
             return
-        assert self.nans is not None and self.may_hold_nan is not None
-        bad = self.nans & ~self.may_hold_nan
-        if bad.any():
+        bad = [name for name in nan_leaves(self.carry.state) if name not in self.may_hold_nan]
+        if bad:
             # Parameters may turn NaN in the last update of an iteration, whose
             # metrics are still finite: such a state must not replace a good one.
-            name = self.programs.leaf_names()[int(np.argmax(bad))]
-            warnings.warn(f"{name} holds a NaN at step {self.step:,}: not saved", stacklevel=2)
+            warnings.warn(f"{bad[0]} holds a NaN at step {self.step:,}: not saved", stacklevel=2)
             return
         self.rows = [Rows.concatenate(self.rows)]
         self.write_rows()
@@ -350,7 +347,7 @@ class _Run:
             "iteration": self.iteration,
             "logged": self.logged,
             "evaluated": self.evaluated,
-            "may_hold_nan": self.may_hold_nan.tolist(),
+            "may_hold_nan": self.may_hold_nan,
             "seconds": self.seconds(),
         }
         files = {"rows.parquet": rows_to_parquet(self.rows[0])}

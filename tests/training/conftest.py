@@ -54,7 +54,7 @@ class FakeAgent(NamedTuple):
             config=self.config if config is None else config,
             weights=jax.random.normal(weights, (self.config.width,)),
             moments=FakeMoments(jnp.zeros(2, jnp.bfloat16), jnp.zeros((4, 0))),
-            extras={"flag": jnp.array(False), "count": jnp.uint32(0), "infinite": -jnp.inf},
+            extras={"flag": jnp.array(False), "count": jnp.uint32(0), "unset": jnp.nan},
             key=key,
             iteration=jnp.int32(0),
         )
