@@ -189,6 +189,7 @@ class Where(Composite):
         return f"where({', '.join(map(str, self.parts))})", ATOM
 
 
+@register("named", {"label": "term", "term": env()})
 class named(RewardTransform):  # noqa: N801
     """Logs a term's mean as `reward/NAME`, and in a sum its share of the total size."""
 

@@ -220,12 +220,12 @@ def build(experiment: Experiment, arm: Arm, preset: Preset) -> Any:
 def judge(low: float, high: float, above: float) -> Status:
     """Whether a quantity is above a value, from its interval.
 
-    It holds if the whole interval is above, fails if none of it is, and is
-    undecided in between and without an interval (NaN).
+    It holds if the whole interval is above, fails if the whole interval is below,
+    and is undecided in between and without an interval (NaN).
     """
     if low > above:
         return "holds"
-    return "fails" if high <= above else "undecided"
+    return "fails" if high < above else "undecided"
 
 
 def compare(

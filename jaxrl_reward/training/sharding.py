@@ -156,8 +156,11 @@ def nan_leaves(state: Any) -> list[str]:
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path in held]
 
 
-def _compile(lowered: jax.stages.Lowered) -> Callable[..., Any]:
-    return lowered.compile()
+def _compile(lowered: jax.stages.Lowered, once: bool) -> Callable[..., Any]:
+    """What runs once, for milliseconds, need not be compiled for seconds."""
+    quick = once and jax.default_backend() == "cpu"
+    options: dict[str, bool | str] = {"xla_backend_optimization_level": "0"} if quick else {}
+    return lowered.compile(compiler_options=options)
 
 
 class Programs:
@@ -257,6 +260,6 @@ class Programs:
             started = time.perf_counter()
             donated = (0,) if donate else ()
             jitted = jax.jit(function, donate_argnums=donated, out_shardings=self._sharded)
-            self._compiled[name] = _compile(jitted.lower(*args))
+            self._compiled[name] = _compile(jitted.lower(*args), once=name == "init")
             self.compile_seconds += time.perf_counter() - started
         return jax.block_until_ready(self._compiled[name](*args))

@@ -189,7 +189,7 @@ def test_the_learning_rate_is_annealed_to_zero():
         moved.append(max(map(float, jax.tree.leaves(change))))
         state = new
     # Adam's first steps are of the length of the learning rate each.
-    assert 4e-3 >= moved[0] > 5e-4 and moved[1] > 0 and moved[2] == 0.0
+    assert 4.1e-3 > moved[0] > 5e-4 and moved[1] > 0 and moved[2] == 0.0
 
 
 def test_the_policys_loss_gives_the_reward_no_gradient():
@@ -298,12 +298,19 @@ def test_evaluation_of_several_seeds_is_that_of_each():
 # ---- many at once ----------------------------------------------------------------------
 
 
+def observable(state):
+    """A state without its stock of initial states: when that is refilled depends
+    on the seeds beside it, and what it will give does not."""
+    return state.replace(env_state=state.env_state.replace(spare=(), used=()))
+
+
 def compare_seeds(agent, seeds, iterations):
     keys = jnp.stack([jax.random.key(i) for i in range(seeds)])
-    many = jax.jit(jax.vmap(repeat(agent.iterate, iterations)))(jax.vmap(agent.init)(keys))
-    one = jax.jit(repeat(agent.iterate, iterations))
+    many = quick(jax.vmap(repeat(agent.iterate, iterations)))(jax.vmap(agent.init)(keys))
+    one = quick(repeat(agent.iterate, iterations))
     for i in range(seeds):
-        close(jax.tree.map(lambda x, i=i: x[i], many), one(agent.init(keys[i])), 1e-3, 1e-4)
+        alone = observable(one(agent.init(keys[i])))
+        close(jax.tree.map(lambda x, i=i: x[i], observable(many)), alone, 1e-3, 1e-4)
     spread = np.ptp(np.asarray(many.params["actor"]["params"]["Dense_0"]["kernel"]), axis=0)
     assert spread.max() > 0.1
 
