@@ -42,6 +42,8 @@ def parse(text: str) -> RewardTransform:
     except SyntaxError as error:
         place = _offset(text.strip(), error.lineno or 1, (error.offset or 1) - 1)
         reason = (error.msg or "invalid syntax").partition("\n")[0]
+        if not error.offset:  # the text ends too early
+            place, reason = len(text.strip()), "a reward is missing at the end"
         raise _error(reason, text.strip(), place) from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise _error(f"not readable ({type(error).__name__})", text, 0) from None
@@ -95,9 +97,12 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail("only numbers and strings are constants", node)
         try:
-            return float(value)
+            number = float(value)
         except OverflowError:
-            raise self.fail("the number is too large", node) from None
+            number = math.inf
+        if math.isinf(number):
+            raise self.fail("the number is too large; infinity is written inf", node)
+        return number
 
     def binary(self, node: ast.BinOp, depth: int) -> RewardTransform:
         left = self.reward(self.read(node.left, depth + 1), node.left)
@@ -135,9 +140,9 @@ class _Reader:
         values = {key: value for key, (value, _) in zip(arguments, positional, strict=False)}
         for keyword in node.keywords:
             if keyword.arg not in arguments or keyword.arg in values:
-                again = "twice " if keyword.arg in values else ""
+                again = " twice" if keyword.arg in values else ""
                 raise self.fail(
-                    f"{name} got argument {keyword.arg!r} {again}; arguments: {listed}",
+                    f"{name} got argument {keyword.arg!r}{again}; arguments: {listed}",
                     keyword.value,
                 )
             values[keyword.arg] = self.read(keyword.value, depth + 1)
@@ -156,7 +161,8 @@ class _Reader:
             if kind is float and not isinstance(value, float):
                 raise self.fail(f"{entry.name}'s {name} must be a number", node)
             if kind is int or (isinstance(default, int) and not isinstance(default, bool)):
-                if not isinstance(value, float) or not value.is_integer() or value < 1:
+                whole = isinstance(value, float) and value.is_integer()
+                if not whole or not 1 <= value < 2**31:
                     raise self.fail(f"{entry.name}'s {name} must be a positive integer", node)
                 value = int(value)
             if kind is RewardTransform:
