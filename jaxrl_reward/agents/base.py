@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
@@ -134,7 +135,7 @@ def check_choice(agent: str, name: str, value: str, known: Collection[str]) -> N
 
 def check_range(agent: str, name: str, value: Any, low: float, high: float = math.inf) -> None:
     """Raises a `UserError` unless `low <= value <= high`; tracers pass."""
-    if isinstance(value, jax.core.Tracer):  # type: ignore
+    if isinstance(value, Tracer):
         return
     inside = (np.asarray(value) >= low) & (np.asarray(value) <= high)
     if not np.all(inside):

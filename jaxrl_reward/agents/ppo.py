@@ -179,14 +179,14 @@ class _Ppo:
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
-        config = self.config if config is None else config
+        settings: Config = self.config if config is None else config
         reward = self.reward if reward is None else reward
-        base.check_structure("config", config, self.config)
+        base.check_structure("config", settings, self.config)
         base.check_structure("reward", reward, self.reward)
-        check(config)
-        config, reward = base.as_leaves(config), base.as_leaves(reward)
+        check(settings)
+        settings, reward = base.as_leaves(settings), base.as_leaves(reward)
         key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
-        example = self.player.example(config.num_envs, config.num_steps)  # type: ignore
+        example = self.player.example(settings.num_envs, settings.num_steps)
         env_state = self.player.vector.init(key_env)
         reward_state = reward.init(key_reward, example)
         inputs, reward_state = self.player.look(reward, reward_state, env_state)
@@ -195,14 +195,14 @@ class _Ppo:
         if self.free_std:
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
         return State(
-            config=config,  # type: ignore
+            config=settings,
             reward=reward,
             params=params,
-            opt_state=_optimiser(config, jnp.int32(0)).init(ravel_pytree(params)[0]),  # type: ignore
+            opt_state=_optimiser(settings, jnp.int32(0)).init(ravel_pytree(params)[0]),
             env_state=env_state,
             reward_state=reward_state,
             obs_stats=running_statistics.init(inputs.shape[-1:]),
-            episode_reward=jnp.zeros(config.num_envs),  # type: ignore
+            episode_reward=jnp.zeros(settings.num_envs),
             key=key,
             iteration=jnp.int32(0),
         )
@@ -354,7 +354,7 @@ class _Ppo:
 
             gradient, metrics = jax.grad(loss, has_aux=True)(vector)
             change, opt_state = optimiser.update(gradient, opt_state)
-            return (vector + change, opt_state), metrics  # type: ignore
+            return (optax.apply_updates(vector, change), opt_state), metrics
 
         rows = orders.reshape(config.epochs * config.minibatches, -1)
         (vector, opt_state), metrics = jax.lax.scan(minibatch_step, (vector, state.opt_state), rows)

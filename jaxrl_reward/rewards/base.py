@@ -7,12 +7,13 @@ lives in `State`, which the caller carries.
 """
 
 import dataclasses
-from typing import Any, NamedTuple, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from jaxrl_reward.types import Array, Metrics, Transition
 
@@ -49,7 +50,16 @@ class Applied(NamedTuple):
     features: Any
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(struct.field, dataclasses.field))
+def static(*, default: Any = dataclasses.MISSING) -> Any:
+    """A field that is part of the structure: another value compiles anew."""
+    if default is dataclasses.MISSING:
+        return struct.field(pytree_node=False)
+    return struct.field(pytree_node=False, default=default)
+
+
+@dataclass_transform(
+    frozen_default=True, field_specifiers=(struct.field, dataclasses.field, static)
+)
 class RewardTransform:
     """A pure map from the running reward to another, `[T, N] -> [T, N]`.
 
@@ -62,6 +72,8 @@ class RewardTransform:
     scope = "pointwise"  # pointwise | causal | episodic | learned | operator
     varies = False  # may the same transition earn another reward later on?
     reads_history = False  # does the output depend on the rewards of earlier steps?
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -159,7 +171,7 @@ class RewardTransform:
     def text(self) -> tuple[str, int]:
         """The expression as `parse` reads it, and how tightly it binds."""
         arguments = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not (isinstance(value, _PLAIN) and value == field.default):
                 arguments.append(f"{field.name}={show(value)}")
@@ -171,13 +183,6 @@ class RewardTransform:
     __repr__ = __str__
 
 
-def static(default: Any = dataclasses.MISSING) -> Any:
-    """A field that is part of the structure: another value compiles anew."""
-    if default is dataclasses.MISSING:
-        return struct.field(pytree_node=False)
-    return struct.field(pytree_node=False, default=default)
-
-
 def no_state(example: Transition, shared: Any = ()) -> State:
     """The state of a transform without memory; keeps `N` readable from `local`."""
     return State(shared, jnp.zeros((example.first.shape[1], 0), jnp.float32))
@@ -187,9 +192,7 @@ def number(leaf: Any) -> float | None:
     """The value of a concrete scalar leaf, None for a batch, a tracer or no number."""
     if isinstance(leaf, bool | int | float):
         return float(leaf)
-    if isinstance(leaf, jax.core.Tracer) or not isinstance(  # type: ignore
-        leaf, jax.Array | np.ndarray | np.number
-    ):
+    if isinstance(leaf, Tracer) or not isinstance(leaf, jax.Array | np.ndarray | np.number):
         return None
     # The shortest decimal of the leaf's own precision: 0.1, not 0.10000000149.
     return float(str(np.asarray(leaf)[()])) if np.ndim(leaf) == 0 else None

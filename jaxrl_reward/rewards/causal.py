@@ -35,7 +35,7 @@ class counts(Causal):  # noqa: N801
     """
 
     resolution: Any = 10.0
-    buckets: int = static(256)
+    buckets: int = static(default=256)
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared
@@ -58,7 +58,7 @@ class lifetime_counts(RewardTransform):  # noqa: N801
     """
 
     resolution: Any = 10.0
-    buckets: int = static(4096)
+    buckets: int = static(default=4096)
     scope = "learned"
     varies = True
 

@@ -20,8 +20,8 @@ class rnd(Learned):  # noqa: N801
     does: `rnd() | normalize(gamma=0.99)`.
     """
 
-    width: int = static(64)
-    features: int = static(32)
+    width: int = static(default=64)
+    features: int = static(default=32)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         target, predictor = jax.random.split(key)

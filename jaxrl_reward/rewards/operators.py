@@ -4,7 +4,7 @@ Nested chains, sums and products are flattened as they are built, so that
 `(a | b) | c` and `a | (b | c)` are the same expression.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +194,7 @@ class named(RewardTransform):  # noqa: N801
     """Logs a term's mean as `reward/NAME`, and in a sum its share of the total size."""
 
     label: str = static()
-    term: RewardTransform  # type: ignore
+    term: RewardTransform
     scope = "operator"
 
     def children(self) -> tuple[RewardTransform, ...]:
@@ -240,7 +240,7 @@ def lift(value: Any) -> RewardTransform:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return constant(float(value))
     if isinstance(value, jax.Array):
-        return constant(value)  # type: ignore[arg-type]
+        return constant(cast(Any, value))  # a batch of constants
     raise UserError(f"a reward or a number is needed here, not {type(value).__name__} {value!r}")
 
 

@@ -32,7 +32,7 @@ class Entry:
     @property
     def arguments(self) -> dict[str, Any]:
         """Argument names with their defaults (`dataclasses.MISSING` if required)."""
-        return {f.name: f.default for f in dataclasses.fields(self.build)}  # type: ignore[arg-type]
+        return {f.name: f.default for f in dataclasses.fields(self.build)}
 
 
 _ENTRIES: dict[str, Entry] = {}

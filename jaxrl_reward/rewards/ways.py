@@ -9,7 +9,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -204,8 +204,8 @@ class Learned(RewardTransform):
     varies = True
 
     learning_rate: float = 1e-3
-    updates: int = static(4)
-    batch_size: int = static(256)
+    updates: int = static(default=4)
+    batch_size: int = static(default=256)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         """Parameters; `example` is one transition of zeros."""
@@ -273,8 +273,8 @@ def _from_function(function: Callable, base: type, methods: dict[str, Any], skip
         if isinstance(default, float):
             fields[parameter.name] = default
         else:
-            fields[parameter.name] = static() if required else static(default)
+            fields[parameter.name] = static() if required else static(default=default)
     name = function.__name__
     body = {**fields, **methods, "__annotations__": annotations, "__doc__": function.__doc__}
     cls = type(name, (base,), {**body, "__module__": function.__module__})
-    return register(name)(cls)  # type: ignore
+    return register(name)(cast(Any, cls))
