@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        return fail(error, BAD_INPUT)
+        what = error.filename or "a file"
+        return fail(
+            f"{what} cannot be read or written ({error.strerror or error}); choose another path",
+            BAD_INPUT,
+        )
     except Exception as error:
         return _failed(error)
     return OK

@@ -57,8 +57,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         flag = unknown[0].partition("=")[0]
         if not flag.startswith("-"):
             raise UsageError(f"unexpected argument {flag!r}; put quotes around a text with spaces")
-        known = _flags(_subparser(parser, args.command))
+        known = _flags(_subparser(parser, args.command) if args.command else parser)
         raise UsageError(f"unknown argument {flag}; {suggest(flag, known)}")
+    if args.command is None:
+        raise UsageError("a command is missing, such as train; see jaxrl-reward --help")
     return args
 
 
@@ -79,9 +81,7 @@ def _parser() -> tuple[Parser, Parser]:
         epilog=f"example: {_EXAMPLE}",
     )
     parser.add_argument("--version", action="version", version=_version())
-    commands_of = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=Parser
-    )
+    commands_of = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Parser:
         made = commands_of.add_parser(name, help=text, description=text)
@@ -93,9 +93,9 @@ def _parser() -> tuple[Parser, Parser]:
 
     evaluate = command("evaluate", commands.evaluate, "Play a trained policy greedily.")
     evaluate.add_argument("folder", metavar="RUN_FOLDER", help="a folder that `train` wrote")
-    evaluate.add_argument("--episodes", type=whole, default=100, help="per seed (100)")
+    evaluate.add_argument("--episodes", type=whole, metavar="N", default=100, help="per seed (100)")
     evaluate.add_argument("--arm", help="only this arm of the run")
-    evaluate.add_argument("--seed", type=whole_or_zero, default=0, help="of the episodes (0)")
+    evaluate.add_argument("--seed", type=seed, metavar="N", default=0, help="of the episodes (0)")
 
     render = command("render", commands.render, "Draw an episode as a GIF or MP4.")
     render.add_argument(
@@ -103,9 +103,13 @@ def _parser() -> tuple[Parser, Parser]:
     )
     render.add_argument("--out", default="episode.gif", help="a .gif or .mp4 (episode.gif)")
     render.add_argument("--arm", help="the arm of a run with several")
-    render.add_argument("--policy-seed", type=whole_or_zero, help="whose policy (the run's first)")
-    render.add_argument("--seed", type=whole_or_zero, default=0, help="of the episode (0)")
-    render.add_argument("--max-steps", type=whole, default=1000, help="cut it there (1000)")
+    render.add_argument(
+        "--policy-seed", type=seed, metavar="N", help="whose policy (the run's first)"
+    )
+    render.add_argument("--seed", type=seed, metavar="N", default=0, help="of the episode (0)")
+    render.add_argument(
+        "--max-steps", type=whole, metavar="N", default=1000, help="cut it there (1000)"
+    )
 
     plot = command("plot", commands.plot, "Draw learning curves of one or several runs.")
     plot.add_argument("folders", metavar="RUN_FOLDER", nargs="+")
@@ -116,12 +120,14 @@ def _parser() -> tuple[Parser, Parser]:
     explain.add_argument("reward", metavar="REWARD", help="such as 'env + 0.1*counts()'")
 
     show = command("list", commands.show_names, "List what there is by name.")
-    show.add_argument("LIST", choices=("agents", "envs", "rewards", "experiments"))
+    show.add_argument("LIST", choices=tuple(commands.LISTS))
 
     reproduce = command("reproduce", commands.reproduce, "Run an experiment and judge its claim.")
     reproduce.add_argument("name", metavar="NAME", help="see `list experiments`; or a .py file")
     reproduce.add_argument("--preset", default="quick", help="smoke, quick or paper (quick)")
-    reproduce.add_argument("--seeds", type=whole, help="per arm, in place of the preset's")
+    reproduce.add_argument(
+        "--seeds", type=whole, metavar="N", help="per arm, in place of the preset's"
+    )
     _add_run(reproduce)
     return parser, train
 
@@ -130,13 +136,23 @@ def _add_train(train: Parser) -> None:
     train.add_argument("agent", metavar="AGENT", help="see `list agents`")
     train.add_argument("env", metavar="ENV", help="see `list envs`; options follow commas")
     train.add_argument("--reward", metavar="TEXT", default="env", help="an expression (env)")
-    train.add_argument("--seeds", type=whole, default=1, help="trained side by side (1)")
-    train.add_argument("--seed", type=whole_or_zero, default=0, help="the first of them (0)")
     train.add_argument(
-        "--total-steps", type=whole, default=500_000, help="of the environment, per seed (500000)"
+        "--seeds", type=whole, metavar="N", default=1, help="trained side by side (1)"
     )
-    train.add_argument("--evals", type=whole, default=10, help="greedy evaluations (10)")
-    train.add_argument("--eval-episodes", type=whole, default=16, help="of each, per seed (16)")
+    train.add_argument("--seed", type=seed, metavar="N", default=0, help="the first of them (0)")
+    train.add_argument(
+        "--total-steps",
+        type=whole,
+        metavar="N",
+        default=500_000,
+        help="of the environment, per seed (500000)",
+    )
+    train.add_argument(
+        "--evals", type=whole, metavar="N", default=10, help="greedy evaluations (10)"
+    )
+    train.add_argument(
+        "--eval-episodes", type=whole, metavar="N", default=16, help="of each, per seed (16)"
+    )
     _add_run(train)
 
 
@@ -193,11 +209,12 @@ def whole(text: str) -> int:
     return _whole(text, least=1)
 
 
-def whole_or_zero(text: str) -> int:
-    return _whole(text, least=0)
+def seed(text: str) -> int:
+    """A whole number that JAX tells apart from all others: it takes them modulo 2**32."""
+    return _whole(text, least=0, most=2**32 - 1)
 
 
-def _whole(text: str, least: int | None = None) -> int:
+def _whole(text: str, least: int | None = None, most: int | None = None) -> int:
     try:
         number = float(text) if re.search(r"[.eE]", text) else int(text)
         value = int(number)
@@ -207,6 +224,8 @@ def _whole(text: str, least: int | None = None) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
     if least is not None and value < least:
         raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+    if most is not None and value > most:
+        raise argparse.ArgumentTypeError(f"must be at most {most}, not {text}")
     return value
 
 

@@ -1,6 +1,7 @@
 """What each command does. JAX is loaded inside them, not with this module."""
 
 import argparse
+import dataclasses
 import itertools
 import os
 import re
@@ -123,7 +124,9 @@ class _Sinks:
         if self._args.wandb:
             project = os.environ.get("WANDB_PROJECT", "jaxrl-reward")
             config = {"command": _command(self._args)}
-            self._open.append(training.WandB(project, group=self._name, config=config))
+            self._open.append(
+                training.WandB(project, group=self._name, config=config, folder=self._out)
+            )
         return self._open
 
     def __exit__(self, *_: object) -> None:
@@ -235,11 +238,12 @@ def _load(folder: str, arm: str | None) -> tuple[Any, Any]:
 
 def _greedy_returns(agent: Any, loaded: Any, episodes: int, seed: int) -> Any:
     """Returns `[S, E]`, from other keys than those of the evaluations in training."""
-    from jaxrl_reward.training.sharding import Carry, Programs
+    from jaxrl_reward.training.sharding import Carry, Programs, Tally
 
     seeds, first = loaded.config["seeds"], loaded.config["seed"]
     programs = Programs(agent, seeds=seeds, seed=first, episodes=episodes)
-    return programs.evaluate(Carry(loaded.state, None), 2**31 - 1 - seed)[0]  # type: ignore
+    carry = Carry(loaded.state, Tally.empty(seeds, len(programs.metrics)))
+    return programs.evaluate(carry, 2**31 - 1 - seed)[0]
 
 
 # ---- what there is ----------------------------------------------------------------
@@ -249,12 +253,15 @@ def explain(args: argparse.Namespace) -> None:
     """Prints a reward expression as a tree."""
     from jaxrl_reward import rewards as rw
 
-    show(rw.explain(rw.parse(args.reward)))
+    reward = rw.parse(args.reward)
+    show(rw.explain(reward))
+    problem = rw.replay_problem(reward)
+    print(f"replay: {f'not exact, {problem}' if problem else 'can recompute the whole exactly'}")
 
 
 def show_names(args: argparse.Namespace) -> None:
     """Prints the names of one kind, with a line on each."""
-    columns(list(_LISTS[args.LIST]()))
+    columns(list(LISTS[args.LIST]()))
 
 
 def _agents() -> Iterable[tuple[str, str]]:
@@ -270,9 +277,20 @@ def _envs() -> Iterable[tuple[str, str]]:
 
 
 def _rewards() -> Iterable[tuple[str, str]]:
-    from jaxrl_reward.rewards import registry
+    from jaxrl_reward.rewards import operators, registry
 
-    return [(entry.name, entry.summary) for entry in registry.entries()]
+    rows = [
+        (_signature(entry.name, entry.arguments), entry.summary) for entry in registry.entries()
+    ]
+    rows.append(("stack(a, b, ...)", _summary(operators.stack)))
+    rows.append(("where(condition, a, b)", _summary(operators.where)))
+    return sorted(rows)
+
+
+def _potentials() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.rewards import potentials
+
+    return [(name, _summary(potentials.lookup(name))) for name in potentials.names()]
 
 
 def _experiments() -> Iterable[tuple[str, str]]:
@@ -281,8 +299,27 @@ def _experiments() -> Iterable[tuple[str, str]]:
     return [(name, experiments.load(name).claim) for name in experiments.names()]
 
 
-_LISTS = {"agents": _agents, "envs": _envs, "rewards": _rewards, "experiments": _experiments}
+LISTS = {
+    "agents": _agents,
+    "envs": _envs,
+    "rewards": _rewards,
+    "potentials": _potentials,
+    "experiments": _experiments,
+}
 
 
-def _summary(module: Any) -> str:
-    return (module.__doc__ or "").strip().partition("\n")[0]
+def _summary(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def _signature(name: str, arguments: dict[str, Any]) -> str:
+    """A term as it is written, with its defaults: `clip(low=-1, high=1)`."""
+    from jaxrl_reward.rewards.base import show as shown
+
+    if name == "env":
+        return name
+    words = [
+        key if default is dataclasses.MISSING else f"{key}={shown(default)}"
+        for key, default in arguments.items()
+    ]
+    return f"{name}({', '.join(words)})"

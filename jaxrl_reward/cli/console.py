@@ -21,6 +21,7 @@ def show(what: Any) -> None:
 
 def columns(rows: list[tuple[str, str]]) -> None:
     """Two columns of plain text: what scripts and `grep` can read."""
-    width = max((len(first) for first, _ in rows), default=0)
+    # A few long names must not push all of the second column off the screen.
+    width = max((len(first) for first, _ in rows if len(first) <= 44), default=0)
     for first, second in rows:
         print(f"{first:<{width}}  {second}".rstrip())

@@ -33,13 +33,15 @@ def frames(env: Any, episode: Episode) -> "Iterator[Image]":
     """One picture for each observation of the episode."""
     from jaxrl_reward.render import bodies, flat
 
-    name = env.name.partition(":")[2].partition(",")[0]
+    known = env.name.partition(",")[0]
+    name = known.partition(":")[2]
     total = np.concatenate([[0.0], np.cumsum(episode.rewards)])
+    peak = max(float(np.abs(flat.finite(obs)).max(initial=0.0)) for obs in episode.obs)
     scene = None
     if episode.poses[0] is not None:
-        scene = bodies.Scene(env.environment.brax.sys.mj_model, episode.poses[0][0])
+        scene = bodies.Scene(env.environment.brax.sys.mj_model, *episode.poses[0])
     for i, (obs, pose) in enumerate(zip(episode.obs, episode.poses, strict=True)):
-        canvas = flat.draw(name, obs) if scene is None or pose is None else scene.draw(*pose)
+        canvas = flat.draw(known, obs, peak) if scene is None or pose is None else scene.draw(*pose)
         yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")
 
 

@@ -75,15 +75,21 @@ class Scene:
       model: an `mujoco.MjModel`.
       position: the bodies' positions at the start, `[L, 3]`: they fill about
         half of the picture.
+      rotation: their quaternions, `[L, 4]`.
     """
 
-    def __init__(self, model: Any, position: np.ndarray):
+    def __init__(self, model: Any, position: np.ndarray, rotation: np.ndarray):
         self._shapes = shapes(model)
         bodies = [shape for shape in self._shapes if shape.body >= 0]
-        reach = max((float(np.linalg.norm(shape.position)) for shape in bodies), default=0.0)
-        reach += max((float(shape.size.max()) for shape in bodies), default=0.0)
-        extent = float(np.ptp(position, axis=0).max()) + 2.0 * reach
-        self._distance = 1.8 * max(extent, 0.2)
+        middles = np.array(
+            [position[s.body] + rotate(rotation[s.body], s.position) for s in bodies]
+        )
+        reach = np.array([[s.size[:2].sum()] for s in bodies])  # of a capsule, from its middle
+        low, high = (middles - reach).min(0), (middles + reach).max(0)
+        extent = max(float((high - low).max()), 0.1)
+        self._distance = 2.2 * extent
+        # Of the middle of the shapes above that of the bodies, which are their joints.
+        self._lift = float((low + high)[2] / 2 - position[:, 2].mean())
         self._tile = extent / 3.0  # of the floor
         self._floor = any(shape.kind == PLANE for shape in self._shapes)
         azimuth, elevation = math.radians(-70.0), math.radians(18.0)
@@ -96,11 +102,11 @@ class Scene:
     def draw(self, position: np.ndarray, rotation: np.ndarray) -> Canvas:
         """One frame, from the bodies' positions `[L, 3]` and quaternions `[L, 4]`."""
         canvas = Canvas((0.0, 0.0), HEIGHT * 1.1)
-        target = np.array([position[0, 0], position[0, 1], position[:, 2].mean()])
+        target = np.array([position[0, 0], position[0, 1], position[:, 2].mean() + self._lift])
         eye = target + self._back * self._distance
         if self._floor:
             self._draw_floor(canvas, target, eye)
-        placed = []
+        placed: list[tuple[float, Shape, np.ndarray, np.ndarray]] = []
         for shape in self._shapes:
             if shape.kind == PLANE:
                 continue
@@ -110,7 +116,8 @@ class Scene:
                 place = position[shape.body] + rotate(body, place)
                 turn = multiply(body, turn)
             placed.append((float((eye - place) @ self._back), shape, place, turn))
-        for depth, shape, place, turn in sorted(placed, key=lambda each: -each[0]):
+        # What is fixed to the world comes first: a rail would flicker through its cart.
+        for depth, shape, place, turn in sorted(placed, key=lambda p: (p[1].body >= 0, -p[0])):
             if depth > 0.05:
                 self._draw_shape(canvas, eye, shape, place, turn)
         return canvas

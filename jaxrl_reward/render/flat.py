@@ -23,21 +23,28 @@ from jaxrl_reward.render.canvas import (
 _COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, INK)
 
 
-def draw(name: str, obs: np.ndarray) -> Canvas:
+def draw(name: str, obs: np.ndarray, peak: float | None = None) -> Canvas:
     """One frame.
 
     Args:
-      name: the environment's, without its prefix and options.
+      name: the environment's, with its prefix and without its options.
       obs: the observation: a grid of numbers `[H, W]`, one of channels
         `[H, W, C]`, or anything else, shown as bars.
+      peak: the largest magnitude in the episode, so that all of its frames
+        have one scale; by default the observation's own.
     """
-    obs = np.asarray(obs, float)
-    for known, picture in _CLASSIC.items():
-        if name.startswith(known):
-            return picture(obs)
+    obs = finite(obs)
+    if name in _CLASSIC:
+        return _CLASSIC[name](obs)
+    peak = float(np.abs(obs).max(initial=0.0)) if peak is None else peak
     if obs.ndim in (2, 3) and min(obs.shape[:2]) > 1:
-        return _grid(obs)
-    return _bars(obs.reshape(-1))
+        return _grid(obs, peak)
+    return _bars(obs.reshape(-1), peak)
+
+
+def finite(obs: np.ndarray) -> np.ndarray:
+    """What can be drawn: 0 for a simulation that has exploded."""
+    return np.nan_to_num(np.asarray(obs, float), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _cart_pole(obs: np.ndarray) -> Canvas:
@@ -101,35 +108,35 @@ def _acrobot(obs: np.ndarray) -> Canvas:
 
 
 _CLASSIC: dict[str, Callable[[np.ndarray], Canvas]] = {
-    "CartPole": _cart_pole,
-    "MountainCar": _mountain_car,
-    "Pendulum": _pendulum,
-    "Acrobot": _acrobot,
+    "gymnax:CartPole-v1": _cart_pole,
+    "gymnax:MountainCar-v0": _mountain_car,
+    "gymnax:MountainCarContinuous-v0": _mountain_car,
+    "gymnax:Pendulum-v1": _pendulum,
+    "gymnax:Acrobot-v1": _acrobot,
 }
 
 
-def _grid(obs: np.ndarray) -> Canvas:
+def _grid(obs: np.ndarray, peak: float) -> Canvas:
     """A colour for each channel; the last one present in a cell is on top."""
     channels = obs[..., None] if obs.ndim == 2 else obs
     rows, columns, _ = channels.shape
     size = min((HEIGHT - 40) / rows, (WIDTH - 20) / columns)
     canvas = Canvas((columns / 2, -rows / 2 + 14 / size), size)
-    peak = max(float(np.abs(channels).max()), 1e-9)
     for row in range(rows):
         for column in range(columns):
-            cell = np.abs(channels[row, column]) > 0.05 * peak
+            cell = np.abs(channels[row, column]) > max(0.05 * peak, 1e-9)
             present = np.flatnonzero(cell)
             colour = _COLOURS[present[-1] % len(_COLOURS)] if len(present) else FAINT
             canvas.box((column + 0.04, -row - 0.96), (column + 0.96, -row - 0.04), colour)
     return canvas
 
 
-def _bars(values: np.ndarray) -> Canvas:
+def _bars(values: np.ndarray, peak: float) -> Canvas:
     """One bar for each number, on a scale that grows like its logarithm."""
     heights = np.sign(values) * np.log1p(np.abs(values))
     canvas = Canvas((0.0, 0.0), 1.0)
     width = min(40.0, (WIDTH - 40) / max(len(values), 1))
-    unit = 120.0 / max(float(np.abs(heights).max(initial=0.0)), math.log(2.0))
+    unit = 120.0 / max(math.log1p(peak), math.log(2.0))
     left = -width * len(values) / 2
     for i, height in enumerate(heights * unit):
         low, high = sorted((0.0, float(height)))

@@ -1,0 +1,248 @@
+"""Every command as a user runs it: what it writes, prints and returns."""
+
+import importlib.util
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from jaxrl_reward.training import progress
+
+EXPERIMENT = """
+from jaxrl_reward.training import experiment as ex
+
+def verdict(results):
+    return [ex.reaches(results, "env", 1e6, claim="It is perfect", source="nobody")]
+
+experiment = ex.Experiment(
+    name="mine", title="My experiment", claim="A claim", source="A paper",
+    env="gymnax:CartPole-v1", arms=(ex.Arm("env"), ex.Arm("same")),
+    presets={"smoke": ex.Preset(seeds=2, total_steps=160, evals=2, eval_episodes=2)},
+    verdict=verdict,
+    config=dict(num_envs=2, num_steps=8, epochs=1, minibatches=1, hidden=(4,)),
+)
+"""
+
+
+def names(path: Path) -> set[str]:
+    return {each.name for each in path.iterdir() if not each.name.startswith(".")}
+
+
+# ---- train ------------------------------------------------------------------------
+
+
+def test_train_writes_the_files_of_the_contract(trained):
+    files = {"config.json", "metrics.parquet", "summary.json", "figure.png", "report.md"}
+    assert names(trained) == files | {"checkpoints"}
+    assert names(trained / "checkpoints" / "ppo") == {"80", "160"}
+    Image.open(trained / "figure.png").verify()
+    report = (trained / "report.md").read_text()
+    assert report.startswith("# ppo on gymnax:CartPole-v1")
+    assert "jaxrl-reward train ppo gymnax:CartPole-v1 --seeds 2" in report
+
+
+def test_summary_has_exactly_the_keys_of_the_contract(trained):
+    summary = json.loads((trained / "summary.json").read_text())
+    keys = "arms env_steps steps_per_second compile_seconds wall_seconds device verdicts"
+    assert list(summary) == keys.split()
+    assert list(summary["arms"]) == ["ppo"]
+    arm = summary["arms"]["ppo"]
+    assert list(arm) == ["metric", "iqm", "ci_low", "ci_high", "seeds", "per_seed"]
+    assert (arm["metric"], arm["seeds"], len(arm["per_seed"])) == ("return", 2, 2)
+    assert min(arm["per_seed"]) <= arm["iqm"] <= max(arm["per_seed"])
+    assert (summary["env_steps"], summary["device"], summary["verdicts"]) == (320, "cpu", [])
+
+
+def test_metrics_are_in_long_form(trained):
+    table = pq.read_table(trained / "metrics.parquet")
+    assert table.column_names == ["arm", "seed", "step", "metric", "value"]
+    rows = table.to_pylist()
+    returns = [(row["seed"], row["step"]) for row in rows if row["metric"] == "return"]
+    assert returns == [(seed, step) for step in (0, 80, 160) for seed in (0, 1)]
+    assert {"entropy", "policy_loss", "value_loss", "reward"} <= {row["metric"] for row in rows}
+
+
+def test_config_has_the_resolved_settings(trained):
+    arm = json.loads((trained / "config.json").read_text())["arms"]["ppo"]
+    assert arm["reward"] == "env" and arm["config"]["hidden"] == [4]
+    assert arm["config"]["gamma"] == 0.99  # a default
+
+
+def test_train_prints_a_table_and_where_the_results_are(run, tiny, trained):
+    outcome = run(*tiny, "--out", "again", "--no-progress")
+    assert outcome.status == 0 and outcome.err == ""
+    assert "IQM return" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("results: again ")
+    first = pq.read_table(trained / "metrics.parquet")
+    assert pq.read_table("again/metrics.parquet").equals(first)
+
+
+def test_folders_are_numbered_and_resume_takes_the_last(run, tiny, trained):
+    shutil.copytree(trained, "runs/ppo-gymnax-CartPole-v1")
+    outcome = run(*tiny)
+    assert outcome.status == 0 and "resumed" not in outcome.err
+    assert "results: runs/ppo-gymnax-CartPole-v1-2 " in outcome.out
+    outcome = run(*tiny, "--resume")
+    assert outcome.status == 0 and "resumed at step 160\n" in outcome.err
+    assert "results: runs/ppo-gymnax-CartPole-v1-2 " in outcome.out
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(run, tiny, trained):
+    tensorboard = ["--tensorboard"] if importlib.util.find_spec("tensorboardX") else []
+    outcome = run(*tiny, "--out", "new", "--resume", *tensorboard)
+    assert outcome.status == 0 and "resumed" not in outcome.err
+    assert "step 0/160" in outcome.err
+    first = pq.read_table(trained / "metrics.parquet")
+    assert pq.read_table("new/metrics.parquet").equals(first)
+    if tensorboard:
+        (events,) = Path("new/tensorboard/ppo").iterdir()
+        assert b"return" in events.read_bytes()
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(run, tiny, trained, monkeypatch):
+    evaluated = progress.Progress.evaluated
+
+    def interrupt(self, iteration, score):
+        evaluated(self, iteration, score)
+        if iteration == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Progress, "evaluated", interrupt)
+        outcome = run(*tiny, "--out", "half", "--no-progress")
+    again = "jaxrl-reward: interrupted; the same command with --out half --resume continues\n"
+    assert (outcome.status, outcome.err) == (130, again)
+    assert names(Path("half")) == {"config.json", "metrics.parquet", "checkpoints"}
+
+    outcome = run(*tiny, "--out", "half", "--resume")
+    assert outcome.status == 0 and "resumed at step 80\n" in outcome.err
+    first = pq.read_table(trained / "metrics.parquet")
+    assert pq.read_table("half/metrics.parquet").equals(first)
+    whole, half = (
+        json.loads((folder / "summary.json").read_text()) for folder in (trained, Path("half"))
+    )
+    assert whole["arms"] == half["arms"]
+
+
+def test_a_non_finite_value_stops_the_run(run, tiny):
+    outcome = run(*tiny, "--out", "bad", "--learning-rate", "1e30", "--no-progress")
+    line = outcome.err
+    assert outcome.status == 3 and line.count("\n") == 1
+    assert "is not finite (seed " in line
+    assert "; the last good checkpoint is bad/checkpoints/ppo/0" in line
+    metric = line.removeprefix("jaxrl-reward: error: ").split()[0]
+    assert metric in {"policy_loss", "value_loss", "entropy", "approx_kl", "explained_variance"}
+    assert names(Path("bad")) == {"config.json", "metrics.parquet", "checkpoints"}
+    assert names(Path("bad/checkpoints/ppo")) == {"0"}
+
+
+def test_wandb_gets_the_curves(run, tiny, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert run(*tiny, "--out", "logged", "--wandb").status == 0
+    assert any(Path("logged/wandb").glob("offline-run-*"))
+
+
+# ---- what a run left --------------------------------------------------------------
+
+
+def test_evaluate_prints_a_table(run, trained):
+    outcome = run("evaluate", trained, "--episodes", 3)
+    assert outcome.status == 0
+    assert outcome.err == "jaxrl-reward: ppo: checkpoint of step 160\n"
+    assert "3 greedy episodes per seed" in outcome.out and "ppo" in outcome.out
+    assert run("evaluate", trained, "--episodes", 3).out == outcome.out
+
+
+def test_plot_draws_one_run_or_several(run, trained):
+    assert run("plot", trained, "--metric", "entropy", "--out", "one.png").out == "one.png\n"
+    assert run("plot", trained, trained / ".", "--out", "two.svg").status == 0
+    Image.open("one.png").verify()
+    assert "run/ppo" in Path("two.svg").read_text()
+
+
+@pytest.mark.parametrize("what", ["run", "gymnax:CartPole-v1"])
+def test_render_draws_a_policy_or_random_actions(run, trained, what):
+    source = trained if what == "run" else what
+    outcome = run("render", source, "--out", "a.gif", "--max-steps", 4)
+    assert (outcome.status, outcome.out) == (0, "a.gif: 4 steps, return 4\n")
+    with Image.open("a.gif") as image:
+        assert image.size == (480, 320)
+
+
+# ---- reproduce --------------------------------------------------------------------
+
+
+def test_reproduce_runs_an_experiment_of_ones_own(run, trained):
+    Path("mine.py").write_text(EXPERIMENT)
+    outcome = run("reproduce", "mine.py", "--preset", "smoke", "--out", "mine")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.splitlines()[-2:] == [
+        "undecided: It is perfect",
+        "           0 of 2 seeds of env end above 1e+06: 0%, 95 % interval [0%, 84%]",
+    ]
+    summary = json.loads(Path("mine/summary.json").read_text())
+    assert list(summary["arms"]) == ["env", "same"]
+    assert [verdict["status"] for verdict in summary["verdicts"]] == ["undecided"]
+    report = Path("mine/report.md").read_text()
+    assert "**Claim.** A claim" in report and "jaxrl-reward reproduce mine.py" in report
+
+
+# ---- what there is ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["agents", "envs", "rewards", "potentials", "experiments"])
+def test_list_prints_the_names_that_the_package_knows(run, kind):
+    known = {
+        "agents": "ppo",
+        "envs": "gymnax:CartPole-v1",
+        "rewards": "clip(low=-1, high=1)",
+        "potentials": "mountain_car_energy",
+        "experiments": "shaping",
+    }
+    outcome = run("list", kind)
+    assert outcome.status == 0 and outcome.err == ""
+    assert any(line.startswith(known[kind]) for line in outcome.out.splitlines())
+
+
+def test_list_rewards_has_a_signature_and_a_summary_for_each_term(run):
+    from jaxrl_reward.rewards import registry
+
+    lines = run("list", "rewards").out.splitlines()
+    for entry in registry.entries():
+        (line,) = [each for each in lines if each.split("(")[0].split()[0] == entry.name]
+        assert all(argument in line for argument in entry.arguments)
+        assert entry.summary and line.endswith(entry.summary)
+    assert any(line.startswith("where(condition, a, b)") for line in lines)
+
+
+def test_explain_shows_scope_needs_and_replay_of_each_term(run):
+    outcome = run("explain", "env + 0.1*counts() | normalize()")
+    assert outcome.status == 0
+    root, *lines = outcome.out.splitlines()
+    assert root == "chain"
+    (counts,) = [line for line in lines if "counts()" in line]
+    assert "scope: causal" in counts and "replay: recorded at collection" in counts
+    assert "needs: the steps of its episode in order" in counts
+    assert lines[-1] == "replay: can recompute the whole exactly"
+
+
+def test_explain_says_why_replay_cannot(run):
+    last = run("explain", "rnd() | delay(5)").out.splitlines()[-1]
+    assert last.startswith("replay: not exact, delay(steps=5) remembers rewards")
+
+
+def test_a_reward_may_begin_with_a_minus(run):
+    assert run("explain", "-env").status == 0
+
+
+def test_help_and_version(run):
+    assert run("--help").status == 0
+    settings = run("train", "ppo", "--help").out
+    assert "--learning-rate X" in settings and "discount per step (0.99)" in settings
+    version = importlib.import_module("jaxrl_reward").__version__
+    assert run("--version").out.strip() in (version, "0 (not installed)")
