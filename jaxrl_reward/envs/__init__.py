@@ -1,6 +1,17 @@
 """Environments on the accelerator, by name, one or N at a time."""
 
-from jaxrl_reward.envs.registry import Env, make, names
+from jaxrl_reward.envs.options import check as check_options
+from jaxrl_reward.envs.registry import Env, make, names, register
 from jaxrl_reward.envs.vector import EpisodeStats, VectorEnv, VectorState, vectorize
 
-__all__ = ["Env", "EpisodeStats", "VectorEnv", "VectorState", "make", "names", "vectorize"]
+__all__ = [
+    "Env",
+    "EpisodeStats",
+    "VectorEnv",
+    "VectorState",
+    "check_options",
+    "make",
+    "names",
+    "register",
+    "vectorize",
+]

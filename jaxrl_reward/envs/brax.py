@@ -1,29 +1,45 @@
-"""brax (extra `brax`) behind gymnax's interface: true flags, no wrappers."""
+"""brax (extra `brax`) behind gymnax's interface: true flags, no wrappers.
 
+brax's own wrappers reset by themselves, to a cached first state, and hide the
+last observation; so only its bare environments are used, and the clock is kept
+here.
+"""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from jaxrl_reward.envs.registry import check_options
+from jaxrl_reward.envs.options import check
 from jaxrl_reward.types import Array, UserError, nearest
 
-NAMES = (
-    "ant",
-    "fast",
-    "halfcheetah",
-    "hopper",
-    "humanoid",
-    "humanoidstandup",
-    "inverted_double_pendulum",
-    "inverted_pendulum",
-    "pusher",
-    "reacher",
-    "swimmer",
-    "walker2d",
-)
 BACKENDS = ("spring", "generalized", "positional", "mjx")
+
+# Where brax gives its maximal-coordinate engines a time step and gears of their
+# own, "spring" is stable and 2 to 6 times cheaper a step; where it does not,
+# only "generalized" moves like the MuJoCo model. The first is the default.
+_TUNED = BACKENDS
+_UNTUNED = ("generalized", "mjx", "spring", "positional")
+NAMES = {
+    "ant": _TUNED,
+    "fast": _TUNED,  # brax's own toy for tests; it has no physics
+    "halfcheetah": _TUNED,
+    "hopper": _UNTUNED,
+    "humanoid": _TUNED,
+    "humanoidstandup": _TUNED,
+    "inverted_double_pendulum": _TUNED,
+    "inverted_pendulum": _TUNED,
+    "pusher": _TUNED,
+    "reacher": _TUNED,
+    "swimmer": ("generalized",),
+    "walker2d": _UNTUNED,
+}
 
 
 class BraxState(struct.PyTreeNode):
@@ -34,16 +50,25 @@ class BraxState(struct.PyTreeNode):
 
 
 class BraxParams(struct.PyTreeNode):
-    """The time limit."""
+    """The time limit in steps; brax trains all of its environments with 1000."""
 
     max_steps_in_episode: int = 1000
 
 
 class Brax(environment.Environment):
-    """A bare brax environment: brax's end flag terminates, the clock truncates."""
+    """A bare brax environment: brax's end flag terminates, the clock truncates.
+
+    Actions are `[action_size]` in [-1, 1]. Like brax's bare environments it
+    does not clip them: some charge for the action that was asked for.
+
+    Attributes:
+      brax: the bare environment (`sys` for rendering).
+    """
 
     def __init__(self, name: str, env: Any):
         self._name, self.brax = name, env
+        # `env.observation_size` would run a whole reset at each look.
+        self._obs_shape = jax.eval_shape(env.reset, jax.random.key(0)).obs.shape
 
     @property
     def name(self) -> str:
@@ -54,18 +79,22 @@ class Brax(environment.Environment):
         return BraxParams()
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
+        del params
         state = self.brax.reset(key)
         return state.obs, BraxState(state, jnp.int32(0))
 
     def step_env(
         self, key: Array, state: Any, action: Any, params: Any
     ) -> tuple[Array, Any, Array, Array, dict[Any, Any]]:
-        after = self.brax.step(state.brax, action)
+        del key, params
+        # brax writes into the dictionaries of the state that it is given.
+        before = jax.tree.map(lambda x: x, state.brax)
+        after = self.brax.step(before, action)
         terminated = after.done > 0.5
         return after.obs, BraxState(after, state.time + 1), after.reward, terminated, {}
 
     def observation_space(self, params: Any) -> Any:
-        return spaces.Box(-jnp.inf, jnp.inf, (self.brax.observation_size,), jnp.float32)
+        return spaces.Box(-jnp.inf, jnp.inf, self._obs_shape, jnp.float32)
 
     def action_space(self, params: Any = None) -> Any:
         return spaces.Box(-1.0, 1.0, (self.brax.action_size,), jnp.float32)
@@ -74,20 +103,37 @@ class Brax(environment.Environment):
 def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     """A brax environment and its parameters.
 
+    Args:
+      name: one of `NAMES`.
+      options: `backend`, one of those that `NAMES` lists for it (the first by
+        default), and `episode_length`, 1000 by default.
+
     Raises:
-      UserError: brax is not installed, or an unknown name, option or backend.
+      UserError: brax is not installed, or an unknown option or backend.
     """
-    if name not in NAMES:
-        raise UserError(f"unknown environment 'brax:{name}', {nearest(name, NAMES)}")
-    known = {"backend": "spring", "episode_length": 1000}
-    chosen = {**known, **check_options(f"brax:{name}", options, known)}
-    if chosen["backend"] not in BACKENDS:
-        raise UserError(
-            f"unknown brax backend {chosen['backend']!r}, {nearest(chosen['backend'], BACKENDS)}"
-        )
-    try:
-        from brax import envs
-    except ImportError:
-        raise UserError('brax is not installed: pip install "jaxrl_reward[brax]"') from None
-    env = envs.get_environment(name, backend=chosen["backend"])
-    return Brax(name, env), BraxParams(chosen["episode_length"])
+    backends = NAMES[name]
+    known = {"backend": backends[0], "episode_length": BraxParams().max_steps_in_episode}
+    chosen = {**known, **check(f"brax:{name}", options, known)}
+    backend, length = chosen["backend"], chosen["episode_length"]
+    if backend not in backends:
+        raise UserError(f"brax:{name} has no backend {backend!r}, {nearest(backend, backends)}")
+    with _quiet():
+        try:
+            from brax import envs
+        except ImportError as error:
+            fix = 'pip install "jaxrl-reward[brax]"'
+            raise UserError(f"brax cannot be imported ({error}): {fix}") from None
+        env = envs.get_environment(name, backend=backend)
+    return Brax(name, env), BraxParams(length)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what brax and MuJoCo say of themselves on being loaded.
+
+    MuJoCo prints "Failed to import warp" on standard output; brax warns that
+    neither it nor JAXopt is maintained any longer.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -11,33 +11,38 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from jaxrl_reward.types import Array, UserError, nearest
+from jaxrl_reward.envs.options import check
+from jaxrl_reward.types import Array
 
 PROBES = {
     "constant": "one step, reward 1: value 1",
     "observation": "one step, reward = obs in {-1, 1}: value = obs",
     "delayed": "two steps, reward 1 at the end: value gamma, then 1",
     "action": "one step, reward 1 for action 1, -1 for 0: value 1",
+    "action_continuous": "one step, reward 1 - (action - 0.5)^2: value 1, by action 0.5",
     "both": "one step, reward 1 if the action's sign is the observation's, else -1: value 1",
     "truncation": "reward 1 a step, a clock of 10 and no end: value 1 / (1 - gamma)",
 }
 
 
 class ProbeState(struct.PyTreeNode):
-    """The observation and the clock."""
+    """The observation, `[1]`, and the clock."""
 
     obs: Array
     time: Array
 
 
 class ProbeParams(struct.PyTreeNode):
-    """The time limit."""
+    """The time limit in steps."""
 
     max_steps_in_episode: int = 10
 
 
 class Probe(environment.Environment):
-    """One of `PROBES`: a scalar observation in a vector of one, two actions."""
+    """One of `PROBES`: an observation `[1]`, and two actions or one in [-1, 1].
+
+    Only `truncation` and `delayed` last longer than one step.
+    """
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -48,7 +53,7 @@ class Probe(environment.Environment):
 
     @property
     def num_actions(self) -> int:
-        return 2
+        return 1 if self.kind == "action_continuous" else 2
 
     @property
     def default_params(self) -> Any:
@@ -62,40 +67,42 @@ class Probe(environment.Environment):
     def step_env(
         self, key: Array, state: Any, action: Any, params: Any
     ) -> tuple[Array, Any, Array, Array, dict[Any, Any]]:
-        move, sign = 2.0 * action - 1.0, state.obs[0]
+        del key, params
         after = ProbeState(state.obs, state.time + 1)
-        ended = jnp.bool_(True)
+        terminated = jnp.bool_(self.kind != "truncation")
         if self.kind == "delayed":
-            ended = after.time == 2
+            terminated = after.time == 2
             after = after.replace(obs=jnp.ones((1,)))
-        if self.kind == "truncation":
-            ended = jnp.bool_(False)
-        reward = {
-            "constant": jnp.float32(1.0),
-            "observation": sign,
-            "delayed": ended.astype(jnp.float32),
-            "action": move,
-            "both": move * sign,
-            "truncation": jnp.float32(1.0),
-        }[self.kind]
-        return after.obs, after, reward, ended, {}
+        reward = self._reward(state.obs[0], jnp.asarray(action), terminated)
+        return after.obs, after, reward, terminated, {}
+
+    def _reward(self, sign: Array, action: Array, terminated: Array) -> Array:
+        if self.kind == "observation":
+            return sign
+        if self.kind == "delayed":
+            return terminated.astype(jnp.float32)
+        if self.kind == "action":
+            return 2.0 * action - 1.0
+        if self.kind == "action_continuous":
+            return 1.0 - jnp.square(action[0] - 0.5)
+        if self.kind == "both":
+            return sign * (2.0 * action - 1.0)
+        return jnp.float32(1.0)
 
     def observation_space(self, params: Any) -> Any:
         return spaces.Box(-1.0, 1.0, (1,), jnp.float32)
 
     def action_space(self, params: Any = None) -> Any:
-        return spaces.Discrete(2)
+        continuous = self.kind == "action_continuous"
+        return spaces.Box(-1.0, 1.0, (1,), jnp.float32) if continuous else spaces.Discrete(2)
 
 
 def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """The probe and its parameters.
+    """The probe and its parameters; probes have no options.
 
     Raises:
-      UserError: an unknown probe or option.
+      UserError: an option is given.
     """
-    if name not in PROBES:
-        raise UserError(f"unknown environment 'probe:{name}', {nearest(name, PROBES)}")
-    if options:
-        raise UserError(f"probe:{name} has no options, not even {sorted(options)[0]!r}")
+    check(f"probe:{name}", options, {})
     probe = Probe(name)
     return probe, probe.default_params

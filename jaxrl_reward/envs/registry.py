@@ -1,22 +1,28 @@
 """One environment by name: `make("gymnax:CartPole-v1")`, `make("brax:ant,backend=spring")`."""
 
 import dataclasses
-import importlib
-from typing import Any
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import gymnax
 import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from jaxrl_reward.types import Array, UserError, nearest
+from jaxrl_reward.envs import brax, options, probes
+from jaxrl_reward.types import Array, UserError
 
-_LEFT_OUT = {"MNISTBandit-bsuite": "it downloads its images"}
+Factory = Callable[[str, dict[str, Any]], tuple[Any, Any]]
+
+_LEFT_OUT = {"gymnax:MNISTBandit-bsuite": "it downloads its images"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Env:
     """One environment with its parameters, without auto-reset.
+
+    Compared and hashed by identity, so it can be a static argument.
 
     Attributes:
       name: the text that `make` reads.
@@ -30,141 +36,184 @@ class Env:
 
     @property
     def observation_space(self) -> Any:
-        """A gymnax space."""
-        return self.environment.observation_space(self.params)
+        """A gymnax `Box`: observations are float32 arrays of its `shape`.
+
+        A `Discrete` observation of n values is given as a one-hot vector `[n]`.
+        """
+        space = self.environment.observation_space(self.params)
+        return spaces.Box(0.0, 1.0, (space.n,)) if isinstance(space, spaces.Discrete) else space
 
     @property
     def action_space(self) -> Any:
-        """A gymnax space."""
+        """A gymnax `Box` or `Discrete`."""
         return self.environment.action_space(self.params)
 
     @property
     def max_steps(self) -> int | None:
-        """The time limit, None without one."""
+        """The time limit in steps, None without one."""
         limit = getattr(self.params, "max_steps_in_episode", None)
         return None if limit is None else int(limit)
 
     def reset(self, key: Array) -> tuple[Array, Any]:
-        """The first observation and state of an episode."""
+        """Starts an episode.
+
+        Args:
+          key: one typed key.
+
+        Returns:
+          The first observation, float32 `[*obs_shape]`, and the state.
+        """
         obs, state = self.environment.reset_env(key, self.params)
-        return _observation(obs), jax.tree.map(_strong, state)
+        return self._observe(obs), jax.tree.map(_strong, state)
 
     def step(
         self, key: Array, state: Any, action: Array
     ) -> tuple[Array, Any, Array, Array, Array, dict[str, Any]]:
-        """One step: next_obs, state, reward, terminated, truncated, info."""
+        """One step, without auto-reset.
+
+        Args:
+          key: one typed key.
+          state: the state before.
+          action: `[*action_shape]`.
+
+        Returns:
+          next_obs: the true successor, float32 `[*obs_shape]`.
+          state: the state after, with the types of the one before.
+          reward: float32 scalar.
+          terminated: the task ended, bool scalar; the clock never sets it.
+          truncated: the clock ran out, bool scalar.
+          info: the environment's extra arrays.
+
+        Raises:
+          TypeError: the state cannot keep the types that `reset` gave it.
+        """
         obs, new, reward, terminated, info = self.environment.step_env(
             key, state, action, self.params
         )
         truncated = self.environment.is_truncated(new, self.params)
-        # A scan's carry must keep the types that reset gave it.
-        new = jax.tree.map(lambda x, old: jnp.asarray(x, jnp.result_type(old)), new, state)
+        new = jax.tree.map(self._keep_type, state, new)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
-        flags = (jnp.asarray(flag).astype(bool).reshape(()) for flag in (terminated, truncated))
-        return _observation(obs), new, reward, *flags, info  # type: ignore[return-value]
+        terminated = jnp.asarray(terminated, bool).reshape(())
+        truncated = jnp.asarray(truncated, bool).reshape(())
+        return self._observe(obs), new, reward, terminated, truncated, info
+
+    def _observe(self, obs: Any) -> Array:
+        space = self.environment.observation_space(self.params)
+        if isinstance(space, spaces.Discrete):
+            return jax.nn.one_hot(obs, space.n, dtype=jnp.float32)
+        return jnp.asarray(obs, jnp.float32)
+
+    def _keep_type(self, old: Any, new: Any) -> Array:
+        """`new` with the type of `old`: a scan's carry must not change its own."""
+        was, now = jnp.result_type(old), jnp.result_type(new)
+        if _rank(now) > _rank(was):
+            raise TypeError(f"{self.name}: step turns {was} of the state into {now}; see its reset")
+        return jnp.asarray(new, was)
 
 
-def make(name: str, **options: Any) -> Env:
+class _Family(NamedTuple):
+    """Environments with one prefix: `factory(name, options)` makes one of `names()`."""
+
+    factory: Factory
+    names: Callable[[], Iterable[str]]
+
+
+def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
       name: `gymnax:NAME`, `brax:NAME` or `probe:NAME`; options may follow
         after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
-      **options: the same by keyword. gymnax: fields of the environment's
+      **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
 
     Raises:
-      UserError: an unknown environment or option, or a value that does not fit.
+      UserError: an unknown environment or option, a value that does not fit,
+        or an environment whose observations or actions are not arrays.
     """
     base, *pairs = name.split(",")
-    for pair in pairs:
-        option, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"environment option {pair!r} must be NAME=VALUE")
-        options[option.strip()] = value.strip()
-    prefix, colon, short = base.partition(":")
-    if not colon or prefix not in _MAKERS:
-        raise UserError(f"unknown environment {base!r}, {nearest(base, names())}")
-    environment, params = _MAKERS[prefix](short, options)
-    text = ",".join([base, *(f"{key}={value}" for key, value in sorted(options.items()))])
-    env = Env(text, environment, params)
-    if isinstance(env.observation_space, spaces.Dict):
-        raise UserError(f"{base} has no array observations")
+    base = base.strip()
+    given = options.read(pairs, settings)
+    prefix, _, short = base.partition(":")
+    if base not in names():
+        raise _unknown(base)
+    environment, params = _FAMILIES[prefix].factory(short, given)
+    env = Env(
+        ",".join([base, *(f"{k}={v}" for k, v in sorted(given.items()))]), environment, params
+    )
+    for kind, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        if not isinstance(space, spaces.Box | spaces.Discrete):
+            raise UserError(f"{base} has no array {kind}, but {type(space).__name__}")
     return env
 
 
 def names() -> list[str]:
-    """Every name that `make` knows."""
-    from jaxrl_reward.envs import brax, probes
+    """Every name that `make` knows, sorted."""
+    known = {f"{prefix}:{n}" for prefix, family in _FAMILIES.items() for n in family.names()}
+    return sorted(known.difference(_LEFT_OUT))
 
-    gym = [f"gymnax:{n}" for n in gymnax.registered_envs if n not in _LEFT_OUT]
-    return sorted(
-        [*gym, *(f"brax:{n}" for n in brax.NAMES), *(f"probe:{n}" for n in probes.PROBES)]
+
+def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
+    """Lets `make` know more environments: `PREFIX:NAME`.
+
+    Args:
+      prefix: not yet in use.
+      factory: from a name and its options (`{option: value}`, where a value
+        may be text; `envs.check_options` converts and refuses) to a gymnax
+        1.x environment and its parameters.
+      names: the names it knows.
+
+    Raises:
+      UserError: the prefix is in use, or is not a plain word.
+    """
+    if not prefix.isidentifier():
+        raise UserError(f"a prefix of environments must be a plain word, not {prefix!r}")
+    if prefix in _FAMILIES:
+        raise UserError(f"environments with the prefix {prefix!r} are registered already")
+    known = tuple(names)
+    _FAMILIES[prefix] = _Family(factory, lambda: known)
+
+
+def _unknown(base: str) -> UserError:
+    """Names the nearest: of the same prefix if that exists, and however it is capitalised."""
+    if base in _LEFT_OUT:
+        return UserError(f"{base} is left out: {_LEFT_OUT[base]}")
+    prefix, colon, short = base.partition(":")
+    short = short if colon else base
+    family = [n for n in names() if n.startswith(f"{prefix}:")] or names()
+    by_short = {n.partition(":")[2].lower(): n for n in family}
+    close = difflib.get_close_matches(short.lower(), by_short, n=1, cutoff=0.5)
+    if close:
+        return UserError(f"unknown environment {base!r}, did you mean {by_short[close[0]]!r}?")
+    known = ", ".join(f"{p}:" for p in _FAMILIES)
+    return UserError(
+        f"unknown environment {base!r}, known: {known} and a name; see `jaxrl-reward list envs`"
     )
 
 
-def convert(owner: str, option: str, value: Any, default: Any) -> Any:
-    """An option's value with the type of its default.
-
-    Raises:
-      UserError: it does not fit.
-    """
-    if isinstance(default, str) or default is None or not isinstance(value, str):
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        raise UserError(f"{owner}: {option} must be a number, not {value!r}") from None
-    if isinstance(default, int):
-        if not number.is_integer():
-            raise UserError(f"{owner}: {option} must be an integer, not {value!r}")
-        return int(number)
-    return number
-
-
-def check_options(owner: str, options: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """The options, converted.
-
-    Raises:
-      UserError: one is unknown or does not fit.
-    """
-    for option in options:
-        if option not in known:
-            raise UserError(f"{owner} has no option {option!r}, {nearest(option, known)}")
-    return {key: convert(owner, key, value, known[key]) for key, value in options.items()}
-
-
-def _gymnax(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    if name in _LEFT_OUT:
-        raise UserError(f"gymnax:{name} is left out: {_LEFT_OUT[name]}")
-    if name not in gymnax.registered_envs:
-        known = [n for n in gymnax.registered_envs if n not in _LEFT_OUT]
-        raise UserError(f"unknown environment 'gymnax:{name}', {nearest(name, known)}")
+def _gymnax(name: str, given: dict[str, Any]) -> tuple[Any, Any]:
     environment, params = gymnax.make(name)
-    known = {f.name: getattr(params, f.name) for f in dataclasses.fields(params)}  # type: ignore
-    return environment, params.replace(**check_options(f"gymnax:{name}", options, known))
+    fields: Any = dataclasses.fields(params)
+    defaults = {field.name: getattr(params, field.name) for field in fields}
+    # An array as an option would need a syntax of its own.
+    defaults = {k: v for k, v in defaults.items() if isinstance(v, bool | int | float)}
+    return environment, params.replace(**options.check(f"gymnax:{name}", given, defaults))
 
 
-def _brax(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    return importlib.import_module("jaxrl_reward.envs.brax").make(name, options)
-
-
-def _probe(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    return importlib.import_module("jaxrl_reward.envs.probes").make(name, options)
-
-
-_MAKERS = {"gymnax": _gymnax, "brax": _brax, "probe": _probe}
-
-
-def _observation(obs: Any) -> Array:
-    obs = jnp.asarray(obs)
-    return obs.astype(jnp.float32) if obs.dtype != jnp.float32 else _strong(obs)
+_FAMILIES: dict[str, _Family] = {
+    "gymnax": _Family(_gymnax, lambda: gymnax.registered_envs),
+    "brax": _Family(brax.make, lambda: brax.NAMES),
+    "probe": _Family(probes.make, lambda: probes.PROBES),
+}
 
 
 def _strong(x: Any) -> Array:
-    """The same array without JAX's weak type, which a scan's carry must not change."""
-    return jax.lax.convert_element_type(x, jnp.result_type(x)) if _typed(x) else jnp.asarray(x)
+    """An array without JAX's weak type, which a scan's carry must not change."""
+    return jnp.asarray(x, jnp.result_type(x))
 
 
-def _typed(x: Any) -> bool:
-    return not jnp.issubdtype(jnp.asarray(x).dtype, jax.dtypes.prng_key)
+def _rank(dtype: Any) -> int:
+    """bool, integer, anything wider: a cast downwards would lose values."""
+    if jnp.issubdtype(dtype, jnp.bool_):
+        return 0
+    return 1 if jnp.issubdtype(dtype, jnp.integer) else 2

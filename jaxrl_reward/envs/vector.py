@@ -9,7 +9,7 @@ alone, so the time of the refill never changes a result.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,14 +55,25 @@ class EpisodeStats(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class VectorEnv:
-    """N copies of an environment, each with its own episodes."""
+    """N copies of an environment, each with its own episodes.
+
+    Attributes:
+      env: one environment.
+      num_envs: how many copies, N.
+      reset: "fresh" or "cached", see `vectorize`.
+    """
 
     env: Env
     num_envs: int
-    reset: Literal["fresh", "cached"]
+    reset: str
 
     def init(self, key: Array) -> VectorState:
-        """Starts N episodes."""
+        """Starts N episodes.
+
+        Environment i starts its episode number c (0, 1, ...) from
+        `fold_in(split(key, N)[i], c)`, whatever happens in the others; with
+        `reset="cached"`, always from number 0.
+        """
         keys = jax.random.split(key, self.num_envs)
         zeros = jnp.zeros(self.num_envs, jnp.int32)
         obs, env_state = self._initial(keys, zeros)
@@ -90,8 +101,9 @@ class VectorEnv:
           action: an action each, `[N, ...]`.
 
         Returns:
-          The state after any resets, the transition (whose `next_obs` is the
-          true successor), and the statistics of the episodes that ended.
+          The state after any resets, the transition with leaves `[N, ...]`
+          (whose `next_obs` is the true successor, and whose `reward` is the
+          environment's), and the statistics of the episodes that ended.
         """
         next_obs, env_state, reward, terminated, truncated, info = jax.vmap(self.env.step)(
             keys, state.env_state, action
@@ -152,7 +164,7 @@ def vectorize(env: Env, num_envs: int, reset: str = "fresh") -> VectorEnv:
         raise UserError(f"num_envs must be at least 1, not {num_envs}")
     if reset not in ("fresh", "cached"):
         raise UserError(f"unknown reset {reset!r}, {nearest(reset, ('fresh', 'cached'))}")
-    return VectorEnv(env, num_envs, reset)  # type: ignore[arg-type]
+    return VectorEnv(env, num_envs, reset)
 
 
 @jax.custom_batching.custom_vmap
