@@ -7,6 +7,8 @@ import hypothesis
 import jax
 import pytest
 
+from jaxrl_reward.training import sharding
+
 # Before the first computation: programs are tested on a mesh of two devices.
 jax.config.update("jax_num_cpu_devices", 2)
 
@@ -26,3 +28,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     loose = loose or any(name in item.nodeid for name in LOOSE_SHAPES)
     with jax.numpy_rank_promotion("allow" if loose else "raise"):
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Most runs here are of a few programs: compiling them again would take most of the time."""
+    compiled = {}
+    compile_program = sharding._compile
+
+    def compile_once(lowered, once):
+        key = (lowered.as_text(), lowered.in_tree, lowered.out_tree)
+        if key not in compiled:
+            compiled[key] = compile_program(lowered, once)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "_compile", compile_once)
+        yield

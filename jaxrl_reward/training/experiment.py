@@ -22,6 +22,7 @@ from jaxrl_reward.training.loop import Result, train
 from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
 from jaxrl_reward.training.schedule import positive
+from jaxrl_reward.training.sharding import Programs, compile_together
 from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError, nearest
 
@@ -163,7 +164,11 @@ def run(
     if not agents:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
     with RunFolder.claim(out, resume=resume) as folder:
-        results = {}
+        results, programs = {}, {}
+        if not folder.resume:
+            shape = {"seeds": size.seeds, "seed": size.seed, "episodes": size.eval_episodes}
+            programs = {name: Programs(agent, **shape) for name, agent in agents.items()}
+            compile_together(list(programs.values()))
         for name, agent in agents.items():
             result = train(
                 agent,
@@ -176,6 +181,7 @@ def run(
                 eval_episodes=size.eval_episodes,
                 progress=progress,
                 sinks=sinks,
+                programs=programs.pop(name, None),
             )
             # Verdicts read numbers; a state per arm might fill the device.
             results[name] = dataclasses.replace(result, state=None)

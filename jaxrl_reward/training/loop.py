@@ -28,7 +28,13 @@ from jaxrl_reward.training.run_folder import (
     rows_to_parquet,
 )
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
-from jaxrl_reward.training.sharding import Carry, Programs, device_name, nan_leaves
+from jaxrl_reward.training.sharding import (
+    Carry,
+    Programs,
+    compile_together,
+    device_name,
+    nan_leaves,
+)
 from jaxrl_reward.types import UserError
 
 if TYPE_CHECKING:
@@ -103,6 +109,7 @@ def train(
     sinks: Sequence[Sink] = (),
     checkpoint_seconds: float = 120.0,
     keep: int = 2,
+    programs: Programs | None = None,
 ) -> Result:
     """Trains `seeds` independent copies of an agent at once.
 
@@ -123,6 +130,7 @@ def train(
       checkpoint_seconds: the longest time without a checkpoint. There is one
         after each evaluation in any case.
       keep: how many checkpoints to keep.
+      programs: the agent's, compiled ahead for these seeds and episodes.
 
     Raises:
       UserError: bad input, a folder that holds another run, or no checkpoint
@@ -155,11 +163,17 @@ def train(
             folder = stack.enter_context(RunFolder.claim(out, resume=resume))
         if folder is not None:
             folder.register(arm, config)
-        programs = Programs(agent, seeds=seeds, seed=seed, episodes=eval_episodes)
+        resume = folder is not None and folder.resume
+        if programs is None:
+            programs = Programs(agent, seeds=seeds, seed=seed, episodes=eval_episodes)
+            if not resume:  # else the run may be over, and need no program at all
+                compile_together([programs])
+        else:
+            started -= programs.compile_seconds
         bar = stack.enter_context(Progress(arm, schedule, seeds, enabled=progress))
         run = _Run(arm, schedule, programs, folder, range(seed, seed + seeds), tuple(sinks), bar)
         run.started, run.checkpoint_seconds, run.keep = started, checkpoint_seconds, keep
-        run.begin(resume=folder is not None and folder.resume)
+        run.begin(resume)
         run.drive()
         result = run.result()
         if folder is not None and folder is not out:

@@ -8,7 +8,8 @@ nothing is communicated (`shard_map` over a 1-D mesh named `seeds`).
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,7 +165,7 @@ def _compile(lowered: jax.stages.Lowered, once: bool) -> Callable[..., Any]:
 
 
 class Programs:
-    """An agent's functions over `[S]` seeds, compiled at their first use.
+    """An agent's functions over `[S]` seeds, compiled together or at their first use.
 
     Attributes:
       metrics: the names of the agent's metrics, sorted.
@@ -192,7 +193,7 @@ class Programs:
 
     def init(self) -> Carry:
         """A new run."""
-        return self._run("init", self._init, (self._keys,))
+        return self._run("init", self._keys)
 
     def advance(self, carry: Carry, start: int, n: int) -> Carry:
         """`n` iterations after the first `start`; `carry` is donated.
@@ -200,8 +201,7 @@ class Programs:
         The result does not depend on how a run is cut into calls: sums are
         carried along, so the additions are the same ones in the same order.
         """
-        bounds = (np.int32(start), np.int32(start + n))
-        return self._run("advance", self._advance, (carry, *bounds), donate=True)
+        return self._run("advance", carry, np.int32(start), np.int32(start + n))
 
     def evaluate(self, carry: Carry, iteration: int) -> tuple[np.ndarray, np.ndarray]:
         """Greedy episodes: returns and lengths, `[S, E]` each.
@@ -209,8 +209,7 @@ class Programs:
         The keys depend on the seed and the iteration only, so an evaluation
         neither disturbs training nor depends on what was evaluated before.
         """
-        args = (carry.state, self._keys, np.int32(iteration))
-        returns, lengths = self._run("evaluate", self._evaluate, args)
+        returns, lengths = self._run("evaluate", carry.state, self._keys, np.int32(iteration))
         return np.array(returns, np.float64), np.array(lengths, np.float64)
 
     def clear(self, carry: Carry) -> Carry:
@@ -254,12 +253,35 @@ class Programs:
     def _abstract(self, leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._sharded)
 
-    def _run(self, name: str, function: Callable, args: tuple, donate: bool = False) -> Any:
+    def compile(self, name: str) -> float:
+        """Compiles `init`, `advance` or `evaluate`, unless it is; the seconds it took."""
+        if name in self._compiled:
+            return 0.0
+        started, count = time.perf_counter(), jax.ShapeDtypeStruct((), np.int32)
+        function, args, donated = {
+            "init": (self._init, (self._keys,), ()),
+            "advance": (self._advance, (self.abstract, count, count), (0,)),
+            "evaluate": (self._evaluate, (self.abstract.state, self._keys, count), ()),
+        }[name]
+        jitted = jax.jit(function, donate_argnums=donated, out_shardings=self._sharded)
+        self._compiled[name] = _compile(jitted.lower(*args), once=name == "init")
+        return time.perf_counter() - started
+
+    def _run(self, name: str, *args: Any) -> Any:
         """Calls the compiled program, compiling it ahead of its first call."""
-        if name not in self._compiled:
-            started = time.perf_counter()
-            donated = (0,) if donate else ()
-            jitted = jax.jit(function, donate_argnums=donated, out_shardings=self._sharded)
-            self._compiled[name] = _compile(jitted.lower(*args), once=name == "init")
-            self.compile_seconds += time.perf_counter() - started
+        self.compile_seconds += self.compile(name)
         return jax.block_until_ready(self._compiled[name](*args))
+
+
+def compile_together(runs: Sequence[Programs]) -> None:
+    """Compiles the programs of several runs side by side: XLA uses a core for each.
+
+    The time is shared out, so that the runs' `compile_seconds` add up to it.
+    """
+    started = time.perf_counter()
+    jobs = [(run, name) for name in ("advance", "evaluate", "init") for run in runs]
+    with ThreadPoolExecutor(_available_cores()) as pool:
+        spent = list(pool.map(lambda job: job[0].compile(job[1]), jobs))
+    passed = time.perf_counter() - started
+    for (run, _), seconds in zip(jobs, spent, strict=True):
+        run.compile_seconds += passed * seconds / max(sum(spent), 1e-9)

@@ -1,4 +1,4 @@
-"""One tiny trained run that the tests of the commands share; programs compile once."""
+"""One tiny trained run that the tests of the commands share."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pytest
 
 from jaxrl_reward import cli
-from jaxrl_reward.training import sharding
 
 # 10 iterations of 16 steps, 2 seeds, evaluated after 0, 5 and 10.
 TINY = (
@@ -27,19 +26,9 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(scope="package", autouse=True)
-def tame() -> Iterator[None]:
-    """Equal programs are compiled once, and the command keeps the tests' devices."""
-    compiled = {}
-    compile_program = sharding._compile
-
-    def compile_once(lowered, *args, **options):
-        key = (lowered.as_text(), lowered.in_tree, lowered.out_tree)
-        if key not in compiled:
-            compiled[key] = compile_program(lowered, *args, **options)
-        return compiled[key]
-
+def same_devices() -> Iterator[None]:
+    """The command keeps the devices that the tests have."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "_compile", compile_once)
         patch.setenv("JAX_NUM_CPU_DEVICES", "2")
         yield
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import pytest
 from flax import struct
 
-from jaxrl_reward.training import sharding
 from jaxrl_reward.types import Mean
 
 
@@ -105,22 +104,6 @@ class StopAfter:
 
     def close(self):
         pass
-
-
-@pytest.fixture(scope="package", autouse=True)
-def compiled_once():
-    """Most runs here are of one program: compiling it again would take most of the time."""
-    compiled = {}
-
-    def compile_once(lowered):
-        text = lowered.as_text()
-        if text not in compiled:
-            compiled[text] = lowered.compile()
-        return compiled[text]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "_compile", compile_once)
-        yield
 
 
 @pytest.fixture(scope="package")
