@@ -124,9 +124,9 @@ class _Sinks:
         if self._args.wandb:
             project = os.environ.get("WANDB_PROJECT", "jaxrl-reward")
             config = {"command": _command(self._args)}
-            self._open.append(
-                training.WandB(project, group=self._name, config=config, folder=self._out)
-            )
+            mode = os.environ.get("WANDB_MODE")  # W&B itself reads it once per process
+            options = {"group": self._name, "config": config, "folder": self._out, "mode": mode}
+            self._open.append(training.WandB(project, **options))
         return self._open
 
     def __exit__(self, *_: object) -> None:

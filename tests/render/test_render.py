@@ -235,6 +235,7 @@ def test_an_mp4_needs_its_extra(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # ffmpeg starts at once
 def test_an_mp4_is_written(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     path = render.write(Named("mine:x"), episode([1.0], [2.0]), tmp_path / "a.mp4")
