@@ -105,7 +105,12 @@ def _folder(args: argparse.Namespace, name: str) -> Path:
 def _command(args: argparse.Namespace) -> str:
     """This command, as it would be typed to run it again in another folder."""
     words = ["jaxrl-reward", *getattr(args, "argv", [])]
-    kept = [word for word in words if word not in ("--resume", "--no-progress")]
+    left_out = {"--resume", "--no-progress", "--out"}
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if before != "--out" and word.partition("=")[0] not in left_out
+    ]
     return shlex.join(kept)
 
 

@@ -1,0 +1,59 @@
+"""The README's snippets run, and its commands are ones that the command line takes."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from jaxrl_reward import agents
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.cli import arguments, commands
+from jaxrl_reward.rewards import registry
+from jaxrl_reward.training import experiment
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def lines():
+    found = "\n".join(blocks("bash")).splitlines()
+    return [line.partition("#")[0].strip() for line in found if line.strip()]
+
+
+@pytest.mark.timeout(300)
+def test_the_python_snippets_run_in_order(monkeypatch, capsys):
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    space = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), space)
+    assert "env + action_cost(weight=0.5)" in capsys.readouterr().out
+    ways = (rw.Pointwise, rw.Causal, rw.Episodic, rw.Learned)
+    written = [entry.build for entry in rw.entries() if entry.build.__module__ not in known()]
+    assert all(any(issubclass(term, way) for term in written) for way in ways)
+
+
+def known():
+    return {f"jaxrl_reward.rewards.{path.stem}" for path in Path(rw.__file__).parent.glob("*.py")}
+
+
+@pytest.mark.parametrize("line", [each for each in lines() if each.startswith("jaxrl-reward")])
+def test_the_commands_are_understood(line, monkeypatch):
+    monkeypatch.setattr(commands, "use_all_cores", lambda: None)
+    args = arguments.parse(shlex.split(line)[1:])
+    if args.command == "train":
+        agents.make(args.agent, args.env, args.reward, **commands._settings(args))
+    if args.command == "reproduce":
+        assert args.preset in experiment.load(args.name).presets
+    if args.command == "explain":
+        assert rw.parse(args.reward)
+
+
+def test_the_scripts_are_there():
+    for line in lines():
+        if script := re.search(r"(?:^|\s)(?:\./)?(scripts/\w+)", line):
+            assert (ROOT / script[1]).is_file()
