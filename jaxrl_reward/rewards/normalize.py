@@ -30,6 +30,7 @@ class normalize(RewardTransform):  # noqa: N801
 
     gamma: float = 0.99
     epsilon: float = 1e-8
+    scope = "learned"
     varies = True
 
     def init(self, key: Array, example: Transition) -> State:

@@ -51,7 +51,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much of it: `smoke` takes seconds, `quick` minutes, `paper` all of it.
+    """How much of it: `smoke` takes a minute at most, `quick` minutes, `paper` all of it.
 
     Attributes:
       seeds: per arm.
