@@ -1,0 +1,90 @@
+"""This package as a competitor."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serve import serve
+
+from jaxrl_reward.training import use_all_cores
+
+use_all_cores()
+
+import jax  # noqa: E402, after the devices are chosen
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from jaxrl_reward import agents, envs  # noqa: E402
+from jaxrl_reward import rewards as rw  # noqa: E402
+from jaxrl_reward.rewards import potentials  # noqa: E402
+from jaxrl_reward.training.sharding import Programs  # noqa: E402
+
+EXPRESSION = (
+    "env + 0.5*potential('norm') - 0.1*potential('first') + 0.01*state_bonus('norm')"
+    " | scale(0.5) | clip(-5, 5)"
+)
+
+
+class by_hand(rw.Pointwise):  # noqa: N801
+    """The arithmetic of `EXPRESSION` in one function, as a script would write it."""
+
+    def reward(self, transition: Any) -> Any:
+        goes_on = 1.0 - transition.terminated
+        norm, norm_after = potentials.norm(transition.obs), potentials.norm(transition.next_obs)
+        shaped = 0.5 * (0.99 * goes_on * norm_after - norm)
+        shaped -= 0.1 * (0.99 * goes_on * transition.next_obs[0] - transition.obs[0])
+        return jnp.clip(0.5 * (transition.reward + shaped + 0.01 * norm_after), -5.0, 5.0)
+
+
+def ppo(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
+    reward = by_hand() if task.get("reward") == "by hand" else task.get("reward", "env")
+    if reward == "expression":
+        reward = EXPRESSION
+    agent = agents.make("ppo", task["env"], reward, **task["settings"])
+    programs = Programs(agent, seeds=task["seeds"], seed=0, episodes=task["episodes"])
+    programs.compile_seconds += programs.compile("advance")
+    carry, at, n = programs.init(), 0, task["iterations"]
+
+    def repeat() -> int:
+        nonlocal carry, at
+        carry, at = programs.advance(carry, at, n), at + n
+        return n * agent.steps_per_iteration * task["seeds"]
+
+    def score() -> list[float]:
+        return programs.evaluate(carry, at)[0].mean(axis=1).tolist()
+
+    return programs.compile_seconds, repeat, score
+
+
+def stepping(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
+    """Random actions and no learning: the ceiling."""
+    count, steps = task["num_envs"], task["steps"]
+    env = envs.make(task["env"])
+    vector = envs.vectorize(env, count)
+
+    def step(carry: Any, key: Any) -> Any:
+        state, total = carry
+        actions, moves = jax.random.split(key)
+        action = jax.random.randint(actions, (count,), 0, int(env.action_space.n))
+        state, transition, _ = vector.step(state, jax.random.split(moves, count), action)
+        return (state, total + transition.env_reward.sum()), None
+
+    def run(state: Any, key: Any) -> Any:
+        return jax.lax.scan(step, (state, jnp.float32(0.0)), jax.random.split(key, steps))[0]
+
+    started = time.perf_counter()
+    state = jax.jit(vector.init)(jax.random.key(0))
+    compiled = jax.jit(run).lower(state, jax.random.key(0)).compile()
+    seconds = time.perf_counter() - started
+
+    def repeat() -> int:
+        nonlocal state
+        state, total = jax.block_until_ready(compiled(state, jax.random.key(1)))
+        assert np.isfinite(total)
+        return count * steps
+
+    return seconds, repeat, lambda: []
+
+
+if __name__ == "__main__":
+    serve(lambda task: {"ppo": ppo, "stepping": stepping}[task["kind"]](task))

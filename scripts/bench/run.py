@@ -1,0 +1,231 @@
+"""Runs the competitors in turn and writes the table: see `scripts/benchmark --help`."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+CARTPOLE = {"kind": "ppo", "env": "gymnax:CartPole-v1", "seeds": 1, "episodes": 128}
+SMALL = {"num_envs": 4, "num_steps": 128, "epochs": 4, "minibatches": 4, "learning_rate": 3e-4}
+BRAX = {
+    **{"num_envs": 256, "num_steps": 32, "epochs": 4, "minibatches": 8, "learning_rate": 3e-4},
+    **{"entropy_coef": 0.0, "normalize_obs": True, "distribution": "tanh_normal"},
+}
+WALKER = {"kind": "ppo", "seeds": 1, "episodes": 64, "settings": BRAX, "scale": 0.1}
+WALKER["reward"] = "env | scale(0.1)"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table.
+
+    Attributes:
+      title: what is done.
+      task: the same for every competitor, but for `variants`.
+      peers: the competitors beside ours, by the name of their file.
+      variants: changes to our task, each a competitor of its own.
+    """
+
+    title: str
+    task: dict[str, Any]
+    peers: tuple[str, ...] = ()
+    variants: tuple[tuple[str, dict[str, Any]], ...] = (("ours", {}),)
+
+
+def cartpole(iterations: int, **changes: Any) -> dict[str, Any]:
+    seeds = changes.pop("seeds", 1)
+    return {**CARTPOLE, "seeds": seeds, "iterations": iterations, "settings": SMALL | changes}
+
+
+WORK = {
+    "cartpole-4": Work("PPO CartPole, 1 seed, 4 x 128", cartpole(800), ("rejax",)),
+    "cartpole-1024": Work(
+        "PPO CartPole, 1 seed, 1024 x 128", cartpole(4, num_envs=1024), ("rejax",)
+    ),
+    "seeds-16": Work("PPO CartPole, 16 seeds, 4 x 128", cartpole(150, seeds=16), ("rejax",)),
+    "seeds-64": Work("PPO CartPole, 64 seeds, 4 x 128", cartpole(40, seeds=64), ("rejax",)),
+    "hopper": Work(
+        "PPO brax hopper (spring), 256 x 32",
+        {**WALKER, "env": "brax:hopper,backend=spring", "iterations": 20},
+        ("brax",),
+    ),
+    "ant": Work(
+        "PPO brax ant (spring), 256 x 32",
+        {**WALKER, "env": "brax:ant,backend=spring", "iterations": 5},
+        ("brax",),
+    ),
+    "stepping": Work(
+        "CartPole, random actions, 1024 environments",
+        {"kind": "stepping", "env": "gymnax:CartPole-v1", "num_envs": 1024, "steps": 10_000},
+        ("rejax",),
+    ),
+    "algebra": Work(
+        "PPO CartPole, 16 x 128, five terms",
+        cartpole(200, num_envs=16),
+        variants=(("expression", {"reward": "expression"}), ("by hand", {"reward": "by hand"})),
+    ),
+}
+
+
+class Competitor:
+    """A process that works when it is its turn."""
+
+    def __init__(self, name: str, python: str, script: str, task: dict[str, Any]):
+        self.name, self.speeds, self.returns = name, [], []
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        command = [python, str(HERE / f"{script}.py"), json.dumps(task)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.compile_seconds = self._answer()["compile_seconds"]
+
+    def repeat(self) -> None:
+        self._ask("repeat")
+        answer = self._answer()
+        self.speeds.append(answer["steps"] / answer["seconds"])
+
+    def finish(self) -> None:
+        self._ask("score")
+        self.returns = self._answer()["returns"]
+        self._process.communicate()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, request: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(request + "\n")
+        self._process.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"benchmark: error: {self.name} ended, see above")
+        return json.loads(line)
+
+
+def compete(work: Work, peers_python: str, repeats: int) -> list[dict[str, Any]]:
+    """Compiles one after another, then takes turns."""
+    competitors: list[Competitor] = []
+    try:
+        for name, change in work.variants:
+            task = {**work.task, **change, "repeats": repeats}
+            competitors.append(Competitor(name, sys.executable, "ours", task))
+        for peer in work.peers:
+            task = {**work.task, "repeats": repeats}
+            competitors.append(Competitor(peer, peers_python, f"peer_{peer}", task))
+        for i in range(repeats):
+            # Who comes first in a turn changes, so that nobody always follows the same one.
+            for competitor in competitors if i % 2 else competitors[::-1]:
+                competitor.repeat()
+        for competitor in competitors:
+            competitor.finish()
+    finally:
+        for competitor in competitors:
+            competitor.kill()
+    return [summary(each) for each in competitors]
+
+
+def summary(competitor: Competitor) -> dict[str, Any]:
+    from jaxrl_reward.report.statistics import summarize
+
+    found: dict[str, Any] = {
+        "name": competitor.name,
+        "steps_per_second": statistics.median(competitor.speeds),
+        "slowest": min(competitor.speeds),
+        "fastest": max(competitor.speeds),
+        "compile_seconds": competitor.compile_seconds,
+    }
+    if competitor.returns:
+        found["return"] = summarize(competitor.returns)
+    return found
+
+
+def markdown(results: dict[str, Any]) -> str:
+    about = results["about"]
+    lines = [
+        f"{about['date']}, {about['device']}, {about['cores']} cores, {about['versions']}.",
+        f"Medians of {about['repeats']} alternating repeats (slowest to fastest); returns are",
+        "greedy, on the environment's own reward, after all repeats: IQM over seeds.",
+        "",
+        "| Work | Who | Steps per second | First / this | Compile, s | Return |",
+        "| -- | -- | --: | --: | --: | --: |",
+    ]
+    for name, rows in results["work"].items():
+        first = rows[0]["steps_per_second"]
+        for row in rows:
+            speed = row["steps_per_second"]
+            span = f"{speed:,.0f} ({row['slowest']:,.0f} - {row['fastest']:,.0f})"
+            score = row.get("return")
+            shown = "" if not score else f"{score['iqm']:.1f}"
+            if score and score["seeds"] > 1:
+                shown += f" [{score['ci_low']:.1f}, {score['ci_high']:.1f}]"
+            title = WORK[name].title if row is rows[0] else ""
+            lines.append(
+                f"| {title} | {row['name']} | {span} | {first / speed:.2f} | "
+                f"{row['compile_seconds']:.1f} | {shown} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def device() -> str:
+    """The accelerator's name, or the processor's; asked elsewhere, to leave it free."""
+    code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep=',')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    kind = found.stdout.strip().partition(",")[::2]
+    if kind[0] != "cpu":
+        return kind[1]
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(WORK), metavar="TASK")
+    parser.add_argument("--repeats", type=int, default=5, help="at least 1 (5)")
+    parser.add_argument("--out", type=Path, help="also write benchmark.md and .json there")
+    parser.add_argument("--update-record", action="store_true", help="and into scripts/bench")
+    parser.add_argument("--peers", required=True, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.repeats < 1:
+        parser.error(f"--repeats must be at least 1, not {args.repeats}")
+    packages = ("jax", "gymnax", "brax")
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "device": device(),
+        "cores": len(os.sched_getaffinity(0)),
+        "repeats": args.repeats,
+        "versions": ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+        + "; peers rejax 0.1.3, brax 0.14.2",
+    }
+    results: dict[str, Any] = {"about": about, "work": {}}
+    for name in args.only or WORK:
+        print(f"benchmark: {WORK[name].title} ...", file=sys.stderr, flush=True)
+        results["work"][name] = compete(WORK[name], args.peers, args.repeats)
+    table = markdown(results)
+    print(table)
+    folders = [args.out] if args.out else []
+    if args.update_record:
+        folders.append(HERE / "record")
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "benchmark.md").write_text(f"# Benchmark\n\n{table}")
+        (folder / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
