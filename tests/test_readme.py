@@ -41,11 +41,13 @@ def known():
     return {f"jaxrl_reward.rewards.{path.stem}" for path in Path(rw.__file__).parent.glob("*.py")}
 
 
-@pytest.mark.parametrize("line", [each for each in lines() if each.startswith("jaxrl-reward")])
+@pytest.mark.parametrize("line", [each for each in lines() if each.startswith("jaxrl")], ids=str)
 def test_the_commands_are_understood(line, monkeypatch):
     monkeypatch.setattr(commands, "use_all_cores", lambda: None)
     args = arguments.parse(shlex.split(line)[1:])
     if args.command == "train":
+        if args.env.startswith("brax:"):
+            pytest.importorskip("brax")
         agents.make(args.agent, args.env, args.reward, **commands._settings(args))
     if args.command == "reproduce":
         assert args.preset in experiment.load(args.name).presets
