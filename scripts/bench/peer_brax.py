@@ -10,6 +10,8 @@ from brax.training.agents.ppo import train as brax_ppo
 from flax import linen as nn
 from serve import Channel
 
+WARM = 3  # epochs before the first that counts
+
 
 def main(task):
     channel, settings = Channel(), task["settings"]
@@ -19,21 +21,18 @@ def main(task):
     repeats, spent, returns = task["repeats"], [], []
 
     def turn(_, metrics):
-        if "training/walltime" in metrics:
-            spent.append(metrics["training/walltime"])
-        if len(spent) == 1:  # it holds the compilation, and is told apart by the second
-            return
-        if len(spent) == 2:
-            channel.send(compile_seconds=spent[0] - (spent[1] - spent[0]))
-        elif len(spent) > 2:
+        spent.append(metrics["training/walltime"])
+        if len(spent) == WARM:  # it compiles in the first epoch, and once more in the second
+            channel.send(compile_seconds=spent[1] - 2 * (spent[2] - spent[1]))
+        elif len(spent) > WARM:
             channel.send(steps=steps, seconds=spent[-1] - spent[-2])
-        if spent:
+        if len(spent) >= WARM:
             channel.wait()
 
     make_policy, params, _ = brax_ppo.train(
         environment=envs.get_environment(name, backend=backend),
-        num_timesteps=(repeats + 2) * steps,
-        num_evals=repeats + 3,
+        num_timesteps=(repeats + WARM) * steps,
+        num_evals=repeats + WARM + 1,
         run_evals=False,
         episode_length=1000,
         num_envs=settings["num_envs"],

@@ -109,10 +109,10 @@ class Competitor:
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"benchmark: error: {self.name} ended, see above")
-        return json.loads(line)
+        for line in self._process.stdout:
+            if line.startswith("{"):  # libraries print as they are imported
+                return json.loads(line)
+        raise SystemExit(f"benchmark: error: {self.name} ended, see above")
 
 
 def compete(work: Work, peers_python: str, repeats: int) -> list[dict[str, Any]]:
