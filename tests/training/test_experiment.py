@@ -1,0 +1,104 @@
+"""Experiments: verdicts from intervals, files that hold one, and what is refused."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.training.experiment import Arm, Experiment, Preset
+from jaxrl_reward.types import UserError
+
+ABOUT = {"claim": "better", "source": "somebody, table 1"}
+
+
+def results(**returns):
+    return {name: SimpleNamespace(returns=np.array(values)) for name, values in returns.items()}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "status"),
+    [
+        (0.1, 2.0, "holds"),
+        (-2.0, -0.1, "fails"),
+        (-0.1, 0.1, "undecided"),
+        (0.0, 0.0, "undecided"),
+        (math.nan, math.nan, "undecided"),
+    ],
+)
+def test_an_interval_decides(low, high, status):
+    assert experiments.judge(low, high, above=0.0) == status
+
+
+def test_arms_are_compared_by_the_interval_of_their_difference():
+    rng = np.random.default_rng(0)
+    found = results(a=rng.normal(1.0, 0.1, 16), b=rng.normal(0.0, 0.1, 16))
+    assert experiments.compare(found, "a", "b", **ABOUT).status == "holds"
+    assert experiments.compare(found, "b", "a", **ABOUT).status == "fails"
+    assert experiments.compare(found, "a", "b", margin=1.0, **ABOUT).status == "undecided"
+    assert "16 and 16 seeds" in experiments.compare(found, "a", "b", **ABOUT).evidence
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected", "status"),
+    [
+        # Clopper and Pearson at 16: 13 gives [0.54, 0.96], 12 gives [0.48, 0.93].
+        (13, True, "holds"),
+        (12, True, "undecided"),
+        (3, True, "fails"),
+        (3, False, "holds"),
+        (13, False, "fails"),
+        (8, False, "undecided"),
+    ],
+)
+def test_a_share_of_seeds_is_judged_by_its_exact_interval(reached, expected, status):
+    found = results(a=[1.0] * reached + [0.0] * (16 - reached))
+    verdict = experiments.reaches(found, "a", 0.5, expected=expected, **ABOUT)
+    assert verdict.status == status
+    assert verdict.evidence.startswith(f"{reached} of 16 seeds of a end above 0.5")
+
+
+def test_the_shipped_experiments_load_and_build_every_arm():
+    assert "shaping" in experiments.names()
+    for name in experiments.names():
+        loaded = experiments.load(name)
+        assert loaded.name == name and {"smoke", "quick", "paper"} <= set(loaded.presets)
+        for preset in loaded.presets.values():
+            for arm in loaded.arms:
+                assert experiments.build(loaded, arm, preset).env.name
+
+
+def made(**changes):
+    parts = {
+        **{"name": "x", "title": "X", "claim": "c", "source": "s", "env": "probe:constant"},
+        **{"arms": (Arm("a"),), "presets": {"quick": Preset(1, 64)}, "verdict": lambda _: ()},
+    }
+    return Experiment(**{**parts, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "preset", "message"),
+    [
+        ({}, "quik", "no preset 'quik'; did you mean 'quick'"),
+        ({"arms": (Arm("a"), Arm("a"))}, "quick", "two arms of one name"),
+        ({"arms": ()}, "quick", "no arms"),
+        ({"arms": (Arm("a", reward="evn"),)}, "quick", "arm 'a' of 'x'.*did you mean 'env'"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_written(tmp_path, changes, preset, message):
+    with pytest.raises(UserError, match=message):
+        experiments.run(made(**changes), preset, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_must_hold_one_experiment(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("x = 1\n")
+    with pytest.raises(UserError, match="must define one Experiment, and defines 0"):
+        experiments.load(str(file))
+    file.write_text("raise ValueError('two\\nlines')\n")
+    with pytest.raises(UserError, match="cannot be loaded: ValueError: two lines"):
+        experiments.load(str(file))
+    with pytest.raises(UserError, match="did you mean 'shaping'"):
+        experiments.load("shapng")
