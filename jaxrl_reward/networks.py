@@ -91,6 +91,19 @@ def mlp(
     return Network(init, apply)
 
 
+def ensemble(network: Network, size: int) -> Network:
+    """`size` networks of one shape, each with its own parameters.
+
+    Parameters have a leading axis `[size, ...]`; all see the same input, and
+    the output is `[size, ...]`.
+    """
+
+    def init(key: Array, example_obs: Any) -> Any:
+        return jax.vmap(lambda key: network.init(key, example_obs))(jax.random.split(key, size))
+
+    return Network(init, jax.vmap(network.apply, in_axes=(0, None)))
+
+
 _named = activation  # under a name that no argument hides
 
 

@@ -16,7 +16,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
-_MODULES = {"ppo": "jaxrl_reward.agents.ppo"}
+_MODULES = {"ppo": "jaxrl_reward.agents.ppo", "sac": "jaxrl_reward.agents.sac"}
 
 
 class Agent(NamedTuple):

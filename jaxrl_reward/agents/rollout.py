@@ -39,6 +39,7 @@ class Rollout(NamedTuple):
       extra: what `choose` returned beside the actions, `[T, N, ...]`.
       episodes: the returns and lengths of the episodes that ended, `[T, N]`.
       metrics: the reward's own, scalars.
+      features: what replay must store for the reward, `[T, N]`.
     """
 
     block: Transition
@@ -47,6 +48,7 @@ class Rollout(NamedTuple):
     extra: Any
     episodes: Any
     metrics: Metrics
+    features: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,24 +117,26 @@ class Player:
             if blind:
                 return (env_state, reward_state), (seen, ())
             one = add_time(transition.replace(policy=judge(inputs, extra)))
-            reward_state, total, metrics, _ = reward.apply(reward_state, one)
+            reward_state, total, metrics, features = reward.apply(reward_state, one)
             memory = reward.observe(reward_state.local)
-            return (env_state, reward_state), (seen, (inputs, total[0], metrics, memory))
+            features = jax.tree.map(lambda x: x[0], features)
+            scored = (inputs, total[0], metrics, memory, features)
+            return (env_state, reward_state), (seen, scored)
 
         played = jax.lax.scan(step, (env_state, reward_state), (keys, noise))
         (env_state, reward_state), ((block, extra, episodes), scored) = played
         inputs = flatten(block.obs, 2) if blind else scored[0]
         block = block.replace(reward=block.env_reward, policy=judge(inputs, extra))
         if blind:
-            reward_state, total, metrics, _ = reward.apply(reward_state, block)
+            reward_state, total, metrics, features = reward.apply(reward_state, block)
             next_inputs = flatten(block.next_obs, 2)
         else:
-            _, total, metrics, memory = scored
+            _, total, metrics, memory, features = scored
             metrics = jax.tree.map(lambda x: x.mean(0), metrics)
             next_inputs = remember(block.next_obs, memory)
         # No gradient of a policy's loss may reach the reward's parameters.
         block = block.replace(reward=jax.lax.stop_gradient(total))
-        rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics)
+        rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics, features)
         return env_state, reward_state, rollout
 
     def evaluate(
