@@ -11,7 +11,7 @@ from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
     from jaxrl_reward import agents, envs, report, rewards, training
-    from jaxrl_reward.agents import ppo
+    from jaxrl_reward.agents import ppo, sac
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,10 +23,11 @@ __all__ = [
     "ppo",
     "report",
     "rewards",
+    "sac",
     "training",
 ]
 
-_AGENTS = ("ppo",)  # of the package `agents`, for short
+_AGENTS = ("ppo", "sac")  # of the package `agents`, for short
 
 
 def __getattr__(name: str) -> Any:
