@@ -111,7 +111,7 @@ def test_settings(run, flag, value, message):
 
 def test_unknown_agent(run):
     assert line_of(run("train", "pppo", CARTPOLE)) == "unknown agent 'pppo'; did you mean 'ppo'?"
-    assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: ppo"
+    assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: ppo, sac"
 
 
 @pytest.mark.parametrize(
