@@ -1,4 +1,11 @@
-"""MountainCar with its sparse reward: what helps to reach the goal, and what only looks so."""
+"""MountainCar with its sparse reward: what helps to reach the goal, and what only looks so.
+
+How hard the sparse reward is depends on the learner: observations are left as
+they are, and with `normalize_obs` PPO finds the goal on `env` alone. The weights
+were chosen on the first seeds of the same arms (potential: 5 of 5, 10 and 50;
+count bonus: 5 and 20, neither of which helps), so the verdicts are of these
+settings and not of the best each arm could do.
+"""
 
 from collections.abc import Sequence
 
