@@ -23,6 +23,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
 }
 
+NARROW = 6  # columns up to which one product per column is faster on a CPU
+
 
 class Network(NamedTuple):
     """A function with parameters.
@@ -116,11 +118,29 @@ class _MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         for size in self.sizes[:-1]:
-            x = nn.Dense(size, kernel_init=nn.initializers.orthogonal(math.sqrt(2.0)))(x)
+            x = _dense(size, math.sqrt(2.0))(x)
             if self.layer_norm:
                 x = nn.LayerNorm()(x)
             x = self.activation(x)
-        return nn.Dense(self.sizes[-1], kernel_init=nn.initializers.orthogonal(self.final_scale))(x)
+        return _dense(self.sizes[-1], self.final_scale)(x)
+
+
+def _dense(size: int, scale: float) -> nn.Dense:
+    return nn.Dense(size, kernel_init=nn.initializers.orthogonal(scale), dot_general=_product)
+
+
+def _product(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
+    """`jax.lax.dot_general` of `[..., I]` and `[I, O]`.
+
+    On a CPU the product with two to six columns, and its gradients, take up to
+    eight times as long as that many products with one.
+    """
+    few = 1 < kernel.shape[1] <= NARROW
+    if jax.default_backend() != "cpu" or not few:
+        return jax.lax.dot_general(x, kernel, dimensions, **options)
+    columns = [jax.lax.index_in_dim(kernel, i, 1, keepdims=False) for i in range(kernel.shape[1])]
+    products = [jax.lax.dot_general(x, column, dimensions, **options) for column in columns]
+    return jnp.stack(products, axis=-1)
 
 
 def _flat(obs: Any, obs_rank: int) -> Array:

@@ -23,7 +23,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import distributions, envs, networks, running_statistics
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, returns, rollout
+from jaxrl_reward.agents import base, batching, returns, rollout
 from jaxrl_reward.types import Array, Mean
 
 NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}
@@ -322,10 +322,14 @@ class _Ppo:
     def batch(self, state: State, played: rollout.Rollout, noise: Array) -> Batch:
         """Advantages and targets of a block, as a batch `[T * N, ...]`."""
         block, known = played.block, played.block.policy
+
+        def value_of(inputs: Array) -> Array:
+            return self.value(state.params, self.normalize(state, inputs))
+
         advantage, target = returns.gae(
             block.reward,
             known["value"],
-            self.value(state.params, self.normalize(state, played.next_inputs)),
+            batching.by_steps(value_of, played.next_inputs),
             block.terminated,
             block.truncated,
             state.config.gamma,
@@ -347,24 +351,30 @@ class _Ppo:
 
         def minibatch_step(carry: tuple[Array, Any], rows: Array) -> Any:
             vector, opt_state = carry
-            minibatch = jax.tree.map(lambda x: x[rows], batch)
+            advantage = batch.advantage[rows]
+            moments = (advantage.mean(), advantage.std() + 1e-8)
 
-            def loss(vector: Array) -> tuple[Array, dict[str, Array]]:
-                return self.loss(config, tree_of(vector), minibatch)
+            def loss(params: Any, minibatch: Batch) -> tuple[Array, dict[str, Array]]:
+                return self.loss(config, params, minibatch, moments)
 
-            gradient, metrics = jax.grad(loss, has_aux=True)(vector)
-            change, opt_state = optimiser.update(gradient, opt_state)
+            gradient, metrics = batching.mean_gradient(loss, tree_of(vector), batch, rows)
+            change, opt_state = optimiser.update(ravel_pytree(gradient)[0], opt_state)
             return (optax.apply_updates(vector, change), opt_state), metrics
 
         rows = orders.reshape(config.epochs * config.minibatches, -1)
         (vector, opt_state), metrics = jax.lax.scan(minibatch_step, (vector, state.opt_state), rows)
         return tree_of(vector), opt_state, metrics
 
-    def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
-        """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
+    def loss(
+        self, config: Config, params: Any, batch: Batch, moments: tuple[Array, Array]
+    ) -> tuple[Array, dict[str, Array]]:
+        """Equation 9 of Schulman et al. (2017), to be minimised, and what to log.
+
+        `moments` are the mean and the deviation of the whole minibatch's advantages.
+        """
         advantage = batch.advantage
         if config.normalize_advantage:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            advantage = (advantage - moments[0]) / moments[1]
         policy = self.policy(params, batch.inputs)
         log_ratio = self.dist.log_prob(policy, batch.raw) - batch.log_prob
         ratio = jnp.exp(log_ratio)

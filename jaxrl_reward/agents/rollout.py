@@ -17,6 +17,7 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import batching
 from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
 
 Placement = Literal["block", "step"]
@@ -126,7 +127,7 @@ class Player:
         played = jax.lax.scan(step, (env_state, reward_state), (keys, noise))
         (env_state, reward_state), ((block, extra, episodes), scored) = played
         inputs = flatten(block.obs, 2) if blind else scored[0]
-        block = block.replace(reward=block.env_reward, policy=judge(inputs, extra))
+        block = block.replace(reward=block.env_reward, policy=batching.by_steps(judge, inputs, extra))
         if blind:
             reward_state, total, metrics, features = reward.apply(reward_state, block)
             next_inputs = flatten(block.next_obs, 2)
