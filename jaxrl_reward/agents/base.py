@@ -171,6 +171,26 @@ def as_leaves(tree: Any) -> Any:
     return jax.tree.map(leaf, tree)
 
 
+def settle(made: Any, check: Callable[[Any], None], config: Any, reward: Any) -> tuple[Any, Any]:
+    """The config and the reward of a run, with their numbers as leaves.
+
+    Args:
+      made: an agent's functions; has the default `config` and `reward`.
+      check: raises a `UserError` for a bad config.
+      config: another config of the same structure, or None.
+      reward: likewise.
+
+    Raises:
+      UserError: the structure differs, or a number is out of range.
+    """
+    config = made.config if config is None else config
+    reward = made.reward if reward is None else reward
+    check_structure("config", config, made.config)
+    check_structure("reward", reward, made.reward)
+    check(config)
+    return as_leaves(config), as_leaves(reward)
+
+
 def check_structure(what: str, given: Any, made: Any) -> None:
     """Raises a `UserError` unless only numbers differ between the two trees."""
     if jax.tree.structure(given) != jax.tree.structure(made):

@@ -21,9 +21,10 @@ from flax import struct
 from gymnax.environments import spaces
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward import distributions, envs, networks, running_statistics
+from jaxrl_reward import distributions, envs, networks
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, batching, returns, rollout
+from jaxrl_reward.agents import base, batching, evaluation, returns, rollout
+from jaxrl_reward.agents import state as common
 from jaxrl_reward.types import Array, Mean
 
 NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}
@@ -85,32 +86,11 @@ class Config(struct.PyTreeNode):
     anneal_steps: float = 1e6
 
 
-class State(struct.PyTreeNode):
-    """All that changes, and the numbers that may differ between runs.
+class State(common.State):
+    """`params` are of `actor` and `critic`, and `log_std` where it is not an output.
 
-    Attributes:
-      config: the settings, their leaves float32 arrays.
-      reward: the reward expression, likewise.
-      params: of `actor` and `critic`, and `log_std` where it is not an output.
-      opt_state: Adam's, for the parameters as one vector.
-      env_state: the environments'.
-      reward_state: the reward's.
-      obs_stats: mean and variance of the policy's inputs.
-      episode_reward: transformed reward of the running episodes so far, `[N]`.
-      key: for all that is random from here on.
-      iteration: how many are over, int32.
+    Adam's state, `opt_state`, is for the parameters as one vector.
     """
-
-    config: Config
-    reward: Any
-    params: dict[str, Any]
-    opt_state: Any
-    env_state: Any
-    reward_state: Any
-    obs_stats: Any
-    episode_reward: Array
-    key: Array
-    iteration: Array
 
 
 class Batch(NamedTuple):
@@ -146,19 +126,14 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    for name in ("num_envs", "num_steps", "epochs", "minibatches"):
+    rollout.check("ppo", config)
+    for name in ("epochs", "minibatches"):
         base.check_positive("ppo", name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive("ppo", "hidden", width)
     base.check_divides("ppo", config)
-    choices = {"activation": networks.ACTIVATIONS, "distribution": NORMALS}
-    choices |= {"placement": rollout.PLACEMENTS, "reset": rollout.RESETS}
-    for name, known in choices.items():
-        base.check_choice("ppo", name, getattr(config, name), known)
+    base.check_choice("ppo", "distribution", config.distribution, NORMALS)
     for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
         base.check_range("ppo", name, getattr(config, name), 0.0)
-    for name in ("gamma", "gae_lambda"):
-        base.check_range("ppo", name, getattr(config, name), 0.0, 1.0)
+    base.check_range("ppo", "gae_lambda", config.gae_lambda, 0.0, 1.0)
     base.check_range("ppo", "anneal_steps", config.anneal_steps, 1.0)
 
 
@@ -179,33 +154,15 @@ class _Ppo:
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
-        settings: Config = self.config if config is None else config
-        reward = self.reward if reward is None else reward
-        base.check_structure("config", settings, self.config)
-        base.check_structure("reward", reward, self.reward)
-        check(settings)
-        settings, reward = base.as_leaves(settings), base.as_leaves(reward)
+        settings, reward = base.settle(self, check, config, reward)
         key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
-        example = self.player.example(settings.num_envs, settings.num_steps)
-        env_state = self.player.vector.init(key_env)
-        reward_state = reward.init(key_reward, example)
-        inputs, reward_state = self.player.look(reward, reward_state, env_state)
+        inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
         actor, critic = self.actor.init(key_actor, inputs), self.critic.init(key_critic, inputs)
         params = {"actor": actor, "critic": critic}
         if self.free_std:
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
-        return State(
-            config=settings,
-            reward=reward,
-            params=params,
-            opt_state=_optimiser(settings, jnp.int32(0)).init(ravel_pytree(params)[0]),
-            env_state=env_state,
-            reward_state=reward_state,
-            obs_stats=running_statistics.init(inputs.shape[-1:]),
-            episode_reward=jnp.zeros(settings.num_envs),
-            key=key,
-            iteration=jnp.int32(0),
-        )
+        opt_state = _optimiser(settings, jnp.int32(0)).init(ravel_pytree(params)[0])
+        return State(params=params, opt_state=opt_state, key=key, **begun)
 
     def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
         """Plays a block, rewards it, learns from it; the metrics are of all three."""
@@ -224,26 +181,11 @@ class _Ppo:
         batch = self.batch(state, played, noise)
         params, opt_state, losses = self.update(state, key_update, batch)
         reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
-        episode_reward, metrics = rollout.ended(played, state.episode_reward)
+        state, metrics = common.finish(state, played, env_state, reward_state, learned)
         metrics |= {name: Mean.of(values) for name, values in losses.items()}
         unexplained = jnp.var(batch.target - batch.value) / (jnp.var(batch.target) + 1e-8)
         metrics["explained_variance"] = Mean.of(1.0 - unexplained)
-        for name, value in (played.metrics | learned).items():
-            metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
-        obs_stats = state.obs_stats
-        if state.config.normalize_obs:
-            obs_stats = running_statistics.update(obs_stats, played.inputs)
-        state = state.replace(
-            params=params,
-            opt_state=opt_state,
-            env_state=env_state,
-            reward_state=reward_state,
-            obs_stats=obs_stats,
-            episode_reward=episode_reward,
-            key=key,
-            iteration=state.iteration + 1,
-        )
-        return state, metrics
+        return state.replace(params=params, opt_state=opt_state, key=key), metrics
 
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
         """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
@@ -254,9 +196,7 @@ class _Ppo:
     def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
         """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
         choose, judge = partial(self.choose, state), partial(self.judge, state)
-        return self.player.evaluate(
-            state.reward, state.reward_state, key, num_episodes, choose, judge
-        )
+        return evaluation.evaluate(self.player, state, key, num_episodes, choose, judge)
 
     # ---- the policy and the value -------------------------------------------------
 
@@ -294,14 +234,9 @@ class _Ppo:
         """The expected discounted reward, from normalised inputs, `[...]`."""
         return self.critic.apply(params["critic"], inputs)[..., 0]
 
-    def normalize(self, state: State, inputs: Array) -> Array:
-        if not state.config.normalize_obs:
-            return inputs
-        return running_statistics.normalize(state.obs_stats, inputs)
-
     def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
         """Actions, and with them the draws and what they are drawn from."""
-        params = self.policy(state.params, self.normalize(state, inputs))
+        params = self.policy(state.params, common.normalize(state, inputs))
         raw = self.dist.mode(params) if noise is None else self.dist.sample(params, noise)
         action, space = self.dist.to_action(raw), self.player.env.action_space
         if isinstance(space, spaces.Discrete):
@@ -314,7 +249,7 @@ class _Ppo:
         return {
             "log_prob": self.dist.log_prob(params, raw),
             "entropy": self.dist.entropy(params, raw),
-            "value": self.value(state.params, self.normalize(state, inputs)),
+            "value": self.value(state.params, common.normalize(state, inputs)),
         }
 
     # ---- learning -----------------------------------------------------------------
@@ -324,7 +259,7 @@ class _Ppo:
         block, known = played.block, played.block.policy
 
         def value_of(inputs: Array) -> Array:
-            return self.value(state.params, self.normalize(state, inputs))
+            return self.value(state.params, common.normalize(state, inputs))
 
         advantage, target = returns.gae(
             block.reward,
@@ -335,7 +270,7 @@ class _Ppo:
             state.config.gamma,
             state.config.gae_lambda,
         )
-        inputs, raw = self.normalize(state, played.inputs), played.extra[0]
+        inputs, raw = common.normalize(state, played.inputs), played.extra[0]
         log_prob, value = known["log_prob"], known["value"]
         batch = Batch(inputs, raw, noise, log_prob, value, advantage, target)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
@@ -351,13 +286,9 @@ class _Ppo:
 
         def minibatch_step(carry: tuple[Array, Any], rows: Array) -> Any:
             vector, opt_state = carry
-            advantage = batch.advantage[rows]
-            moments = (advantage.mean(), advantage.std() + 1e-8)
-
-            def loss(params: Any, minibatch: Batch) -> tuple[Array, dict[str, Array]]:
-                return self.loss(config, params, minibatch, moments)
-
-            gradient, metrics = batching.mean_gradient(loss, tree_of(vector), batch, rows)
+            fair = self.standardize(config, batch, rows)
+            loss = partial(self.loss, config)
+            gradient, metrics = batching.mean_gradient(loss, tree_of(vector), fair, rows)
             change, opt_state = optimiser.update(ravel_pytree(gradient)[0], opt_state)
             return (optax.apply_updates(vector, change), opt_state), metrics
 
@@ -365,21 +296,20 @@ class _Ppo:
         (vector, opt_state), metrics = jax.lax.scan(minibatch_step, (vector, state.opt_state), rows)
         return tree_of(vector), opt_state, metrics
 
-    def loss(
-        self, config: Config, params: Any, batch: Batch, moments: tuple[Array, Array]
-    ) -> tuple[Array, dict[str, Array]]:
-        """Equation 9 of Schulman et al. (2017), to be minimised, and what to log.
+    def standardize(self, config: Config, batch: Batch, rows: Array) -> Batch:
+        """The batch with advantages of mean 0 and deviation 1 over a minibatch's rows."""
+        if not config.normalize_advantage:
+            return batch
+        some = batch.advantage[rows]
+        return batch._replace(advantage=(batch.advantage - some.mean()) / (some.std() + 1e-8))
 
-        `moments` are the mean and the deviation of the whole minibatch's advantages.
-        """
-        advantage = batch.advantage
-        if config.normalize_advantage:
-            advantage = (advantage - moments[0]) / moments[1]
+    def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
         policy = self.policy(params, batch.inputs)
         log_ratio = self.dist.log_prob(policy, batch.raw) - batch.log_prob
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
-        policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
+        policy_loss = -jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
         value = self.value(params, batch.inputs)
         error = jnp.square(value - batch.target)
         if config.clip_value:

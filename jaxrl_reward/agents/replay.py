@@ -19,7 +19,8 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import rollout
+from jaxrl_reward.agents import base, rollout
+from jaxrl_reward.agents.state import normalize
 from jaxrl_reward.types import Array, Transition, UserError
 
 
@@ -54,32 +55,39 @@ class Window(NamedTuple):
     inside: Array
 
 
-def rows(agent: str, capacity: int, num_steps: int, num_envs: int, batch_size: int) -> int:
-    """The rows R of a ring for `capacity` steps, in whole blocks.
+def check(agent: str, config: Any) -> None:
+    """Raises a `UserError` for a bad setting among those that `rows` and `batches` read."""
+    for name in ("updates", "batch_size", "buffer_size", "n_step"):
+        base.check_positive(agent, name, getattr(config, name))
+    room = rows(agent, config) * config.num_envs
+    base.check_range(agent, "learning_starts", config.learning_starts, 0, room)
+
+
+def rows(agent: str, config: Any) -> int:
+    """The rows R of a ring for `buffer_size` steps, rounded down to whole blocks.
 
     Args:
       agent: whose it is, for messages.
-      capacity: steps to keep, rounded down to whole blocks.
-      num_steps: steps of a block, T.
-      num_envs: environments, N.
-      batch_size: steps of a sample.
+      config: has `buffer_size`, `num_steps`, `num_envs` and `batch_size`.
 
     Raises:
       UserError: there is no room for a block or for a batch, or int32 cannot
         number the steps.
     """
-    block = num_steps * num_envs
+    capacity, batch_size = config.buffer_size, config.batch_size
+    block = config.num_steps * config.num_envs
     room = capacity // block * block
     least = max(block, -(-batch_size // block) * block)
     if room < least:
         what = f"a batch of {batch_size}" if batch_size > room >= block else f"a block of {block}"
         raise UserError(
             f"{agent}'s buffer_size={capacity} has no room for {what} steps "
-            f"(num_envs={num_envs} x num_steps={num_steps} at a time); use at least {least}"
+            f"(num_envs={config.num_envs} x num_steps={config.num_steps} at a time); "
+            f"use at least {least}"
         )
     if room >= 2**31:
         raise UserError(f"{agent}'s buffer_size must be below {2**31}, not {capacity}")
-    return room // num_envs
+    return room // config.num_envs
 
 
 def init(rows: int, example: Any) -> ReplayState:
@@ -236,9 +244,25 @@ class Recorder:
             "next_memory": played.next_inputs[..., size:],
         }
 
-    def sample(self, stored: ReplayState, key: Array, batch_size: int, n_step: int) -> Window:
-        """Windows within episodes; see `sample`."""
-        return sample(stored, key, batch_size, n_step, lambda items: items["step"].last)
+    def batches(self, state: Any, shared: Any, stored: ReplayState, key: Array) -> Batch:
+        """Batches `[updates, batch_size, ...]` as the networks see them.
+
+        Args:
+          state: the agent's; its config says how many of what.
+          shared: what the reward knows now, which rewards them.
+          stored: the ring.
+          key: for what is drawn.
+        """
+        config = state.config
+        shape = (config.updates, config.batch_size)
+        last = lambda items: items["step"].last  # noqa: E731
+        window = sample(stored, key, math.prod(shape), config.n_step, last)
+        batch = self.batch(state.reward, shared, window, config.gamma)
+        batch = batch._replace(
+            inputs=normalize(state, batch.inputs),
+            next_inputs=normalize(state, batch.next_inputs),
+        )
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
 
     def batch(self, reward: Any, shared: Any, window: Window, gamma: ArrayLike) -> Batch:
         """Windows `[n, B, ...]` as a batch, rewarded by what the reward knows now."""

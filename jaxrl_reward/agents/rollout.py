@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import spaces
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, networks
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import batching
+from jaxrl_reward.agents import base, batching
+from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
 
 Placement = Literal["block", "step"]
 PLACEMENTS = ("block", "step")
 RESETS = ("fresh", "cached")
-EVALUATION_STEPS = 10_000  # where an evaluation of an environment without a time limit stops
 UNBOUNDED = 1e9  # bounds beyond this are those of the number format, not of the task
 
 Choose = Callable[[Array, Any], tuple[Array, Any]]
@@ -127,7 +127,8 @@ class Player:
         played = jax.lax.scan(step, (env_state, reward_state), (keys, noise))
         (env_state, reward_state), ((block, extra, episodes), scored) = played
         inputs = flatten(block.obs, 2) if blind else scored[0]
-        block = block.replace(reward=block.env_reward, policy=batching.by_steps(judge, inputs, extra))
+        known = batching.by_steps(judge, inputs, extra)
+        block = block.replace(reward=block.env_reward, policy=known)
         if blind:
             reward_state, total, metrics, features = reward.apply(reward_state, block)
             next_inputs = flatten(block.next_obs, 2)
@@ -140,91 +141,13 @@ class Player:
         rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics, features)
         return env_state, reward_state, rollout
 
-    def evaluate(
-        self,
-        reward: Any,
-        reward_state: Any,
-        key: Array,
-        num_episodes: int,
-        choose: Choose,
-        judge: Judge,
-    ) -> tuple[Array, Array]:
-        """Plays episodes side by side, on the environment's own reward.
-
-        Args:
-          reward: the reward expression; only its memory counts here.
-          reward_state: its state, of which `shared` is used and not changed.
-          key: a key.
-          num_episodes: how many, E.
-          choose: as in `collect`, with no noise.
-          judge: as in `collect`.
-
-        Returns:
-          Returns `[E]` float32 and lengths `[E]` int32. An episode that has
-          not ended after `EVALUATION_STEPS` in an environment without a time
-          limit is cut there.
-        """
-        limit = EVALUATION_STEPS if self.env.max_steps is None else self.env.max_steps
-        key_reset, key_step, key_memory = jax.random.split(key, 3)
-        obs, env_state = jax.vmap(self.env.reset)(jax.random.split(key_reset, num_episodes))
-        memory = ()
-        if self.placement == "step":
-            fresh = reward.init(key_memory, self.example(num_episodes, 1))
-            memory = reward_state.replace(local=fresh.local)
-
-        def step(playing: _Playing) -> _Playing:
-            inputs, memory = self.look(reward, playing.memory, playing)
-            action, extra = choose(inputs, None)
-            keys = jax.random.split(jax.random.fold_in(key_step, playing.steps), num_episodes)
-            next_obs, env_state, gain, terminated, truncated, info = jax.vmap(self.env.step)(
-                keys, playing.env_state, action
-            )
-            if self.placement == "step":
-                one = Transition(
-                    obs=playing.obs,
-                    action=action,
-                    env_reward=gain,
-                    reward=gain,
-                    next_obs=next_obs,
-                    first=playing.first,
-                    terminated=terminated,
-                    truncated=truncated,
-                    info=info,
-                    policy=judge(inputs, extra),
-                )
-                applied = reward.apply(memory, add_time(one))
-                memory = memory.replace(local=applied.state.local)
-            return _Playing(
-                steps=playing.steps + 1,
-                env_state=env_state,
-                obs=next_obs,
-                first=jnp.zeros_like(playing.first),
-                memory=memory,
-                alive=playing.alive & ~(terminated | truncated),
-                total=playing.total + jnp.where(playing.alive, gain, 0.0),
-                length=playing.length + playing.alive,
-            )
-
-        def unfinished(playing: _Playing) -> Array:
-            return playing.alive.any() & (playing.steps < limit)
-
-        yes, zero = jnp.ones(num_episodes, bool), jnp.zeros(num_episodes)
-        start = _Playing(
-            jnp.int32(0), env_state, obs, yes, memory, yes, zero, zero.astype(jnp.int32)
-        )
-        playing = jax.lax.while_loop(unfinished, step, start)
-        return playing.total, playing.length
-
     def example(self, num_envs: int, num_steps: int) -> Transition:
         """A block of zeros `[T, N, ...]` in the shape of what is played."""
 
         def one(key: Array) -> Transition:
             obs, state = self.env.reset(key)
             action = jnp.zeros(self.env.action_space.shape, self.env.action_space.dtype)
-            next_obs, _, gain, terminated, truncated, info = self.env.step(key, state, action)
-            return Transition(
-                obs, action, gain, gain, next_obs, terminated, terminated, truncated, info
-            )
+            return step(self.env, key, state, obs, jnp.array(True), action)[1]
 
         shapes = jax.eval_shape(one, jax.random.key(0))
         scalar = jax.ShapeDtypeStruct((), jnp.float32)
@@ -232,17 +155,16 @@ class Player:
         return jax.tree.map(lambda x: jnp.zeros((num_steps, num_envs, *x.shape), x.dtype), shapes)
 
 
-class _Playing(NamedTuple):
-    """An evaluation on its way; `total` and `length` stop with the episode."""
-
-    steps: Array
-    env_state: Any
-    obs: Array
-    first: Array
-    memory: Any
-    alive: Array
-    total: Array
-    length: Array
+def check(agent: str, config: Any) -> None:
+    """Raises a `UserError` for a bad setting among those that all agents have."""
+    for name in ("num_envs", "num_steps"):
+        base.check_positive(agent, name, getattr(config, name))
+    for width in config.hidden:
+        base.check_positive(agent, "hidden", width)
+    base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
+    base.check_choice(agent, "placement", config.placement, PLACEMENTS)
+    base.check_choice(agent, "reset", config.reset, RESETS)
+    base.check_range(agent, "gamma", config.gamma, 0.0, 1.0)
 
 
 def player(agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform) -> Player:

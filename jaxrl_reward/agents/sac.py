@@ -14,23 +14,19 @@ ends no value.
 
 import dataclasses
 import math
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
-from gymnax.environments import spaces
 
-from jaxrl_reward import distributions, envs, networks, running_statistics
+from jaxrl_reward import distributions, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, replay, rollout
+from jaxrl_reward.agents import base, evaluation, replay, rollout, sac_losses
+from jaxrl_reward.agents import state as common
 from jaxrl_reward.envs.vector import any_anywhere
 from jaxrl_reward.types import Array, Mean, UserError
-
-LOSSES = ("q_loss", "q_mean", "actor_loss", "entropy", "temperature")
 
 
 def _static(default: Any) -> Any:
@@ -94,35 +90,14 @@ class Config(struct.PyTreeNode):
     target_entropy_scale: float = 1.0
 
 
-class State(struct.PyTreeNode):
-    """All that changes, and the numbers that may differ between runs.
+class State(common.State):
+    """`params` are of `actor`, `critic` and `target` (`[critics, ...]`), and `log_temperature`.
 
     Attributes:
-      config: the settings, their leaves float32 arrays.
-      reward: the reward expression, likewise.
-      params: of `actor`, `critic` and `target` (`[critics, ...]`), and
-        `log_temperature`.
-      opt_state: Adam's, of `actor`, `critic` and `temperature`.
-      env_state: the environments'.
-      reward_state: the reward's.
       replay: the stored steps.
-      obs_stats: mean and variance of the policy's inputs.
-      episode_reward: transformed reward of the running episodes so far, `[N]`.
-      key: for all that is random from here on.
-      iteration: how many are over, int32.
     """
 
-    config: Config
-    reward: Any
-    params: dict[str, Any]
-    opt_state: dict[str, Any]
-    env_state: Any
-    reward_state: Any
     replay: Any
-    obs_stats: Any
-    episode_reward: Array
-    key: Array
-    iteration: Array
 
 
 def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
@@ -141,39 +116,28 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     check(config)
     reward = rw.env() if reward is None else reward
     player = rollout.player("sac", config, env, reward)
-    sac = _Sac(config, reward, player, replay.recorder("sac", player, reward))
+    recorder = replay.recorder("sac", player, reward)
+    sac = _Sac(config, reward, player, recorder, sac_losses.Learner(config, env.action_space))
     functions = (sac.init, sac.iterate, sac.act, sac.evaluate)
     return base.Agent("sac", config, env, reward, *functions, config.num_envs * config.num_steps)
 
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    positive = ("num_envs", "num_steps", "updates", "policy_delay", "batch_size", "buffer_size")
-    for name in (*positive, "n_step", "critics", "subset"):
+    rollout.check("sac", config)
+    replay.check("sac", config)
+    for name in ("policy_delay", "critics", "subset"):
         base.check_positive("sac", name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive("sac", "hidden", width)
     if config.updates % config.policy_delay:
         raise UserError(
             f"sac's policy_delay={config.policy_delay} must divide updates={config.updates}"
         )
     if config.subset > config.critics:
         raise UserError(f"sac's subset={config.subset} must not exceed critics={config.critics}")
-    room = replay.rows("sac", *_sizes(config)) * config.num_envs
-    base.check_range("sac", "learning_starts", config.learning_starts, 0, room)
-    choices = {"activation": networks.ACTIVATIONS}
-    choices |= {"placement": rollout.PLACEMENTS, "reset": rollout.RESETS}
-    for name, known in choices.items():
-        base.check_choice("sac", name, getattr(config, name), known)
     for name in ("learning_rate", "critic_learning_rate", "temperature"):
         base.check_range("sac", name, getattr(config, name), 0.0)
-    for name in ("gamma", "target_rate"):
-        base.check_range("sac", name, getattr(config, name), 0.0, 1.0)
+    base.check_range("sac", "target_rate", config.target_rate, 0.0, 1.0)
     base.check_range("sac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
-
-
-def _sizes(config: Config) -> tuple[int, int, int, int]:
-    return config.buffer_size, config.num_steps, config.num_envs, config.batch_size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,6 +148,7 @@ class _Sac:
     reward: rw.RewardTransform
     player: rollout.Player
     recorder: replay.Recorder
+    learner: sac_losses.Learner
 
     # ---- the agent ----------------------------------------------------------------
 
@@ -194,44 +159,13 @@ class _Sac:
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
-        settings: Config = self.config if config is None else config
-        reward = self.reward if reward is None else reward
-        base.check_structure("config", settings, self.config)
-        base.check_structure("reward", reward, self.reward)
-        check(settings)
-        settings, reward = base.as_leaves(settings), base.as_leaves(reward)
+        settings, reward = base.settle(self, check, config, reward)
         key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
-        example = self.player.example(settings.num_envs, settings.num_steps)
-        env_state = self.player.vector.init(key_env)
-        reward_state = reward.init(key_reward, example)
-        inputs, reward_state = self.player.look(reward, reward_state, env_state)
-        choice = self.dist.to_action(self.dist.mode(jnp.zeros((1, self.dist.param_size))))
-        critic = self.critic.init(key_critic, self.judged(inputs[:1], choice))
-        params = {
-            "actor": self.actor.init(key_actor, inputs),
-            "critic": critic,
-            "target": jax.tree.map(jnp.copy, critic),  # donated beside the critic
-            "log_temperature": jnp.log(settings.temperature),
-        }
-        state = State(
-            config=settings,
-            reward=reward,
-            params=params,
-            opt_state={
-                "actor": optax.adam(0.0).init(params["actor"]),
-                "critic": optax.adam(0.0).init(critic),
-                "temperature": optax.adam(0.0).init(params["log_temperature"]),
-            },
-            env_state=env_state,
-            reward_state=reward_state,
-            replay=(),
-            obs_stats=running_statistics.init(inputs.shape[-1:]),
-            episode_reward=jnp.zeros(settings.num_envs),
-            key=key,
-            iteration=jnp.int32(0),
-        )
+        inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
+        params, opt_state = self.learner.init(key_actor, key_critic, inputs, settings.temperature)
+        state = State(params=params, opt_state=opt_state, key=key, replay=(), **begun)
         items = jax.eval_shape(lambda: self.items(self.play(state, key, key, jnp.bool_(True))[2]))
-        return state.replace(replay=replay.init(replay.rows("sac", *_sizes(settings)), items))
+        return state.replace(replay=replay.init(replay.rows("sac", settings), items))
 
     def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
         """Plays a block, stores it, and learns from the store; the metrics are of all."""
@@ -240,273 +174,94 @@ class _Sac:
         warm = state.replay.size < config.learning_starts
         env_state, reward_state, played = self.play(state, key_policy, key_env, warm)
         stored = replay.add(state.replay, self.items(played))
-        batches = self.sample(state, reward_state.shared, stored, key_sample)
+        batches = self.recorder.batches(state, reward_state.shared, stored, key_sample)
         # Seeds that are mapped together are equally old. The branches are real
         # ones for that reason, and hold nothing of the size of the store.
         params, opt_state, losses = jax.lax.cond(
             any_anywhere(stored.size >= config.learning_starts),
-            self.update,
-            lambda config, params, opt_state, *_: (params, opt_state, _no_losses()),
+            self.learner.update,
+            lambda config, params, opt_state, *_: (params, opt_state, sac_losses.no_losses()),
             *(config, state.params, state.opt_state, batches, key_update),
         )
         reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
-        episode_reward, metrics = rollout.ended(played, state.episode_reward)
-        metrics |= losses
-        for name, value in (played.metrics | learned).items():
-            metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
-        obs_stats = state.obs_stats
-        if config.normalize_obs:
-            obs_stats = running_statistics.update(obs_stats, played.inputs)
-        state = state.replace(
-            params=params,
-            opt_state=opt_state,
-            env_state=env_state,
-            reward_state=reward_state,
-            replay=stored,
-            obs_stats=obs_stats,
-            episode_reward=episode_reward,
-            key=key,
-            iteration=state.iteration + 1,
-        )
-        return state, metrics
+        state, metrics = common.finish(state, played, env_state, reward_state, learned)
+        state = state.replace(params=params, opt_state=opt_state, replay=stored, key=key)
+        return state, metrics | losses
 
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
         """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
         inputs = rollout.flatten(inputs, 1)
-        noise = None if key is None else self.dist.noise(key, inputs.shape[:1])
-        params = self.policy(state, inputs)
-        raw = self.dist.mode(params) if noise is None else self.dist.sample(params, noise)
-        return self.to_env(raw)
+        noise = None if key is None else self.learner.dist.noise(key, inputs.shape[:1])
+        return self.choose(state, inputs, noise)[0]
 
     def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
         """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
+        choose, judge = partial(self.choose, state), partial(self.judge, state)
+        return evaluation.evaluate(self.player, state, key, num_episodes, choose, judge)
 
-        def choose(inputs: Array, noise: None) -> Any:
-            params = self.policy(state, inputs)
-            raw = self.dist.mode(params)
-            return self.to_env(raw), (raw, params)
-
-        return self.player.evaluate(
-            state.reward, state.reward_state, key, num_episodes, choose, partial(self.judge, state)
-        )
-
-    # ---- the policy and the critics -----------------------------------------------
-
-    @cached_property
-    def discrete(self) -> bool:
-        return isinstance(self.player.env.action_space, spaces.Discrete)
-
-    @cached_property
-    def dist(self) -> distributions.Categorical | distributions.TanhNormal:
-        """The distribution of actions, before they are stretched to their bounds."""
-        space = self.player.env.action_space
-        if self.discrete:
-            return distributions.Categorical(int(space.n))
-        return distributions.TanhNormal(math.prod(space.shape))
-
-    @cached_property
-    def actor(self) -> networks.Network:
-        sizes = (*self.config.hidden, self.dist.param_size)
-        return networks.mlp(sizes, self.config.activation, 0.01)
-
-    @cached_property
-    def critic(self) -> networks.Network:
-        """All of them; with discrete actions the value of each action."""
-        config, out = self.config, self.dist.param_size if self.discrete else 1
-        sizes, norm = (*config.hidden, out), config.layer_norm
-        one = networks.mlp(sizes, config.activation, layer_norm=norm)
-        return networks.ensemble(one, config.critics)
-
-    @cached_property
-    def target_entropy(self) -> float:
-        """The customary one, in nats."""
-        if isinstance(self.dist, distributions.Categorical):
-            return 0.98 * math.log(self.dist.num_actions)
-        return -float(self.dist.dim)
-
-    def normalize(self, state: State, inputs: Array) -> Array:
-        if not state.config.normalize_obs:
-            return inputs
-        return running_statistics.normalize(state.obs_stats, inputs)
+    # ---- playing ------------------------------------------------------------------
 
     def policy(self, state: State, inputs: Array) -> Array:
         """The distribution's parameters, from raw inputs, `[..., param_size]`."""
-        return self.actor.apply(state.params["actor"], self.normalize(state, inputs))
+        return self.learner.actor.apply(state.params["actor"], common.normalize(state, inputs))
 
-    def to_env(self, raw: Array) -> Array:
-        """What the environment receives for a draw."""
-        space, action = self.player.env.action_space, self.dist.to_action(raw)
-        if self.discrete:
-            return action.astype(space.dtype)
-        return rollout.scale_action(space, action, action)
-
-    def judged(self, inputs: Array, choice: Array) -> Array:
-        """What the critics see: the inputs, and with them an action in [-1, 1]."""
-        return inputs if self.discrete else jnp.concatenate([inputs, choice], axis=-1)
-
-    def value_of(self, critic: Any, inputs: Array, choice: Array) -> Array:
-        """Each critic's value of an action, `[critics, ...]`, from normalised inputs."""
-        q = self.critic.apply(critic, self.judged(inputs, choice))
-        if not self.discrete:
-            return q[..., 0]
-        # A select, not a gather: without a scatter backwards.
-        chosen = jax.nn.one_hot(choice, q.shape[-1], dtype=bool)
-        return jnp.where(chosen[None], q, 0.0).sum(-1)
-
-    def expect(
-        self, actor: Any, critic: Any, inputs: Array, noise: Array, over: Callable
-    ) -> tuple[Array, Array]:
-        """The policy's value and its entropy, `[B]` each, from one draw if continuous.
+    def choose(
+        self,
+        state: State,
+        inputs: Array,
+        noise: Array | None,
+        instead: tuple[Array, Array] | None = None,
+    ) -> Any:
+        """Actions, and with them the draws and what they are drawn from.
 
         Args:
-          actor: the policy's parameters.
-          critic: those of some critics.
-          inputs: normalised, `[B, D]`.
-          noise: the draw's.
-          over: from the critics' values `[critics, ...]` to one.
+          state: the agent's.
+          inputs: raw, `[N, D]`.
+          noise: the draws'; None takes the likeliest.
+          instead: whether to take other draws, and these.
         """
-        policy = self.actor.apply(actor, inputs)
-        if self.discrete:
-            q = over(self.critic.apply(critic, inputs))
-            return (jax.nn.softmax(policy) * q).sum(-1), self.dist.entropy(policy)
-        raw = self.dist.sample(policy, noise)
-        q = self.critic.apply(critic, self.judged(inputs, self.dist.to_action(raw)))
-        return over(q[..., 0]), -self.dist.log_prob(policy, raw)
-
-    # ---- playing ------------------------------------------------------------------
+        dist, space = self.learner.dist, self.player.env.action_space
+        params = self.policy(state, inputs)
+        raw = dist.mode(params) if noise is None else dist.sample(params, noise)
+        if instead is not None:
+            raw = jnp.where(instead[0], instead[1], raw)
+        action = dist.to_action(raw)
+        if self.learner.discrete:
+            return action.astype(space.dtype), (raw, params)
+        return rollout.scale_action(space, action, action), (raw, params)
 
     def play(self, state: State, key_policy: Array, key_env: Array, warm: Array) -> Any:
         """A block: the environments' state, the reward's, and what was played."""
         shape = (self.config.num_steps, self.config.num_envs)
         key_noise, key_warm = jax.random.split(key_policy)
-        if isinstance(self.dist, distributions.Categorical):
-            anything = jax.random.randint(key_warm, shape, 0, self.dist.num_actions)
+        dist = self.learner.dist
+        if isinstance(dist, distributions.Categorical):
+            anything = jax.random.randint(key_warm, shape, 0, dist.num_actions)
         else:
             # The draw is what a tanh makes uniform in (-1, 1).
-            unit = jax.random.uniform(key_warm, (*shape, self.dist.dim), minval=-1.0, maxval=1.0)
+            unit = jax.random.uniform(key_warm, (*shape, dist.dim), minval=-1.0, maxval=1.0)
             anything = jnp.arctanh(0.9999 * unit)
-
-        def choose(inputs: Array, noise: tuple[Array, Array]) -> Any:
-            params = self.policy(state, inputs)
-            raw = jnp.where(warm, noise[1], self.dist.sample(params, noise[0]))
-            return self.to_env(raw), (raw, params)
-
         return self.player.collect(
             state.reward,
             state.reward_state,
             state.env_state,
-            choose,
+            lambda inputs, noise: self.choose(state, inputs, noise[0], (warm, noise[1])),
             partial(self.judge, state),
-            (self.dist.noise(key_noise, shape), anything),
+            (dist.noise(key_noise, shape), anything),
             jax.random.split(key_env, shape),
         )
 
     def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
         """What the agent knows of its choices, for rewards that read it."""
         raw, params = extra
-        inputs, choice = self.normalize(state, inputs), self.dist.to_action(raw)
+        dist, critic = self.learner.dist, state.params["critic"]
+        inputs, choice = common.normalize(state, inputs), dist.to_action(raw)
         return {
-            "log_prob": self.dist.log_prob(params, raw),
-            "entropy": self.dist.entropy(params, raw),
-            "value": self.value_of(state.params["critic"], inputs, choice).min(0),
+            "log_prob": dist.log_prob(params, raw),
+            "entropy": dist.entropy(params, raw),
+            "value": self.learner.value_of(critic, inputs, choice).min(0),
         }
-
-    # ---- learning -----------------------------------------------------------------
 
     def items(self, played: rollout.Rollout) -> dict[str, Any]:
         """What is stored of a block, leaves `[T, N, ...]`."""
-        return self.recorder.items(played, self.dist.to_action(played.extra[0]))
-
-    def sample(self, state: State, shared: Any, stored: Any, key: Array) -> replay.Batch:
-        """Batches `[updates, batch_size, ...]`, rewarded by what the reward knows now."""
-        config, shape = state.config, (self.config.updates, self.config.batch_size)
-        window = self.recorder.sample(stored, key, math.prod(shape), config.n_step)
-        batch = self.recorder.batch(state.reward, shared, window, config.gamma)
-        batch = batch._replace(
-            inputs=self.normalize(state, batch.inputs),
-            next_inputs=self.normalize(state, batch.next_inputs),
-        )
-        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
-
-    def update(
-        self, config: Config, params: Any, opt_state: Any, batches: replay.Batch, key: Array
-    ) -> tuple[Any, Any, dict[str, Mean]]:
-        """Gradient steps on batches `[updates, B, ...]`: parameters, Adam's, metrics."""
-        delay, groups = config.policy_delay, config.updates // config.policy_delay
-
-        def group(learner: tuple[Any, Any], xs: Any) -> Any:
-            batches, keys, key = xs
-            learner, q = jax.lax.scan(partial(self.critic_step, config), learner, (batches, keys))
-            latest = jax.tree.map(lambda x: x[-1], batches.inputs)
-            learner, rest = self.actor_step(config, learner, latest, key)
-            return learner, q | rest
-
-        batches = jax.tree.map(lambda x: x.reshape(groups, delay, *x.shape[1:]), batches)
-        key_critic, key_actor = jax.random.split(key)
-        keys = jax.random.split(key_critic, (groups, delay)), jax.random.split(key_actor, groups)
-        (params, opt_state), metrics = jax.lax.scan(group, (params, opt_state), (batches, *keys))
-        return params, opt_state, {name: Mean.of(metrics[name]) for name in LOSSES}
-
-    def target(self, config: Config, params: Any, batch: replay.Batch, key: Array) -> Array:
-        """Equations 2 and 3 of Haarnoja et al. (2018), `[B]`."""
-        key_noise, key_subset = jax.random.split(key)
-        critic = params["target"]
-        if config.subset < config.critics:
-            # Only the chosen ones are evaluated.
-            chosen = jax.random.permutation(key_subset, config.critics)[: config.subset]
-            critic = jax.tree.map(lambda x: x[chosen], critic)
-        noise = self.dist.noise(key_noise, batch.reward.shape)
-        low = partial(jnp.min, axis=0)
-        value, entropy = self.expect(params["actor"], critic, batch.next_inputs, noise, low)
-        temperature = jnp.exp(params["log_temperature"])
-        return batch.reward + batch.weight * (value + temperature * entropy)
-
-    def critic_step(self, config: Config, learner: Any, xs: tuple[replay.Batch, Array]) -> Any:
-        """One step of every critic towards the same target, and of their targets."""
-        (params, opt_state), (batch, key) = learner, xs
-        target = self.target(config, params, batch, key)
-
-        def loss(critic: Any) -> tuple[Array, Array]:
-            q = self.value_of(critic, batch.inputs, batch.choice)
-            return 0.5 * jnp.square(q - target[None]).mean(1).sum(), q.mean()
-
-        (q_loss, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params["critic"])
-        critic, adam = _step(config.critic_learning_rate, gradient, opt_state, params, "critic")
-        slow = optax.incremental_update(critic, params["target"], config.target_rate)
-        params = {**params, "critic": critic, "target": slow}
-        learner = params, {**opt_state, "critic": adam}
-        return learner, {"q_loss": q_loss / config.critics, "q_mean": q_mean}
-
-    def actor_step(self, config: Config, learner: Any, inputs: Array, key: Array) -> Any:
-        """One step of the policy and of the temperature."""
-        params, opt_state = learner
-        over = partial(jnp.min if config.subset == config.critics else jnp.mean, axis=0)
-        noise = self.dist.noise(key, inputs.shape[:1])
-        temperature = jnp.exp(params["log_temperature"])
-
-        def loss(actor: Any) -> tuple[Array, Array]:
-            value, entropy = self.expect(actor, params["critic"], inputs, noise, over)
-            return -(value + temperature * entropy).mean(), entropy.mean()
-
-        (actor_loss, entropy), gradient = jax.value_and_grad(loss, has_aux=True)(params["actor"])
-        actor, adam = _step(config.learning_rate, gradient, opt_state, params, "actor")
-        params, opt_state = {**params, "actor": actor}, {**opt_state, "actor": adam}
-        if config.tune_temperature:
-            # The gradient of `temperature * (entropy - target)`, equation 18.
-            excess = entropy - config.target_entropy_scale * self.target_entropy
-            log, adam = params["log_temperature"], opt_state["temperature"]
-            change, adam = optax.adam(config.learning_rate).update(temperature * excess, adam)
-            params = {**params, "log_temperature": log + change}
-            opt_state = {**opt_state, "temperature": adam}
-        metrics = {"actor_loss": actor_loss, "entropy": entropy, "temperature": temperature}
-        return (params, opt_state), metrics
-
-
-def _step(rate: Any, gradient: Any, opt_state: Any, params: Any, name: str) -> tuple[Any, Any]:
-    """Adam with a traced rate: another value compiles nothing."""
-    change, adam = optax.adam(rate).update(gradient, opt_state[name])
-    return optax.apply_updates(params[name], change), adam
-
-
-def _no_losses() -> dict[str, Mean]:
-    return {name: Mean(jnp.float32(0.0), jnp.float32(0.0)) for name in LOSSES}
+        return self.recorder.items(played, self.learner.dist.to_action(played.extra[0]))

@@ -9,6 +9,7 @@ alone, so the time of the refill never changes a result.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -105,21 +106,10 @@ class VectorEnv:
           (whose `next_obs` is the true successor, and whose `reward` is the
           environment's), and the statistics of the episodes that ended.
         """
-        next_obs, env_state, reward, terminated, truncated, info = jax.vmap(self.env.step)(
-            keys, state.env_state, action
+        env_state, transition = jax.vmap(partial(step, self.env))(
+            keys, state.env_state, state.obs, state.first, action
         )
-        transition = Transition(
-            obs=state.obs,
-            action=action,
-            env_reward=reward,
-            reward=reward,
-            next_obs=next_obs,
-            first=state.first,
-            terminated=terminated,
-            truncated=truncated,
-            info=info,
-        )
-        last = terminated | truncated
+        last, reward = transition.last, transition.env_reward
         spare, used = state.spare, state.used
         if self.reset == "fresh":
             refill = any_anywhere(last & used)
@@ -128,7 +118,7 @@ class VectorEnv:
             )
             used = jnp.where(refill, False, used) | last
         obs, env_state = jax.tree.map(
-            lambda new, old: _select(last, new, old), spare, (next_obs, env_state)
+            lambda new, old: _select(last, new, old), spare, (transition.next_obs, env_state)
         )
         total, length = state.total + reward, state.length + 1
         after = state.replace(
@@ -165,6 +155,24 @@ def vectorize(env: Env, num_envs: int, reset: str = "fresh") -> VectorEnv:
     if reset not in ("fresh", "cached"):
         raise UserError(f"unknown reset {reset!r}, {nearest(reset, ('fresh', 'cached'))}")
     return VectorEnv(env, num_envs, reset)
+
+
+def step(
+    env: Env, key: Array, env_state: Any, obs: Array, first: Array, action: Array
+) -> tuple[Any, Transition]:
+    """One step of ONE environment: its state, without a reset, and the transition."""
+    next_obs, env_state, reward, terminated, truncated, info = env.step(key, env_state, action)
+    return env_state, Transition(
+        obs=obs,
+        action=action,
+        env_reward=reward,
+        reward=reward,
+        next_obs=next_obs,
+        first=first,
+        terminated=terminated,
+        truncated=truncated,
+        info=info,
+    )
 
 
 @jax.custom_batching.custom_vmap

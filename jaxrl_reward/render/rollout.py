@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.agents.rollout import add_time, flatten, remember
+from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Transition
 
 
@@ -86,7 +87,7 @@ def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> E
     key_reset, key_start, key_play = jax.random.split(jax.random.key(seed), 3)
 
     @jax.jit
-    def step(key: Array, obs: Array, state: Any, memory: Any, first: Array) -> Any:
+    def act_and_step(key: Array, obs: Array, state: Any, memory: Any, first: Array) -> Any:
         key_act, key_step = jax.random.split(key)
         memory, action = policy.act(memory, key_act, obs, first)
         moved = _transition(env, key_step, obs, state, action, first)
@@ -98,7 +99,7 @@ def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> E
     episode = Episode([np.asarray(obs)], [_pose(env, state)], [])
     for i in range(max_steps):
         key = jax.random.fold_in(key_play, i)
-        (state, transition), memory = step(key, obs, state, memory, first)
+        (state, transition), memory = act_and_step(key, obs, state, memory, first)
         obs, first = transition.next_obs, jnp.array(False)
         episode.obs.append(np.asarray(obs))
         episode.poses.append(_pose(env, state))
@@ -118,12 +119,10 @@ def _pose(env: Any, state: Any) -> tuple[np.ndarray, np.ndarray] | None:
 def _transition(
     env: Any, key: Array, obs: Array, state: Any, action: Array, first: Array
 ) -> tuple[Any, Transition]:
-    next_obs, state, gain, terminated, truncated, info = env.step(key, state, action)
+    state, transition = step(env, key, state, obs, first, action)
     # What a policy knew of its choice is not known here; few rewards read it.
     policy = {name: jnp.float32(0.0) for name in ("log_prob", "entropy", "value")}
-    return state, Transition(
-        obs, action, gain, gain, next_obs, first, terminated, truncated, info, policy
-    )
+    return state, transition.replace(policy=policy)
 
 
 def _example(env: Any) -> Transition:

@@ -138,7 +138,8 @@ def test_the_loss_is_the_papers(clip_value, normalize):
     made = ppo._Ppo(
         agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
     )
-    loss, metrics = made.loss(state.config, params, batch)
+    fair = made.standardize(state.config, batch, np.arange(32))
+    loss, metrics = made.loss(state.config, params, fair)
 
     actor, critic = (jax.tree.map(np.asarray, params[k]["params"]) for k in ("actor", "critic"))
     logits, value = logits_of(actor, batch.inputs), logits_of(critic, batch.inputs)[:, 0]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.agents import replay
+from jaxrl_reward.agents import replay, sac
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -163,6 +163,12 @@ def test_what_a_function_reads():
     assert read == {"a": True, "b": False, "c": True, "d": True}
 
 
+def ring(buffer_size, num_steps, num_envs, batch_size):
+    return sac.Config(
+        buffer_size=buffer_size, num_steps=num_steps, num_envs=num_envs, batch_size=batch_size
+    )
+
+
 @pytest.mark.parametrize(
     "sizes,message",
     [
@@ -181,11 +187,11 @@ def test_what_a_function_reads():
 )
 def test_sizes_that_cannot_be(sizes, message):
     with pytest.raises(UserError) as error:
-        replay.rows("sac", *sizes)
+        replay.rows("sac", ring(*sizes))
     assert str(error.value) == message
 
 
 def test_rows_are_whole_blocks():
-    assert replay.rows("sac", 100, 8, 4, 32) == 24
-    assert replay.rows("sac", 256, 8, 4, 256) == 64
-    assert replay.rows("sac", 10, 1, 3, 9) == 3
+    assert replay.rows("sac", ring(100, 8, 4, 32)) == 24
+    assert replay.rows("sac", ring(256, 8, 4, 256)) == 64
+    assert replay.rows("sac", ring(10, 1, 3, 9)) == 3

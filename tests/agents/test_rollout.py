@@ -1,6 +1,7 @@
 """What agents share: playing, evaluating, shuffling, bounds."""
 
 import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from scipy import stats
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import ppo
+from jaxrl_reward.agents.evaluation import EVALUATION_STEPS, evaluate
 from jaxrl_reward.agents.rollout import (
-    EVALUATION_STEPS,
     Player,
     Rollout,
     ended,
@@ -192,13 +193,10 @@ def test_metrics_of_ended_episodes_are_sums_by_hand():
 def evaluated(placement, choose, episodes=6, env=None, reward=None):
     env, reward = walk() if env is None else env, Seen() if reward is None else reward
     made = Player(env, envs.vectorize(env, 2), placement)
-    state = reward.init(jax.random.key(1), made.example(2, 4))
-
-    @jax.jit
-    def evaluate(key):
-        return made.evaluate(reward, state, key, episodes, choose, judge)
-
-    return evaluate(jax.random.key(0))
+    reward_state = reward.init(jax.random.key(1), made.example(2, 4))
+    state = SimpleNamespace(reward=reward, reward_state=reward_state)
+    run = jax.jit(lambda key: evaluate(made, state, key, episodes, choose, judge))
+    return run(jax.random.key(0))
 
 
 def test_evaluation_pays_the_environments_reward_of_one_episode_each():

@@ -10,7 +10,8 @@ import pytest
 
 from jaxrl_reward import agents, training
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import replay, sac
+from jaxrl_reward.agents import replay, sac_losses
+from jaxrl_reward.agents.state import normalize
 from jaxrl_reward.types import UserError
 
 GAMMA = 0.9
@@ -24,7 +25,7 @@ SMALL = {
     "learning_starts": 16,
     "hidden": (8,),
 }
-METRICS = {"episode_return", "episode_length", "episode_reward", "reward", *sac.LOSSES}
+METRICS = {"episode_return", "episode_length", "episode_reward", "reward", *sac_losses.LOSSES}
 # All kinds of stages: remembers, learned, moving statistics, bounded.
 MIXED = "(env + 0.5*counts(buckets=8) + rnd(width=4, features=2)) | normalize() | clip(-5, 5)"
 
@@ -112,9 +113,10 @@ def trained(name, iterations=250, **overrides):
 
 def values(agent, state, *observations):
     """Of the greedy action, by the lower critic."""
-    made, inputs = inside(agent), jnp.array(observations)[:, None]
-    choice = made.dist.to_action(made.dist.mode(made.policy(state, inputs)))
-    q = made.value_of(state.params["critic"], made.normalize(state, inputs), choice)
+    made, learner = inside(agent), inside(agent).learner
+    inputs = jnp.array(observations)[:, None]
+    choice = learner.dist.to_action(learner.dist.mode(made.policy(state, inputs)))
+    q = learner.value_of(state.params["critic"], normalize(state, inputs), choice)
     return np.asarray(q.min(0))
 
 
@@ -272,7 +274,7 @@ def one_of(params, i):
 
 
 def batch_of(agent, rng, size):
-    made = inside(agent)
+    made = inside(agent).learner
     width = agent.env.observation_space.shape[0]
     if made.discrete:
         choice = rng.integers(0, made.dist.num_actions, size).astype(np.int32)
@@ -285,7 +287,7 @@ def batch_of(agent, rng, size):
 
 def soft_values(agent, params, critics, inputs, noise, reduce):
     """Value and entropy of the policy, row by row."""
-    made, out = inside(agent), dense(params["actor"], inputs)
+    made, out = inside(agent).learner, dense(params["actor"], inputs)
     if made.discrete:
         probs = np.exp(out) / np.exp(out).sum(1, keepdims=True)
         q = reduce(np.stack([dense(critic, inputs) for critic in critics]))
@@ -301,7 +303,7 @@ def soft_values(agent, params, critics, inputs, noise, reduce):
 @pytest.mark.parametrize("env,critics,subset", [(CONTINUOUS, 4, 2), (DISCRETE, 2, 2)])
 def test_the_update_is_the_papers(env, critics, subset):
     agent = small(env, critics=critics, subset=subset, hidden=(4,))
-    made, state = inside(agent), begin(agent)
+    made, state = inside(agent).learner, begin(agent)
     key, rng = jax.random.key(3), np.random.default_rng(0)
     jitter = lambda x: x + rng.normal(size=x.shape).astype(np.float32) * 0.3  # noqa: E731
     params = {name: jax.tree.map(jitter, state.params[name]) for name in state.params}
