@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
-    from jaxrl_reward import agents, envs, report, rewards, training
+    from jaxrl_reward import agents, envs, report, rewards, tabular, training
     from jaxrl_reward.agents import ppo, sac
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "report",
     "rewards",
     "sac",
+    "tabular",
     "training",
 ]
 

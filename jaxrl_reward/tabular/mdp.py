@@ -1,0 +1,174 @@
+"""Finite MDPs as arrays: the outcomes of every action in every state.
+
+An *outcome* is a successor with a probability and a reward; two outcomes may
+share their successor, so rewards may be random. An outcome that ends the
+episode leads nowhere. A batch of MDPs is one whose leaves have a leading axis:
+every function here is for one MDP, and `vmap` or `jax.lax.map` makes it one
+for many.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl_reward.types import Array, UserError
+
+
+class MDP(struct.PyTreeNode):
+    """`S` states, `A` actions, at most `K` outcomes of each.
+
+    Attributes:
+      probability: of each outcome, `[S, A, K]`, sums to 1 over K; outcomes
+        that do not exist have probability 0.
+      successor: the state that follows, `[S, A, K]` int32.
+      reward: `[S, A, K]`, or `[S, A, K, m]` for a vector of m rewards.
+      ends: whether the episode ends with it, `[S, A, K]` bool.
+      start: the probability of starting in each state, `[S]`.
+    """
+
+    probability: Array
+    successor: Array
+    reward: Array
+    ends: Array
+    start: Array
+
+    @property
+    def states(self) -> int:
+        """S."""
+        return self.probability.shape[-3]
+
+    @property
+    def actions(self) -> int:
+        """A."""
+        return self.probability.shape[-2]
+
+    def transition(self) -> Array:
+        """The probability of going on in each state, `[S, A, S']`; the rest ends."""
+        going = jnp.where(self.ends, 0.0, self.probability)
+        one_hot = jax.nn.one_hot(self.successor, self.states, dtype=going.dtype)
+        return jnp.einsum("sak,sakt->sat", going, one_hot)
+
+    def expected_reward(self) -> Array:
+        """`[S, A]`, or `[S, A, m]`."""
+        return jnp.einsum("sak,sak...->sa...", self.probability, self.reward)
+
+
+def from_outcomes(
+    outcomes: Sequence[Sequence[Sequence[tuple[float, int | None, Any]]]], start: int = 0
+) -> MDP:
+    """An MDP written by hand.
+
+    Args:
+      outcomes: `outcomes[s][a]` is a list of `(probability, successor, reward)`;
+        a successor None ends the episode. A state with fewer actions than
+        others repeats its first.
+      start: the state in which episodes start.
+
+    Raises:
+      UserError: probabilities that do not sum to 1, or an unknown successor.
+    """
+    states, actions = len(outcomes), max(map(len, outcomes))
+    rows = [[list(row[a] if a < len(row) else row[0]) for a in range(actions)] for row in outcomes]
+    most = max(len(each) for row in rows for each in row)
+    shape = np.shape(rows[0][0][0][2])
+    probability = np.zeros((states, actions, most), np.float32)
+    successor = np.zeros(probability.shape, np.int32)
+    reward = np.zeros((*probability.shape, *shape), np.float32)
+    ends = np.ones(probability.shape, bool)
+    for s, row in enumerate(rows):
+        for a, each in enumerate(row):
+            total = sum(p for p, _, _ in each)
+            if abs(total - 1) > 1e-6:
+                raise UserError(f"outcomes of state {s}, action {a} have probability {total:g}")
+            for k, (p, after, r) in enumerate(each):
+                if after is not None and not 0 <= after < states:
+                    raise UserError(f"state {s}, action {a} leads to {after}, of {states} states")
+                probability[s, a, k], reward[s, a, k] = p, r
+                successor[s, a, k], ends[s, a, k] = after or 0, after is None
+    first = np.eye(states, dtype=np.float32)[start]
+    return MDP(*map(jnp.asarray, (probability, successor, reward, ends, first)))
+
+
+def from_tables(
+    transition: Array, reward: Array, ends: Array | None = None, start: Array | None = None
+) -> MDP:
+    """An MDP from its usual tables.
+
+    Args:
+      transition: `[S, A, S']`, sums to 1 over S'.
+      reward: `[S, A]` or `[S, A, S']`.
+      ends: the states that end an episode when they are reached, `[S]` bool;
+        none by default.
+      start: `[S]`; uniform by default.
+
+    Raises:
+      UserError: the shapes do not fit.
+    """
+    transition, reward = jnp.asarray(transition), jnp.asarray(reward)
+    shape = transition.shape
+    if len(shape) != 3 or shape[0] != shape[2]:
+        raise UserError(f"transition must be [S, A, S'], not {list(shape)}")
+    if reward.shape not in (shape, shape[:2]):
+        raise UserError(f"reward must be [S, A] or [S, A, S'], not {list(reward.shape)}")
+    if reward.ndim == 2:
+        reward = reward[..., None]
+    after = jnp.arange(shape[0], dtype=jnp.int32)[None, None]
+    over = jnp.zeros(shape[0], bool) if ends is None else jnp.asarray(ends, bool)
+    return MDP(
+        probability=transition,
+        successor=jnp.broadcast_to(after, shape),
+        reward=jnp.broadcast_to(reward, shape),
+        ends=jnp.broadcast_to(over[None, None], shape),
+        start=jnp.full(shape[0], 1.0 / shape[0]) if start is None else jnp.asarray(start),
+    )
+
+
+def garnet(
+    key: Array, states: int, actions: int, branching: int, *, random_rewards: bool = False
+) -> MDP:
+    """A random MDP: each action leads to `branching` distinct random states.
+
+    Probabilities are the gaps between uniform random cuts of [0, 1]; rewards
+    are standard normal (Archibald, McKinnon and Thomas 1995). No episode ends.
+
+    Args:
+      key: a typed key.
+      states: S.
+      actions: A.
+      branching: K, at most S.
+      random_rewards: a reward for each outcome instead of each action.
+
+    Raises:
+      UserError: `branching` is not between 1 and S.
+    """
+    if not 1 <= branching <= states:
+        raise UserError(f"branching must be between 1 and {states}, not {branching}")
+    key_after, key_cuts, key_reward = jax.random.split(key, 3)
+    order = jax.random.uniform(key_after, (states, actions, states)).argsort(-1)
+    cuts = jnp.sort(jax.random.uniform(key_cuts, (states, actions, branching - 1)), -1)
+    probability = jnp.diff(cuts, axis=-1, prepend=0.0, append=1.0)
+    own = branching if random_rewards else 1
+    reward = jax.random.normal(key_reward, (states, actions, own))
+    return MDP(
+        probability=probability,
+        successor=order[..., :branching].astype(jnp.int32),
+        reward=jnp.broadcast_to(reward, probability.shape),
+        ends=jnp.zeros(probability.shape, bool),
+        start=jnp.full(states, 1.0 / states),
+    )
+
+
+def stack(mdps: Sequence[MDP]) -> MDP:
+    """MDPs of one shape as a batch, with a leading axis.
+
+    Raises:
+      UserError: their shapes differ.
+    """
+    shapes = {mdp.reward.shape for mdp in mdps}
+    if len(shapes) != 1:
+        raise UserError(f"MDPs of one shape make a batch, not of {sorted(shapes)}")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *mdps)

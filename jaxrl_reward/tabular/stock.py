@@ -1,0 +1,362 @@
+"""Planning on (state, stock): the exact solver for expected utilities of returns.
+
+The stock starts at a chosen `c_0` and follows `c' = (c + r) / gamma`, so that
+`gamma^t (c_t + G_t)` is `c_0 + G_0` at all times. A policy that sees it can
+optimise `E f(c_0 + G_0)` for all `c_0` at once. For `f(gamma x) = a f(x) + b`
+the law of the return need not be carried along:
+
+    V(s, c) = max_a E[ a V(s', (c + r) / gamma) + b ],   and f(c + r) at an end
+
+is distributional value iteration seen through f, and needs `[S, A, C]` numbers
+where laws need `[S, A, C, atoms]` (Avila Pires et al. 2025, sections 3 to 5).
+
+Where every `(c + r) / gamma` is a point of the grid or beyond its ends, the
+result is exact to rounding. Elsewhere V is interpolated: for f with Lipschitz
+constant L and spacing h it is within `gamma L h / (2 (1 - gamma))` of the
+optimum, and for an f that never decreases, `rounding="down"` and "up" bound it
+from both sides.
+"""
+
+import math
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.core import Tracer
+
+from jaxrl_reward.tabular import planning
+from jaxrl_reward.tabular.functionals import Utility, require
+from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.types import Array, UserError, nearest
+
+Rounding = Literal["linear", "nearest", "down", "up"]
+ROUNDINGS = ("linear", "nearest", "down", "up")
+SNAP = 1e-4  # of a spacing: nearer than this to a point is on it
+
+
+class Grid(struct.PyTreeNode):
+    """Evenly spaced stocks. Their place is a leaf; their number C is static.
+
+    Attributes:
+      low: the first point, a scalar, or `[m]` for a vector stock.
+      spacing: between points, of the same shape.
+      shape: the number of points, along each of the m axes.
+    """
+
+    low: Array
+    spacing: Array
+    shape: tuple[int, ...] = struct.field(pytree_node=False)
+
+    @property
+    def size(self) -> int:
+        """C, the number of points."""
+        return math.prod(self.shape)
+
+    def points(self) -> Array:
+        """`[C]`, or `[C, m]` in the order of `reshape(*shape)`."""
+        places = jnp.stack(jnp.indices(self.shape), -1).reshape(self.size, -1)
+        low, spacing = jnp.atleast_1d(self.low), jnp.atleast_1d(self.spacing)
+        points = low[None] + spacing[None] * places
+        return points if self.low.ndim else points[:, 0]
+
+    def locate(self, stock: Array, rounding: Rounding = "linear") -> tuple[Array, Array, Array]:
+        """Stocks as weighted grid points.
+
+        Args:
+          stock: `[...]`, or `[..., m]`.
+          rounding: "linear" between the neighbours, or one of them.
+
+        Returns:
+          Their indices `[..., J]` and weights `[..., J]`, and how far the
+          stock is beyond the grid, in its own shape, signed.
+        """
+        vector = bool(self.low.ndim)
+        stock = stock if vector else stock[..., None]
+        lead = (None,) * (stock.ndim - 1)
+        low, spacing = jnp.atleast_1d(self.low)[lead], jnp.atleast_1d(self.spacing)[lead]
+        last = np.array(self.shape, np.float32)[lead] - 1
+        place = (stock - low) / spacing
+        whole = jnp.round(place)
+        place = jnp.where(jnp.abs(place - whole) < SNAP, whole, place)
+        inside = jnp.clip(place, 0.0, last)
+        beyond = (place - inside) * spacing
+        if rounding == "linear":
+            below = jnp.floor(inside)
+            share = inside - below
+        else:
+            below = {"nearest": jnp.round, "down": jnp.floor, "up": jnp.ceil}[rounding](inside)
+            share = None
+        index = jnp.zeros((*stock.shape[:-1], 1), jnp.int32)
+        weight = jnp.ones(index.shape, stock.dtype)
+        for axis, size in enumerate(self.shape):
+            at = below[..., axis, None].astype(jnp.int32)
+            index = index * size
+            if share is None:
+                index = index + at
+                continue
+            up, part = jnp.minimum(at + 1, size - 1), share[..., axis, None]
+            index = jnp.concatenate([index + at, index + up], -1)
+            weight = jnp.concatenate([weight * (1 - part), weight * part], -1)
+        return index, weight, beyond if vector else beyond[..., 0]
+
+
+def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:
+    """`size` stocks from `low` to `high`, both included; vectors of m give a product.
+
+    Raises:
+      UserError: fewer than two points, or sizes of another length than `low`.
+    """
+    low, high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+    shape = (size,) if isinstance(size, int) else tuple(size)
+    if min(shape) < 2 or len(shape) != max(1, low.size):
+        raise UserError(f"a grid needs at least 2 points for each of its stocks, not {shape}")
+    return Grid(low, (high - low) / (np.array(shape if low.ndim else shape[0]) - 1), shape)
+
+
+def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = None) -> Grid:
+    """`size` stocks over `[-max G, -min G]`, and one spacing more at each end.
+
+    Further out a piecewise linear f is linear in all that can happen, so the
+    solver continues the values exactly.
+    """
+    least, most = planning.bounds(mdp, gamma, horizon=horizon)
+    spacing = jnp.maximum(most - least, 1e-6) / (size - 3)
+    return Grid(-most - spacing, spacing, (size,))
+
+
+def lattice(mdp: MDP, gamma: float, spacing: float, horizon: int | None = None) -> Grid:
+    """The multiples of `spacing` that cover `[-max G, -min G]`; not for traced values.
+
+    Exact where all rewards are such multiples and `1 / gamma` is an integer.
+
+    Raises:
+      UserError: it would have more than ten million points, so G has no bound.
+    """
+    ends = planning.bounds(mdp, gamma, horizon=horizon)
+    least, most = (np.asarray(x, np.float64) for x in ends)
+    first = np.floor(-most / spacing + 1e-3) - 1
+    last = np.ceil(-least / spacing - 1e-3) + 1
+    count = last - first + 1
+    if not np.prod(count) <= 1e7:
+        raise UserError(f"a lattice of {np.prod(count):.3g} stocks: give a horizon or a grid")
+    shape = tuple(int(n) for n in np.atleast_1d(count))
+    step = np.full(first.shape, spacing, np.float32)
+    return Grid(jnp.asarray(first * spacing, jnp.float32), jnp.asarray(step), shape)
+
+
+class StockPlan(NamedTuple):
+    """What `solve` gives.
+
+    Attributes:
+      values: the best `E f(c + G)` from each state and stock, `[S, C]`.
+      q: of each action, `[S, C, A]`.
+      iterations: how many it took, int32.
+      residual: the largest change of a value in the last one.
+    """
+
+    values: Array
+    q: Array
+    iterations: Array
+    residual: Array
+
+
+def solve(
+    mdp: MDP,
+    utility: Utility,
+    grid: Grid,
+    *,
+    gamma: Array | float,
+    horizon: int | None = None,
+    tolerance: float = 1e-5,
+    max_iterations: int = 100_000,
+    rounding: Rounding = "linear",
+    shared: bool | None = None,
+    unsound: bool = False,
+) -> StockPlan:
+    """Optimises `E f(c + G)` from every state and stock of the grid.
+
+    Memory is `16 S A K C` bytes and, per axis of a vector stock, twice that; with
+    `shared`, `8 S A (S + 3 C)`. Under `vmap` over B MDPs it is B times that: use
+    `jax.lax.map(..., batch_size=...)` to bound it.
+
+    Args:
+      mdp: one MDP.
+      utility: f; its numbers are leaves.
+      grid: the stocks.
+      gamma: the discount.
+      horizon: the number of steps, after which the return ends; None iterates
+        until no value changes by more than `tolerance (1 + max |V|)`.
+      tolerance: see `horizon`.
+      max_iterations: where it stops in any case.
+      rounding: how a stock between grid points is seen.
+      shared: whether all outcomes of an action have one reward. Then successors
+        are averaged before their stock is shifted, which saves a factor K.
+        None looks, which needs concrete rewards, and assumes not if traced.
+      unsound: compute even where theory says that this need not be optimal.
+
+    Raises:
+      UserError: theory says so (see `functionals.problems`); or the rounding
+        is unknown.
+    """
+    require(utility, gamma, horizon, unsound)
+    if rounding not in ROUNDINGS:
+        raise UserError(f"unknown rounding {rounding!r}, {nearest(rounding, ROUNDINGS)}")
+    return _solve(
+        mdp,
+        utility,
+        grid,
+        gamma,
+        max_iterations if horizon is None else horizon,
+        0.0 if horizon is not None else tolerance,
+        fixed=horizon is not None,
+        rounding=rounding,
+        shared=_is_shared(mdp, shared),
+    )
+
+
+@partial(jax.jit, static_argnames=("fixed", "rounding", "shared"))
+def _solve(
+    mdp: MDP,
+    utility: Utility,
+    grid: Grid,
+    gamma: Any,
+    limit: Any,
+    tolerance: Any,
+    *,
+    fixed: bool,
+    rounding: Rounding,
+    shared: bool,
+) -> StockPlan:
+    backup = (_shared if shared else _listed)(mdp, utility, grid, gamma, rounding)
+
+    def step(plan: StockPlan) -> StockPlan:
+        q = backup(plan.values)
+        values = q.max(1)
+        return StockPlan(values, q, plan.iterations + 1, jnp.abs(values - plan.values).max())
+
+    def unfinished(plan: StockPlan) -> Array:
+        enough = tolerance * (1 + jnp.abs(plan.values).max())
+        return (plan.iterations < limit) & (fixed | (plan.residual > enough))
+
+    plan = jax.lax.while_loop(unfinished, step, _start(mdp, utility, grid))
+    return plan._replace(q=plan.q.swapaxes(1, 2))
+
+
+@partial(jax.jit, static_argnames="horizon")
+def solve_with_clock(
+    mdp: MDP, utility: Utility, grid: Grid, *, gamma: Array | float, horizon: int
+) -> StockPlan:
+    """As `solve`, with the time as part of the state, for any f and any gamma.
+
+    The stock is that of time 0 throughout, `c' = c + gamma^t r`, so f need not
+    be indifferent to gamma. The grid must hold all that is reached: where f has
+    no known tail, a value that depends on what is beyond is NaN.
+
+    Returns:
+      `values` at time 0; `q` of every time, `[H, S, C, A]`.
+    """
+
+    def step(values: Array, time: Array) -> tuple[Array, Array]:
+        now = mdp.replace(reward=mdp.reward * jnp.asarray(gamma) ** time)
+        q = _listed(now, utility, grid, 1.0, "linear")(values)
+        return q.max(1), q
+
+    start = _start(mdp, utility, grid)
+    times = jnp.arange(horizon, dtype=jnp.float32)
+    values, q = jax.lax.scan(step, start.values, times, reverse=True)
+    return StockPlan(values, q.swapaxes(2, 3), jnp.int32(horizon), start.residual * 0)
+
+
+def greedy(q: Array, ties: Literal["first", "uniform"] = "first", tolerance: float = 1e-4) -> Array:
+    """A policy `[..., A]` from `q[..., A]`: the first of the best actions, or all alike."""
+    best = planning.optimal_actions(q, tolerance)
+    if ties == "first":
+        return jax.nn.one_hot(best.argmax(-1), q.shape[-1], dtype=q.dtype)
+    return best / best.sum(-1, keepdims=True)
+
+
+def _start(mdp: MDP, utility: Utility, grid: Grid) -> StockPlan:
+    """The return is 0 everywhere."""
+    values = utility.utility(grid.points())
+    shape = (mdp.states, mdp.actions, grid.size)
+    residual = jnp.full((), jnp.inf, values.dtype)
+    values = jnp.broadcast_to(values[None], (mdp.states, grid.size))
+    return StockPlan(values, jnp.zeros(shape, values.dtype), jnp.int32(0), residual)
+
+
+def _is_shared(mdp: MDP, shared: bool | None) -> bool:
+    if shared is not None:
+        return shared
+    if isinstance(mdp.reward, Tracer) or isinstance(mdp.probability, Tracer):
+        return False
+    real = np.asarray(mdp.probability) > 0
+    if mdp.reward.ndim > 3:
+        return False
+    reward = np.asarray(mdp.reward)
+    least, most = np.where(real, reward, np.inf).min(-1), np.where(real, reward, -np.inf).max(-1)
+    return bool((least == most).all())
+
+
+def _add(points: Array, reward: Array) -> Array:
+    """`c + r`, `[..., C]` or `[..., C, m]`, of points `[C, ...]` and rewards `[..., ...]`."""
+    if points.ndim == 1:
+        return points[(None,) * reward.ndim] + reward[..., None]
+    return points[(None,) * (reward.ndim - 1)] + reward[..., None, :]
+
+
+def _listed(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Rounding) -> Any:
+    """The backup `[S, C] -> [S, A, C]`, outcome by outcome."""
+    total = _add(grid.points(), mdp.reward)  # [S, A, K, C]
+    index, weight, beyond = grid.locate(total / gamma, rounding)
+    scale, shift = utility.scaling(gamma)
+    ended = jnp.where(mdp.ends, mdp.probability, 0.0)[..., None]
+    going = jnp.where(mdp.ends, 0.0, mdp.probability)[..., None]
+    # NaN (no known tail) times a probability of 0 would be NaN.
+    known = jnp.where(ended > 0, ended * utility.utility(total), 0.0)
+    tail = jnp.where(going > 0, going * (scale * utility.beyond(beyond) + shift), 0.0)
+    known = (known + tail).sum(2)
+    weight = scale * going[..., None] * weight
+    index = mdp.successor[..., None, None] * grid.size + index
+    # Outcome by outcome, so that what is summed lies side by side in memory.
+    parts = [
+        (weight[:, :, k, :, j], index[:, :, k, :, j])
+        for k in range(index.shape[2])
+        for j in range(index.shape[4])
+    ]
+
+    def backup(values: Array) -> Array:
+        return known + sum(w * _take(values, i) for w, i in parts)
+
+    return backup
+
+
+def _shared(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Rounding) -> Any:
+    """The same where the reward depends on state and action alone: mix, then shift."""
+    first = mdp.probability.argmax(-1)[..., None]
+    reward = jnp.take_along_axis(mdp.reward, first, 2)[..., 0]
+    total = _add(grid.points(), reward)  # [S, A, C]
+    index, weight, beyond = grid.locate(total / gamma, rounding)
+    scale, shift = utility.scaling(gamma)
+    transition = mdp.transition()
+    going = transition.sum(-1)[..., None]
+    known = jnp.where(going < 1, (1 - going) * utility.utility(total), 0.0)
+    tail = jnp.where(going > 0, going * (scale * utility.beyond(beyond) + shift), 0.0)
+    known = known + tail
+    weight = scale * weight
+    rows = jnp.arange(mdp.states * mdp.actions, dtype=jnp.int32).reshape(mdp.states, -1, 1, 1)
+    index = rows * grid.size + index
+    parts = [(weight[..., j], index[..., j]) for j in range(index.shape[-1])]
+
+    def backup(values: Array) -> Array:
+        mixed = jnp.einsum("sat,tc->sac", transition, values)
+        return known + sum(w * _take(mixed, i) for w, i in parts)
+
+    return backup
+
+
+def _take(values: Array, index: Array) -> Array:
+    """Entries of the flat `values`; all are in bounds, and checking takes time."""
+    return values.reshape(-1).at[index].get(mode="promise_in_bounds")
