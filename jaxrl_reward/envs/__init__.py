@@ -1,7 +1,7 @@
 """Environments on the accelerator, by name, one or N at a time."""
 
 from jaxrl_reward.envs.options import check as check_options
-from jaxrl_reward.envs.registry import Env, make, names, register
+from jaxrl_reward.envs.registry import Env, from_mdp, make, names, register
 from jaxrl_reward.envs.vector import EpisodeStats, VectorEnv, VectorState, vectorize
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "VectorEnv",
     "VectorState",
     "check_options",
+    "from_mdp",
     "make",
     "names",
     "register",

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from jaxrl_reward.envs import brax, options, probes
+from jaxrl_reward.envs import brax, finite, options, probes
+from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
 Factory = Callable[[str, dict[str, Any]], tuple[Any, Any]]
@@ -122,8 +123,8 @@ def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
-      name: `gymnax:NAME`, `brax:NAME` or `probe:NAME`; options may follow
-        after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
+      name: `gymnax:NAME`, `brax:NAME`, `probe:NAME` or `tabular:NAME`; options
+        may follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
       **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
 
@@ -145,6 +146,13 @@ def make(name: str, **settings: Any) -> Env:
         if not isinstance(space, spaces.Box | spaces.Discrete):
             raise UserError(f"{base} has no array {kind}, but {type(space).__name__}")
     return env
+
+
+def from_mdp(mdp: MDP, name: str = "finite", max_steps: int = 100) -> Env:
+    """Any finite MDP as an environment; its state is observed one-hot, `[S]`."""
+    environment = finite.Finite(mdp, name)
+    params = environment.default_params.replace(max_steps_in_episode=max_steps)
+    return Env(name, environment, params)
 
 
 def names() -> list[str]:
@@ -204,6 +212,7 @@ _FAMILIES: dict[str, _Family] = {
     "gymnax": _Family(_gymnax, lambda: gymnax.registered_envs),
     "brax": _Family(brax.make, lambda: brax.NAMES),
     "probe": _Family(probes.make, lambda: probes.PROBES),
+    "tabular": _Family(finite.make, finite.names),
 }
 
 

@@ -20,6 +20,7 @@ from jaxrl_reward.rewards.pointwise import (
 )
 from jaxrl_reward.rewards.registry import entries, register
 from jaxrl_reward.rewards.schedules import scheduled
+from jaxrl_reward.rewards.stock import stock, stock_utility
 from jaxrl_reward.rewards.ways import (
     Affine,
     Causal,
@@ -69,6 +70,8 @@ __all__ = [
     "stack",
     "state_bonus",
     "static",
+    "stock",
+    "stock_utility",
     "symlog",
     "threshold",
     "varies",

@@ -87,8 +87,6 @@ def value_iteration(
     require(functional, gamma, iterations if finite else None, unsound)
     if ties not in TIES:
         raise UserError(f"unknown ties {ties!r}, {nearest(ties, TIES)}")
-    if initial is None:
-        initial = representation.zero((mdp.states, grid.size), mdp.reward.shape[3:])
     return _iterate(
         mdp, functional, grid, representation, initial, gamma, iterations, ties=ties, keep=keep
     )
@@ -100,13 +98,16 @@ def _iterate(
     functional: Functional,
     grid: Grid,
     representation: Representation,
-    initial: Laws,
+    initial: Laws | None,
     gamma: Any,
     iterations: int,
     *,
     ties: Ties,
     keep: bool,
 ) -> Solved:
+    if initial is None:
+        initial = _nothing(mdp, grid, representation)
+
     def improve(laws: Laws) -> Solved:
         return backup(mdp, functional, grid, representation, laws, gamma=gamma, ties=ties)
 
@@ -136,8 +137,6 @@ def evaluate(
     Each step brings them nearer to the fixed point by the factor gamma, in the
     largest Wasserstein distance over (s, c).
     """
-    if initial is None:
-        initial = representation.zero((mdp.states, grid.size), mdp.reward.shape[3:])
     return _evaluate(mdp, policy, grid, representation, initial, gamma, iterations)
 
 
@@ -147,10 +146,13 @@ def _evaluate(
     policy: Array,
     grid: Grid,
     representation: Representation,
-    initial: Laws,
+    initial: Laws | None,
     gamma: Any,
     iterations: Any,
 ) -> Laws:
+    if initial is None:
+        initial = _nothing(mdp, grid, representation)
+
     def step(_: Any, laws: Laws) -> Laws:
         return backup(mdp, None, grid, representation, laws, gamma=gamma, policy=policy).laws
 
@@ -213,7 +215,7 @@ def _improve(
         better = backup(mdp, functional, grid, representation, laws, gamma=gamma, ties=ties)
         return (better.policy, laws), Solved(laws, policy, values)
 
-    initial = representation.zero((mdp.states, grid.size), mdp.reward.shape[3:])
+    initial = _nothing(mdp, grid, representation)
     (_, laws), all_of_them = jax.lax.scan(improve, (policy, initial), None, length=rounds)
     return Solved(laws, all_of_them.policy, all_of_them.values)
 
@@ -256,6 +258,11 @@ def backup(
 
     rows = mdp.replace(start=jnp.zeros(mdp.states))
     return Solved(*jax.lax.map(state, (rows, policy)))
+
+
+def _nothing(mdp: MDP, grid: Grid, representation: Representation) -> Laws:
+    """The return is 0 everywhere."""
+    return representation.zero((mdp.states, grid.size), mdp.reward.shape[3:])
 
 
 def _outcomes(

@@ -137,7 +137,7 @@ def bounds(
     *,
     horizon: int | None = None,
     tolerance: float = 1e-5,
-    max_iterations: int = 100_000,
+    max_iterations: int = 10_000,
 ) -> tuple[Array, Array]:
     """The least and the largest return that can happen from any state, however unlikely.
 
@@ -151,7 +151,8 @@ def bounds(
 
     Returns:
       Two scalars, or `[m]` each of a vector reward, for `gamma < 1` rounded
-      outwards by what the last iterations may lack.
+      outwards by what the last iterations may lack; infinite where they have not
+      come to rest.
     """
     vector = mdp.reward.ndim > 3
     reward = mdp.reward if vector else mdp.reward[..., None]
@@ -165,17 +166,20 @@ def bounds(
             after = jnp.where(exists, total, -jnp.inf).max((1, 2))
             return after, count + 1, jnp.abs(after - values).max()
 
+        def moving(values: Array, change: Array) -> Array:
+            return change > tolerance * (1 + jnp.abs(values).max())
+
         def unfinished(carry: tuple[Array, Array, Array]) -> Array:
             values, count, change = carry
             if horizon is not None:
                 return count < horizon
-            moving = change > tolerance * (1 + jnp.abs(values).max())
-            return moving & (count < max_iterations)
+            return moving(values, change) & (count < max_iterations)
 
         zero = jnp.zeros_like(reward[:, 0, 0])
         start = (zero, jnp.int32(0), jnp.full((), jnp.inf, zero.dtype))
         values, _, change = jax.lax.while_loop(unfinished, step, start)
         lacks = jnp.where(gamma < 1, change * gamma / jnp.maximum(1 - gamma, 1e-9), 0.0)
+        lacks = jnp.where(moving(values, change), jnp.inf, lacks)
         return sign * (values.max(0) + (lacks if horizon is None else 0.0))
 
     least, most = extreme(-1.0), extreme(1.0)

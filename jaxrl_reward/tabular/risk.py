@@ -68,7 +68,8 @@ def upper_cvar(mdp: MDP, grid: Grid, *, tau: Any, **settings: Any) -> Risk:
     """The best mean of the best fraction `tau` of the returns, from each state.
 
     `min_c max_policy`: no policy does better, and one that is drawn by chance
-    before the first step does as well.
+    before the first step does as well. The minimum need not be at a possible
+    return: the value found is too large by up to `max(1, 1 / tau - 1) / 2` spacings.
     """
     plan = solve(mdp, functionals.excess(), grid, **settings)
     return _search(plan, plan.values / tau - grid.points()[None], grid, sign=-1.0)

@@ -328,7 +328,7 @@ def _listed(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Roundi
     ]
 
     def backup(values: Array) -> Array:
-        return known + sum(w * _take(values, i) for w, i in parts)
+        return known + sum(_weigh(utility, w, _take(values, i)) for w, i in parts)
 
     return backup
 
@@ -352,7 +352,7 @@ def _shared(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Roundi
 
     def backup(values: Array) -> Array:
         mixed = jnp.einsum("sat,tc->sac", transition, values)
-        return known + sum(w * _take(mixed, i) for w, i in parts)
+        return known + sum(_weigh(utility, w, _take(mixed, i)) for w, i in parts)
 
     return backup
 
@@ -360,3 +360,10 @@ def _shared(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Roundi
 def _take(values: Array, index: Array) -> Array:
     """Entries of the flat `values`; all are in bounds, and checking takes time."""
     return values.reshape(-1).at[index].get(mode="promise_in_bounds")
+
+
+def _weigh(utility: Utility, weight: Array, values: Array) -> Array:
+    """Their product; what is unknown (NaN) and has no weight does not count."""
+    if utility.tail == "none":
+        values = jnp.where(weight == 0, 0.0, values)
+    return weight * values
