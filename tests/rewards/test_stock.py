@@ -72,7 +72,8 @@ def test_vectors_of_rewards_have_vectors_of_stocks():
     term = both | rw.stock_utility(c0=(1.0, 2.0), gamma=1.0, left=1.0, right=-1.0)
     paid = run(term, [3.0, 1.0])
     np.testing.assert_allclose(paid.reward.sum(), -(5 + 6) + (1 + 2))
-    again = term.relabel(paid.state.shared, jax.tree.map(lambda x: x[:, 0], block([3.0, 1.0])), jax.tree.map(lambda x: x[:, 0], paid.features))  # fmt: skip
+    batch, features = jax.tree.map(lambda x: x[:, 0], (block([3.0, 1.0]), paid.features))
+    again = term.relabel(paid.state.shared, batch, features)
     np.testing.assert_allclose(again, paid.reward[:, 0])
 
 

@@ -97,10 +97,11 @@ def test_ties_are_broken_as_asked():
     """Shortfall from far above 0 is 0 whatever is done."""
     world, grid = worlds.lotteries(), tabular.grid(30.0, 32.0, 3)
     chosen = {}
+    settings = {"gamma": 1.0, "iterations": 1}
     for ties in distributional.TIES:
         solved = distributional.value_iteration(
-            world, functionals.shortfall(), grid, tabular.Particles(4), gamma=1.0, iterations=1, ties=ties
-        )  # fmt: skip
+            world, functionals.shortfall(), grid, tabular.Particles(4), ties=ties, **settings
+        )
         chosen[ties] = np.asarray(solved.policy[1, 0]).tolist()
     assert chosen == {"first": [1, 0], "mean": [0, 1], "uniform": [0.5, 0.5]}
 
@@ -117,7 +118,8 @@ def test_theory_is_asked_first():
         tabular.solve(mdp, functionals.Reach(), grid, gamma=0.9)
     with pytest.raises(UserError, match="rounding"):
         tabular.solve(mdp, functionals.mean(), grid, gamma=0.9, rounding="dwon")
+    settings = {"gamma": 0.9, "iterations": 1, "ties": "frist"}
     with pytest.raises(UserError, match="ties"):
         distributional.value_iteration(
-            mdp, functionals.mean(), grid, tabular.Particles(4), gamma=0.9, iterations=1, ties="frist"
-        )  # fmt: skip
+            mdp, functionals.mean(), grid, tabular.Particles(4), **settings
+        )

@@ -102,14 +102,15 @@ def test_lotteries_measures(policy, mean, lower, upper, target, reach):
 
 def test_lotteries_optimal_values():
     """The best value of each utility, from each stock."""
+    shortfalls = {-20: -10, -14: -4.5, -12: -3.5, -10: -2.5, -8: -2, -5: -0.5, -4: 0}
     tables = [
-        (functionals.shortfall(), [-20, -14, -12, -10, -8, -5, -4], [-10, -4.5, -3.5, -2.5, -2, -0.5, 0]),
-        (functionals.target(), [-4, -10, -12, -14, -20], [-5, -4.5, -4.5, -4.5, -10]),
-        (functionals.Reach(), [-7, -10, -12, -20], [0.75, 0.75, 0.5, 0.25]),
-    ]  # fmt: skip
-    for utility, stocks, values in tables:
+        (functionals.shortfall(), shortfalls),
+        (functionals.target(), {-4: -5, -10: -4.5, -12: -4.5, -14: -4.5, -20: -10}),
+        (functionals.Reach(), {-7: 0.75, -10: 0.75, -12: 0.5, -20: 0.25}),
+    ]
+    for utility, table in tables:
         plan = tabular.solve(LOTTERIES, utility, STOCKS, gamma=1.0, horizon=2)
-        close(plan.values[0, at(STOCKS, *stocks)], values)
+        close(plan.values[0, at(STOCKS, *table)], list(table.values()))
         if isinstance(utility, functionals.PiecewiseLinear):
             solved = distributional.value_iteration(
                 LOTTERIES, utility, STOCKS, MANY, gamma=1.0, iterations=2
@@ -332,9 +333,10 @@ def test_grid_probabilities_of_reaching():
 
 def test_grid_a_policy_that_reacts_to_luck():
     """At least -13 for certain, with the best mean: straight on, away from danger once hit."""
+    settings = {"gamma": 1.0, "iterations": 8, "finite": True, "ties": "mean"}
     solved = distributional.value_iteration(
-        GRID, functionals.Reach(), GRID_STOCKS, MANY, gamma=1.0, iterations=8, finite=True, ties="mean"
-    )  # fmt: skip
+        GRID, functionals.Reach(), GRID_STOCKS, MANY, **settings
+    )
     found = {stock: law(solved.laws, 0, at(GRID_STOCKS, stock)[0]) for stock in (3, 5, 13)}
     assert found[3] == STRAIGHT
     assert found[5] == {-5: 1.0}
