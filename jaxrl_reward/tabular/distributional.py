@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxrl_reward.tabular.functionals import Functional, require
 from jaxrl_reward.tabular.laws import Laws, Representation
 from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.stock import Grid, _add
+from jaxrl_reward.tabular.stock import Grid, add_reward
 from jaxrl_reward.types import Array, UserError, nearest
 
 Ties = Literal["first", "mean", "uniform"]
@@ -73,7 +73,7 @@ def value_iteration(
       grid: the stocks.
       representation: of the laws.
       gamma: the discount.
-      iterations: N.
+      iterations: N, at least 1.
       finite: whether N is the horizon, which asks less of K.
       ties: among actions of one K the first, the one of the largest mean
         (the first of these), or each with the same probability.
@@ -82,11 +82,14 @@ def value_iteration(
       unsound: compute even where theory says that this need not be optimal.
 
     Raises:
-      UserError: theory says so (see `functionals.problems`), or `ties` is unknown.
+      UserError: theory says so (see `functionals.problems`), `ties` is unknown, or
+        there are no iterations.
     """
     require(functional, gamma, iterations if finite else None, unsound)
     if ties not in TIES:
         raise UserError(f"unknown ties {ties!r}, {nearest(ties, TIES)}")
+    if iterations < 1:
+        raise UserError(f"iterations must be at least 1, not {iterations}")
     return _iterate(
         mdp, functional, grid, representation, initial, gamma, iterations, ties=ties, keep=keep
     )
@@ -269,7 +272,7 @@ def _outcomes(
     one: MDP, grid: Grid, laws: Laws, points: Array, gamma: Array | float
 ) -> tuple[Array, Array, Array]:
     """The particles of every action in one state (leaves `[A, K]`), `[A, C, P]`."""
-    total = _add(points, one.reward)  # [A, K, C]
+    total = add_reward(points, one.reward)  # [A, K, C]
     index, share, _ = grid.locate(total / gamma)
     at = (one.successor[..., None, None], index)  # [A, K, C, J]
     values, weights, lost = (leaf[at] for leaf in laws)  # [A, K, C, J, M]

@@ -60,7 +60,7 @@ class Grid(struct.PyTreeNode):
         places = jnp.stack(jnp.indices(self.shape), -1).reshape(self.size, -1)
         low, spacing = jnp.atleast_1d(self.low), jnp.atleast_1d(self.spacing)
         points = low[None] + spacing[None] * places
-        return points if self.low.ndim else points[:, 0]
+        return points if jnp.ndim(self.low) else points[:, 0]
 
     def locate(self, stock: Array, rounding: Rounding = "linear") -> tuple[Array, Array, Array]:
         """Stocks as weighted grid points.
@@ -73,7 +73,7 @@ class Grid(struct.PyTreeNode):
           Their indices `[..., J]` and weights `[..., J]`, and how far the
           stock is beyond the grid, in its own shape, signed.
         """
-        vector = bool(self.low.ndim)
+        vector = bool(jnp.ndim(self.low))
         stock = stock if vector else stock[..., None]
         lead = (None,) * (stock.ndim - 1)
         low, spacing = jnp.atleast_1d(self.low)[lead], jnp.atleast_1d(self.spacing)[lead]
@@ -117,14 +117,14 @@ def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:
 
 
 def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = None) -> Grid:
-    """`size` stocks over `[-max G, -min G]`, and one spacing more at each end.
+    """`size` stocks, along each axis, over `[-max G, -min G]` and one spacing more.
 
     Further out a piecewise linear f is linear in all that can happen, so the
     solver continues the values exactly.
     """
     least, most = planning.bounds(mdp, gamma, horizon=horizon)
     spacing = jnp.maximum(most - least, 1e-6) / (size - 3)
-    return Grid(-most - spacing, spacing, (size,))
+    return Grid(-most - spacing, spacing, (size,) * max(1, least.size))
 
 
 def lattice(mdp: MDP, gamma: float, spacing: float, horizon: int | None = None) -> Grid:
@@ -300,8 +300,11 @@ def _is_shared(mdp: MDP, shared: bool | None) -> bool:
     return bool((least == most).all())
 
 
-def _add(points: Array, reward: Array) -> Array:
-    """`c + r`, `[..., C]` or `[..., C, m]`, of points `[C, ...]` and rewards `[..., ...]`."""
+def add_reward(points: Array, reward: Array) -> Array:
+    """`c + r` for every stock: of points `[C]` and rewards `[...]`, `[..., C]`.
+
+    Of points `[C, m]` and rewards `[..., m]`, `[..., C, m]`.
+    """
     if points.ndim == 1:
         return points[(None,) * reward.ndim] + reward[..., None]
     return points[(None,) * (reward.ndim - 1)] + reward[..., None, :]
@@ -309,7 +312,7 @@ def _add(points: Array, reward: Array) -> Array:
 
 def _listed(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Rounding) -> Any:
     """The backup `[S, C] -> [S, A, C]`, outcome by outcome."""
-    total = _add(grid.points(), mdp.reward)  # [S, A, K, C]
+    total = add_reward(grid.points(), mdp.reward)  # [S, A, K, C]
     index, weight, beyond = grid.locate(total / gamma, rounding)
     scale, shift = utility.scaling(gamma)
     ended = jnp.where(mdp.ends, mdp.probability, 0.0)[..., None]
@@ -337,7 +340,7 @@ def _shared(mdp: MDP, utility: Utility, grid: Grid, gamma: Any, rounding: Roundi
     """The same where the reward depends on state and action alone: mix, then shift."""
     first = mdp.probability.argmax(-1)[..., None]
     reward = jnp.take_along_axis(mdp.reward, first, 2)[..., 0]
-    total = _add(grid.points(), reward)  # [S, A, C]
+    total = add_reward(grid.points(), reward)  # [S, A, C]
     index, weight, beyond = grid.locate(total / gamma, rounding)
     scale, shift = utility.scaling(gamma)
     transition = mdp.transition()

@@ -9,7 +9,10 @@ from jaxrl_reward.types import Array, Transition, UserError
 
 
 def tabulate(
-    reward: rw.RewardTransform, mdp: MDP, observations: Array | None = None, state: object = None
+    reward: rw.RewardTransform,
+    mdp: MDP,
+    observations: Array | None = None,
+    state: rw.State | None = None,
 ) -> MDP:
     """The MDP that pays `reward` in place of its own.
 

@@ -123,3 +123,34 @@ def test_theory_is_asked_first():
         distributional.value_iteration(
             mdp, functionals.mean(), grid, tabular.Particles(4), **settings
         )
+
+
+@pytest.mark.parametrize(
+    "utility",
+    [
+        functionals.shortfall(),
+        functionals.target(),
+        functionals.mean_cvar(0.25, 0.5),
+        functionals.Reach(),
+        functionals.Power(3.0),
+        functionals.Power(0.5),
+        functionals.Logarithm(),
+    ],
+    ids=repr,
+)
+def test_scaling_is_as_declared(utility):
+    """f(gamma x) = a f(x) + b."""
+    x = jnp.array([0.5, 1.5, 3.0] if isinstance(utility, functionals.Logarithm) else [-2.0, 0.5, 3])
+    a, b = utility.scaling(0.7)
+    np.testing.assert_allclose(utility.utility(0.7 * x), a * utility.utility(x) + b, atol=1e-5)
+
+
+def test_constraints_are_kept_where_their_price_is_high():
+    """Each of two steps may earn 2 at a cost of 1; a slack of 1 pays for one of them."""
+    world = tabular.from_outcomes([[[(1.0, 0, (0.0, 0.0))], [(1.0, 0, (2.0, -1.0))]]])
+    grid = tabular.grid((-4.0, -4.0), (4.0, 4.0), (9, 9))
+    for price, values in ((10.0, (0.0, 2.0, 4.0)), (1.0, (2.0, 3.0, 4.0))):
+        utility = functionals.Constrained((price,))
+        plan = tabular.solve(world, utility, grid, gamma=1.0, horizon=2)
+        slack = np.array([4 * 9 + 4 + c for c in (0, 1, 2)])
+        np.testing.assert_allclose(plan.values[0, slack], values, atol=1e-5)
