@@ -8,6 +8,7 @@ for many.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -127,6 +128,7 @@ def from_tables(
     )
 
 
+@partial(jax.jit, static_argnames=("states", "actions", "branching", "random_rewards"))
 def garnet(
     key: Array, states: int, actions: int, branching: int, *, random_rewards: bool = False
 ) -> MDP:

@@ -5,6 +5,7 @@ evaluated must end with probability 1. In float32 a value of size v is right to
 about `1e-6 v / (1 - gamma)`; enable x64 for more.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -36,6 +37,7 @@ def q_values(mdp: MDP, values: Array, gamma: Array | float) -> Array:
     return (mdp.probability * (mdp.reward + gamma * follows)).sum(-1)
 
 
+@jax.jit
 def value_iteration(
     mdp: MDP, gamma: Array | float, *, tolerance: float = 1e-6, max_iterations: int = 100_000
 ) -> Plan:
@@ -58,6 +60,7 @@ def value_iteration(
     return jax.lax.while_loop(unfinished, backup, start)
 
 
+@partial(jax.jit, static_argnames="horizon")
 def finite_horizon(mdp: MDP, horizon: int, gamma: Array | float = 1.0) -> Plan:
     """Optimal values with `1, ..., horizon` steps left: `values[H, S]`, `q[H, S, A]`."""
 
@@ -70,6 +73,7 @@ def finite_horizon(mdp: MDP, horizon: int, gamma: Array | float = 1.0) -> Plan:
     return Plan(values, q, jnp.int32(horizon), jnp.zeros((), zero.dtype))
 
 
+@jax.jit
 def policy_iteration(
     mdp: MDP, gamma: Array | float, *, tolerance: float = 1e-5, max_iterations: int = 1000
 ) -> Plan:
@@ -98,6 +102,7 @@ def policy_iteration(
     return jax.lax.while_loop(unfinished, improve, start)[1]
 
 
+@jax.jit
 def evaluate(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     """The value of each state under a policy, `[S]` (`[S, m]` of a vector reward).
 
@@ -113,6 +118,7 @@ def evaluate(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     return jnp.linalg.solve(matrix, reward)
 
 
+@jax.jit
 def occupancy(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     """The expected discounted number of visits `sum_t gamma^t P(s_t, a_t)`, `[S, A]`.
 
@@ -131,6 +137,7 @@ def optimal_actions(q: Array, tolerance: float = 1e-4) -> Array:
     return q >= q.max(-1, keepdims=True) - tolerance
 
 
+@partial(jax.jit, static_argnames="horizon")
 def bounds(
     mdp: MDP,
     gamma: Array | float,

@@ -13,6 +13,7 @@ minimum over c can be exchanged (von Neumann), over others not.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.tabular import functionals
@@ -75,6 +76,7 @@ def upper_cvar(mdp: MDP, grid: Grid, *, tau: Any, **settings: Any) -> Risk:
     return _search(plan, plan.values / tau - grid.points()[None], grid, sign=-1.0)
 
 
+@jax.jit
 def cvar_of(values: Array, weights: Array, tau: Any) -> Array:
     """CVaR_tau of laws, `[..., M]` particles: `[...]`.
 
