@@ -18,8 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxrl_reward.training.loop import Result, train
+from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Rows, Sink
+from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
 from jaxrl_reward.training.schedule import positive
 from jaxrl_reward.training.sharding import Programs, compile_together
