@@ -5,6 +5,7 @@ seeds, or with several points (see `lanes.py`) the seeds of the first point,
 then those of the second, and so on. `layout.py` says which device has what.
 """
 
+import copy
 import math
 import os
 import time
@@ -204,6 +205,13 @@ class Programs:
         self.metrics = tuple(sorted(metrics))
         self.abstract = self._abstract(example)
         self.compile_seconds += time.perf_counter() - started
+
+    def at(self, points: Sequence[Point]) -> "Programs":
+        """The same programs, compiled already, for as many other points."""
+        other = copy.copy(self)
+        other._numbers = self._put(numbers(points, self.lanes // len(points)))
+        other.compile_seconds = 0.0
+        return other
 
     def init(self) -> Carry:
         """A new run."""
