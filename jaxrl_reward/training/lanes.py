@@ -164,4 +164,6 @@ def numbers(points: Sequence[Point], seeds: int) -> tuple[Any, ...]:
     def stacked(trees: Sequence[Any]) -> Any:
         return jax.tree.map(stack, *(base.as_leaves(tree) for tree in trees))
 
-    return stacked([each.config for each in points]), stacked([each.reward for each in points])
+    configs, rewards = [each.config for each in points], [each.reward for each in points]
+    # An agent of one's own may have no reward with numbers in it.
+    return (stacked(configs), stacked(rewards)) if jax.tree.leaves(rewards) else (stacked(configs),)

@@ -6,6 +6,8 @@ folder, and a round is a run with checkpoints of its own: a killed search
 resumes in the middle of a round and asks for what it would have asked for.
 """
 
+import dataclasses
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,67 +102,70 @@ def search(
       KeyboardInterrupt: after writing a checkpoint.
     """
     optuna = _optuna()
-    if processes.several():
-        raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
-    trials, batch, seeds = (
-        positive("trials", trials),
-        positive("batch", batch),
-        positive("seeds", seeds),
-    )
+    trials, batch = positive("trials", trials), positive("batch", batch)
+    seeds = positive("seeds", seeds)
     if trials % batch:
         more = -(-trials // batch) * batch
         raise UserError(f"trials={trials} is no multiple of batch={batch}; use {more}")
     if sampler not in SAMPLERS:
         raise UserError(f"unknown sampler {sampler!r}, {nearest(str(sampler), SAMPLERS)}")
+    if processes.several():
+        raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
     _check(agent, space, template)
-    options: dict[str, Any] = {"seeds": seeds, "seed": first_seed(seed, seeds)}
-    programs: Programs | None = None
-    results: list[Result] = []
+    seed = first_seed(seed, seeds)
+    training: dict[str, Any] = {"seeds": seeds, "seed": seed, "total_steps": total_steps}
+    training |= {"evals": evals, "eval_episodes": eval_episodes, "keep": 1}
+    training |= {"progress": progress, "sinks": sinks}
     with RunFolder.claim(out, resume=resume) as folder:
-        study = _study(optuna, folder.path, sampler, space)
-        for number in range(trials // batch):
-            asked = [
-                _ask(optuna, study, sampler, seed, number * batch + i, space) for i in range(batch)
-            ]
-            points = [
-                lanes.points(agent, [trial.params], template)[0]._replace(name=_name(trial.number))
-                for trial in asked
-            ]
-            if programs is None:
-                programs = Programs(agent, episodes=eval_episodes, points=points, **options)
-                if not resume:
-                    compile_together([programs])
-            else:
-                programs = programs.at(points)
-            try:
-                result = train(
-                    agent,
-                    total_steps=total_steps,
-                    out=folder,
-                    arm=f"round {number + 1}",
-                    evals=evals,
-                    eval_episodes=eval_episodes,
-                    progress=progress,
-                    sinks=sinks,
-                    keep=1,
-                    programs=programs,
-                    vary=points,
-                    **options,
-                )
-            except NonFiniteError as error:
-                warnings.warn(f"round {number + 1}: {error.reason}, in every trial", stacklevel=2)
-                _tell(optuna, study, asked, {})
-                continue
-            _tell(optuna, study, asked, result.summary["arms"])
-            results.append(result)
+        asker = _Asker(optuna, _study(optuna, folder.path, sampler, space), sampler, seed, space)
+        results = _rounds(agent, asker, folder, trials // batch, batch, template, training)
         if not results:
             raise UserError("no trial stayed finite; search a smaller space")
-        found = _found(results, study, folder)
-        best = sorted(found.summary["arms"], key=lambda arm: -found.summary["arms"][arm]["iqm"])
-        shown = Rows.concatenate([found.curves.where(arm=arm) for arm in best[:SHOWN]])
+        found = _found(results, asker.study, folder)
+        arms = found.summary["arms"]
+        best = sorted(arms, key=lambda arm: -arms[arm]["iqm"])[:SHOWN]
+        shown = Rows.concatenate([found.curves.where(arm=arm) for arm in best])
         write_up(folder.path, found.summary, shown, title=title, command=command)
         folder.write_summary(found.summary)
     return found
+
+
+def _rounds(
+    agent: Any,
+    asker: "_Asker",
+    folder: RunFolder,
+    rounds: int,
+    batch: int,
+    template: str | None,
+    training: Mapping[str, Any],
+) -> list[Result]:
+    """Each round's result, but for those in which no trial stayed finite."""
+    results: list[Result] = []
+    programs: Programs | None = None
+    for number in range(rounds):
+        asked = [asker.ask(number * batch + i) for i in range(batch)]
+        points = [
+            lanes.points(agent, [trial.params], template)[0]._replace(name=_name(trial.number))
+            for trial in asked
+        ]
+        if programs is None:
+            shape = {"seeds": training["seeds"], "seed": training["seed"]}
+            programs = Programs(agent, episodes=training["eval_episodes"], points=points, **shape)
+            if not folder.resume:
+                compile_together([programs])
+        else:
+            programs = programs.at(points)
+        arm = f"round {number + 1}"
+        try:
+            result = train(agent, out=folder, arm=arm, vary=points, programs=programs, **training)
+        except NonFiniteError as error:
+            warnings.warn(f"{arm}: {error.reason}, and so in every trial", stacklevel=2)
+            asker.tell(asked, {})
+        else:
+            asker.tell(asked, result.summary["arms"])
+            # The report reads numbers; a state per round might fill the device.
+            results.append(dataclasses.replace(result, state=None))
+    return results
 
 
 def _name(number: int) -> str:
@@ -183,13 +188,12 @@ def _check(agent: Any, space: Space, template: str | None) -> None:
     if not space:
         raise UserError("there is nothing to search over; name a number and its range")
     for name, domain in space.items():
-        if (
-            isinstance(domain, Range)
-            and not (0 if domain.log else -1e300) < domain.low < domain.high
-        ):
-            least = "above 0 and " if domain.log else ""
+        least = 0.0 if isinstance(domain, Range) and domain.log else -math.inf
+        if isinstance(domain, Range) and not least < domain.low < domain.high < math.inf:
+            above = "above 0 " if domain.log else ""
             raise UserError(
-                f"{name} must go from a number {least}below its upper end, got {domain}"
+                f"{name} must go from a number {above}to a higher one, "
+                f"not from {domain.low:g} to {domain.high:g}"
             )
     ends = [
         {n: d[end] if isinstance(d, Range) else d[-end] for n, d in space.items()} for end in (0, 1)
@@ -232,41 +236,53 @@ def _study(optuna: Any, path: Path, sampler: Sampler, space: Space) -> Any:
     return study
 
 
-def _ask(optuna: Any, study: Any, sampler: Sampler, seed: int, number: int, space: Space) -> Any:
-    """Trial `number`: the one that was asked for before, or a new one.
+@dataclasses.dataclass(frozen=True)
+class _Asker:
+    """Asks a study for trials and tells it their results.
 
-    A sampler is made for each, seeded by its number: a resumed search asks for
-    what it would have asked for.
+    A sampler is made for each trial, seeded by its number: a resumed search asks
+    for what it would have asked for.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = (
-            optuna.samplers.TPESampler(seed=seed + number, constant_liar=True)
-            if sampler == "tpe"
-            else optuna.samplers.RandomSampler(seed=seed + number)
-        )
-    earlier = study.get_trials(deepcopy=False)
-    if number < len(earlier):
-        if earlier[number].state.is_finished():
+
+    optuna: Any
+    study: Any
+    sampler: Sampler
+    seed: int
+    space: Space
+
+    def ask(self, number: int) -> Any:
+        """Trial `number`: the one that was asked for before, or a new one."""
+        samplers, seed = self.optuna.samplers, (self.seed + number) % 2**32
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
+            self.study.sampler = (
+                samplers.TPESampler(seed=seed, constant_liar=True)
+                if self.sampler == "tpe"
+                else samplers.RandomSampler(seed=seed)
+            )
+        earlier = self.study.get_trials(deepcopy=False)
+        if number == len(earlier):
+            trial = self.study.ask()
+        elif earlier[number].state.is_finished():
             return earlier[number]
-        trial = optuna.trial.Trial(study, earlier[number]._trial_id)
-    else:
-        trial = study.ask()
-    for name, domain in space.items():
-        if isinstance(domain, Range):
-            trial.suggest_float(name, domain.low, domain.high, log=domain.log)
         else:
-            trial.suggest_categorical(name, [float(each) for each in domain])
-    return trial
+            trial = self.optuna.trial.Trial(self.study, earlier[number]._trial_id)
+        for name, domain in self.space.items():
+            if isinstance(domain, Range):
+                trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+            else:
+                trial.suggest_categorical(name, [float(each) for each in domain])
+        return trial
 
-
-def _tell(optuna: Any, study: Any, asked: Sequence[Any], arms: Mapping[str, Any]) -> None:
-    """Tells the interquartile means; a trial without one has failed."""
-    known = study.get_trials(deepcopy=False)
-    for trial in asked:
-        if known[trial.number].state.is_finished():
-            continue
-        if entry := arms.get(_name(trial.number)):
-            study.tell(trial.number, entry["iqm"])
-        else:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    def tell(self, asked: Sequence[Any], arms: Mapping[str, Any]) -> None:
+        """Tells the interquartile means; a trial without one has failed."""
+        known = self.study.get_trials(deepcopy=False)
+        failed = self.optuna.trial.TrialState.FAIL
+        for trial in asked:
+            entry = arms.get(_name(trial.number))
+            if known[trial.number].state.is_finished():
+                continue
+            if entry is None:
+                self.study.tell(trial.number, state=failed)
+            else:
+                self.study.tell(trial.number, entry["iqm"])
