@@ -95,8 +95,11 @@ def build(args: argparse.Namespace, first: dict[str, float]) -> tuple[Any, str |
     """
     from jaxrl_reward import agents
     from jaxrl_reward.training import lanes
+    from jaxrl_reward.types import UserError
 
     names = lanes.names_in(args.reward)
+    if missing := [name for name in names if name not in first]:
+        raise UserError(f"--reward has {{{missing[0]}}} in it; say --vary {missing[0]}=...")
     given = {name: value for name, value in first.items() if name in names}
     text = lanes.fill(args.reward, given)
     agent = agents.make(args.agent, args.env, text, **commands._settings(args))

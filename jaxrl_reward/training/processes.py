@@ -38,6 +38,8 @@ def join() -> None:
     count, index = (_whole(name) for name in (_COUNT, _INDEX))
     if count is not None and index is not None and not 0 <= index < count:
         raise UserError(f"{_INDEX} must be between 0 and {count - 1}, not {index}")
+    # It would catch SIGTERM, and wait for a save that nothing here asks for.
+    jax.config.update("jax_enable_preemption_service", False)
     # JAX would listen on every address of the host.
     local = host in ("127.0.0.1", "localhost")
     try:
