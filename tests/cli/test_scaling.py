@@ -19,7 +19,7 @@ def test_vary_gives_an_arm_for_each_point(run):
     names = ["w=0.1, learning_rate=0.001", "w=2.0, learning_rate=0.001"]
     assert list(arms) == names
     with open(f"{folder}/report.md") as file:
-        assert "env + 2.0*counts()" in file.read()
+        assert "env + 2*counts()" in file.read()
     outcome = run("evaluate", folder, "--arm", names[1], "--episodes", "2")
     assert outcome.status == 0 and names[1] in outcome.err
 

@@ -54,7 +54,7 @@ def test_one_program_for_all_points(fake_agent, monkeypatch):
     compiled = []
     compile_program = sharding._compile
     monkeypatch.setattr(
-        sharding, "_compile", lambda *args: compiled.append(args) or compile_program(*args)
+        sharding, "_compile", lambda low, once: compiled.append(low) or compile_program(low, once)
     )
     short(fake_agent(), vary={"rate": [0.1, 0.2, 0.3]})
     assert len(compiled) == 3  # init, advance and evaluate
@@ -66,7 +66,7 @@ def test_its_folder_has_an_arm_for_each_point(packed):
     assert list(arms) == list(result.arms) == list(training.load_rows(folder).by_arm())
     name = "learning_rate=0.01, weight=2.0"
     assert arms[name]["config"]["learning_rate"] == 0.01
-    assert arms[name]["reward"] == "env + 2.0*counts()"
+    assert arms[name]["reward"] == "env + 2*counts()"
     loaded = training.load(agent(), folder, name)
     mine = result.by_arm()[name].state
     np.testing.assert_array_equal(loaded.state.episode_reward, mine.episode_reward)

@@ -36,7 +36,7 @@ from jaxrl_reward.types import UserError
 training.join_processes()
 assert jax.device_count() == 4
 import numpy as np
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training import checkpoint, sharding
 from test_mesh import PPO, REWARD, RUN, make
 
 class Interrupt:
@@ -48,6 +48,14 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
     def close(self):
         pass
+
+compiled, compile_program = {}, sharding._compile
+def compile_once(lowered, once):
+    text = lowered.as_text()
+    if text not in compiled:
+        compiled[text] = compile_program(lowered, once)
+    return compiled[text]
+sharding._compile = compile_once
 
 agent = make("ppo", "gymnax:CartPole-v1", REWARD, **PPO)
 options = {**RUN, "shard": "envs", "out": "run"}

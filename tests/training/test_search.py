@@ -55,7 +55,7 @@ def peaked(fake_agent):
 def test_it_learns_where_to_ask_and_compiles_once(peaked, tmp_path, monkeypatch):
     compiled, compile_program = [], sharding._compile
     monkeypatch.setattr(
-        sharding, "_compile", lambda *args: compiled.append(args) or compile_program(*args)
+        sharding, "_compile", lambda low, once: compiled.append(low) or compile_program(low, once)
     )
     found = search(peaked, SPACE, out=tmp_path, **{**SMALL, "trials": 30})
     assert len(compiled) == 3
