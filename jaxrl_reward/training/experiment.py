@@ -167,7 +167,8 @@ def run(
     with RunFolder.claim(out, resume=resume) as folder:
         results, programs = {}, {}
         if not folder.resume:
-            shape = {"seeds": size.seeds, "seed": size.seed, "episodes": size.eval_episodes}
+            shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
+            shape["episodes"] = size.eval_episodes
             programs = {name: Programs(agent, **shape) for name, agent in agents.items()}
             compile_together(list(programs.values()))
         for name, agent in agents.items():
