@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.cli import arguments, commands
+from jaxrl_reward.cli import arguments, commands, scaling
 from jaxrl_reward.rewards import registry
 from jaxrl_reward.training import experiment
 
@@ -45,10 +44,11 @@ def known():
 def test_the_commands_are_understood(line, monkeypatch):
     monkeypatch.setattr(commands, "use_all_cores", lambda: None)
     args = arguments.parse(shlex.split(line)[1:])
-    if args.command == "train":
+    if args.command in ("train", "search"):
         if args.env.startswith("brax:"):
             pytest.importorskip("brax")
-        agents.make(args.agent, args.env, args.reward, **commands._settings(args))
+        numbers = scaling.space(args.vary)
+        scaling.build(args, {name: values[0] for name, values in numbers.items()})
     if args.command == "reproduce":
         assert args.preset in experiment.load(args.name).presets
     if args.command == "explain":

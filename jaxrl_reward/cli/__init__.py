@@ -54,8 +54,8 @@ def _failed(error: Exception) -> int:
 
     if isinstance(error, UserError):
         return fail(error, BAD_INPUT)
-    if "jaxrl_reward.training.loop" in sys.modules:
-        from jaxrl_reward.training.loop import NonFiniteError
+    if "jaxrl_reward.training.result" in sys.modules:
+        from jaxrl_reward.training.result import NonFiniteError
 
         if isinstance(error, NonFiniteError):
             return fail(error, NON_FINITE)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, NoReturn, get_args
 
-from jaxrl_reward.cli import commands
+from jaxrl_reward.cli import commands, scaling
 
 _EXAMPLE = 'jaxrl-reward train ppo gymnax:CartPole-v1 --reward "env + 0.1*counts()" --seeds 16'
 
@@ -47,10 +47,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
       UsageError: anything is wrong with it.
       SystemExit: after `--help` or `--version`.
     """
-    parser, train = _parser()
+    parser = _parser()
     argv = _joined(argv)
-    if argv[:1] == ["train"]:
-        _add_settings(train, argv[1:])
+    if argv[:1] in (["train"], ["search"]):
+        _add_settings(_subparser(parser, argv[0]), argv[1:])
     args, unknown = parser.parse_known_args(argv)
     args.argv = argv
     if unknown:
@@ -74,7 +74,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 # ---- the commands -----------------------------------------------------------------
 
 
-def _parser() -> tuple[Parser, Parser]:
+def _parser() -> Parser:
     parser = Parser(
         prog="jaxrl-reward",
         description="Train compiled agents on rewards written as expressions.",
@@ -90,6 +90,11 @@ def _parser() -> tuple[Parser, Parser]:
 
     train = command("train", commands.train, "Train an agent on an environment.")
     _add_train(train)
+    scaling.add_vary(train)
+
+    search = command("search", scaling.search, "Search for settings with Optuna.")
+    _add_train(search)
+    scaling.add_search(search, whole)
 
     evaluate = command("evaluate", commands.evaluate, "Play a trained policy greedily.")
     evaluate.add_argument("folder", metavar="RUN_FOLDER", help="a folder that `train` wrote")
@@ -129,7 +134,7 @@ def _parser() -> tuple[Parser, Parser]:
         "--seeds", type=whole, metavar="N", help="per arm, in place of the preset's"
     )
     _add_run(reproduce)
-    return parser, train
+    return parser
 
 
 def _add_train(train: Parser) -> None:
@@ -174,6 +179,7 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
     if not bare:
         return
     commands.use_all_cores()  # the simulators that agents bring along start JAX
+    commands.join_processes()
     from jaxrl_reward import agents
 
     # A flag that is not known yet may have a value: the agent need not be the first.

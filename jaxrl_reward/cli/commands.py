@@ -18,10 +18,13 @@ from jaxrl_reward.cli.console import columns, say, show
 def train(args: argparse.Namespace) -> None:
     """Trains an agent; writes its folder and prints a table."""
     _start_devices()
-    from jaxrl_reward import agents, training
+    from jaxrl_reward import training
+    from jaxrl_reward.cli import scaling
     from jaxrl_reward.training.write_up import write_up
 
-    agent = agents.make(args.agent, args.env, args.reward, **_settings(args))
+    vary = scaling.grid(args.vary)
+    agent, template = scaling.build(args, {name: values[0] for name, values in vary.items()})
+    points = training.points(agent, vary, template) if vary else None
     name = f"{agent.name}-{args.env}"
     out = _folder(args, name)
     with _Sinks(args, out, name) as sinks, _Resumable(out):
@@ -37,7 +40,11 @@ def train(args: argparse.Namespace) -> None:
             resume=args.resume,
             progress=not args.no_progress,
             sinks=sinks,
+            vary=points,
+            shard=args.shard,
         )
+    if not training.is_first_process():
+        return
     title = f"{agent.name} on {agent.env.name}"
     write_up(out, result.summary, result.curves, title=title, command=_command(args))
     _print_results(result.summary, title, out)
@@ -71,6 +78,13 @@ def use_all_cores() -> None:
     from jaxrl_reward.training.sharding import use_all_cores
 
     use_all_cores()
+
+
+def join_processes() -> None:
+    """Joins the other processes of this job, if the environment names any."""
+    from jaxrl_reward.training import processes
+
+    processes.join()
 
 
 def _start_devices() -> None:

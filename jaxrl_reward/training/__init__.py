@@ -1,8 +1,12 @@
 """Runs: train on many seeds, record, checkpoint, resume."""
 
 from jaxrl_reward.training.checkpoint import CheckpointWarning
-from jaxrl_reward.training.loop import Loaded, NonFiniteError, Result, load, train
+from jaxrl_reward.training.lanes import Point, points
+from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Row, Rows, Sink, TensorBoard, WandB
+from jaxrl_reward.training.processes import is_first as is_first_process
+from jaxrl_reward.training.processes import join as join_processes
+from jaxrl_reward.training.result import Loaded, NonFiniteError, Result, load
 from jaxrl_reward.training.run_folder import (
     RunFolder,
     arm_config,
@@ -18,6 +22,7 @@ __all__ = [
     "Loaded",
     "NonFiniteError",
     "Plan",
+    "Point",
     "Result",
     "Row",
     "Rows",
@@ -27,11 +32,14 @@ __all__ = [
     "WandB",
     "arm_config",
     "cpu_hang_warning",
+    "is_first_process",
+    "join_processes",
     "load",
     "load_config",
     "load_rows",
     "merge_summaries",
     "plan",
+    "points",
     "select_seed",
     "train",
     "use_all_cores",

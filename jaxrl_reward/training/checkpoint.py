@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
+from jaxrl_reward.training import processes
 from jaxrl_reward.training.run_folder import (
     PARTIAL,
     remove_partial,
@@ -67,6 +68,8 @@ def save(
     Checkpoints of later steps are deleted too: they are damaged, or of a
     future that this run has left.
 
+    Several processes all call this and write their parts into one folder.
+
     Args:
       folder: where checkpoints of one arm lie.
       step: this checkpoint's name, at least 0.
@@ -76,18 +79,36 @@ def save(
       keep: how many checkpoints to leave, at least 1.
     """
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_partial(folder)
-    partial = folder / f"{PARTIAL}{step}"
-    partial.mkdir()
+    partial, first = folder / f"{PARTIAL}{step}", processes.is_first()
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partial(folder)
+        partial.mkdir()
+    processes.wait(f"begin {partial}")
     leaves = _by_path(tree)
     stored = {name: leaf for name, leaf in leaves.items() if leaf.size}  # orbax refuses empty ones
     with _orbax() as ocp, contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
         checkpointer.save(partial / "state", stored)
         checkpointer.wait_until_finished()
+    if first:
+        _finish(folder, partial, step, leaves, meta, files or {})
+        _forget(folder, step, keep)
+    processes.wait(f"end {partial}")
+    return folder / str(step)
+
+
+def _finish(
+    folder: Path,
+    partial: Path,
+    step: int,
+    leaves: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    files: Mapping[str, bytes],
+) -> None:
+    """Writes what is beside the state, and renames the whole."""
     described = {"step": step, "leaves": _describe(leaves), "meta": dict(meta)}
     (partial / "meta.json").write_bytes(to_json(described))
-    for name, content in (files or {}).items():
+    for name, content in files.items():
         (partial / name).write_bytes(content)
     (partial / _MANIFEST).write_bytes(_manifest(_checksums(partial, sync=True)))
     _sync_file(partial / _MANIFEST)
@@ -97,11 +118,14 @@ def save(
     _remove(final)
     os.replace(partial, final)
     sync_folder(folder)
+
+
+def _forget(folder: Path, step: int, keep: int) -> None:
+    """Deletes what `save` does not keep."""
     older = [each for each in steps(folder) if each < step]
     later = [each for each in steps(folder) if each > step]
     for each in later + older[: len(older) - (keep - 1)]:
         _remove(folder / str(each))
-    return final
 
 
 def steps(folder: Path | str) -> list[int]:

@@ -18,8 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxrl_reward.training.loop import Result, train
+from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Rows, Sink
+from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
 from jaxrl_reward.training.schedule import positive
 from jaxrl_reward.training.sharding import Programs, compile_together
@@ -166,7 +167,8 @@ def run(
     with RunFolder.claim(out, resume=resume) as folder:
         results, programs = {}, {}
         if not folder.resume:
-            shape = {"seeds": size.seeds, "seed": size.seed, "episodes": size.eval_episodes}
+            shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
+            shape["episodes"] = size.eval_episodes
             programs = {name: Programs(agent, **shape) for name, agent in agents.items()}
             compile_together(list(programs.values()))
         for name, agent in agents.items():

@@ -13,20 +13,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training import checkpoint, lanes, processes
+from jaxrl_reward.training.layout import Shard
 from jaxrl_reward.training.metrics import Rows, Sink, averages
 from jaxrl_reward.training.progress import Progress, deferred_interrupt
-from jaxrl_reward.training.run_folder import (
-    RunFolder,
-    arm_config,
-    checkpoints_of,
-    rows_from_parquet,
-    rows_to_parquet,
-)
+from jaxrl_reward.training.result import NonFiniteError, Result
+from jaxrl_reward.training.run_folder import RunFolder, rows_from_parquet, rows_to_parquet
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
 from jaxrl_reward.training.sharding import (
     Carry,
@@ -41,56 +37,6 @@ if TYPE_CHECKING:
     from jaxrl_reward.agents.base import Agent
 
 SLICE_SECONDS = 0.5  # how long a call to the device runs: the bar and Ctrl-C wait for it
-
-
-class NonFiniteError(RuntimeError):
-    """A metric or an evaluation became infinite or NaN; the run has stopped.
-
-    Attributes:
-      metric: the first metric that was not finite.
-      seed: the seed it happened in.
-      step: that seed's environment steps at the end of that iteration.
-    """
-
-    def __init__(self, metric: str, seed: int, step: int, kept: Path | None = None):
-        self.metric, self.seed, self.step = metric, seed, step
-        last = f"; the last good checkpoint is {kept}" if kept else ""
-        super().__init__(f"{metric} is not finite (seed {seed}, step {step:,}): stopped{last}")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run of one arm gives.
-
-    Attributes:
-      arm: its name.
-      state: the agent's final state, leaves `[S, ...]`.
-      curves: the rows of `metrics.parquet`, of this arm.
-      summary: the content of `summary.json`, for this arm alone.
-      returns: the final greedy return of each seed, `[S]`.
-      plan: the run's steps and points.
-    """
-
-    arm: str
-    state: Any = field(repr=False)
-    curves: Rows
-    summary: dict[str, Any]
-    returns: np.ndarray
-    plan: Plan = field(repr=False)
-
-    @property
-    def compile_seconds(self) -> float:
-        return self.summary["compile_seconds"]
-
-    @property
-    def wall_seconds(self) -> float:
-        return self.summary["wall_seconds"]
-
-    @property
-    def steps_per_second(self) -> float:
-        """Environment steps of all seeds per second of training, without
-        compilation and evaluation."""
-        return self.summary["steps_per_second"]
 
 
 def train(
@@ -110,8 +56,10 @@ def train(
     checkpoint_seconds: float = 120.0,
     keep: int = 2,
     programs: Programs | None = None,
+    vary: lanes.Vary | None = None,
+    shard: Shard = "seeds",
 ) -> Result:
-    """Trains `seeds` independent copies of an agent at once.
+    """Trains `seeds` independent copies of an agent at once, or of several of its points.
 
     Args:
       agent: what to train.
@@ -120,7 +68,8 @@ def train(
       seed: the first seed.
       out: a folder for the results, or one that was claimed for several arms;
         its owner then writes the summary. None keeps nothing on disk.
-      arm: a name for this run among others, the agent's name by default.
+      arm: a name for this run among others, the agent's name by default. With
+        `vary` there is an arm for each point, called what varies.
       evals: greedy evaluations after the one at step 0; the last is at the end.
       eval_episodes: episodes of one evaluation, per seed.
       log_points: how often training metrics are recorded.
@@ -130,7 +79,12 @@ def train(
       checkpoint_seconds: the longest time without a checkpoint. There is one
         after each evaluation in any case.
       keep: how many checkpoints to keep.
-      programs: the agent's, compiled ahead for these seeds and episodes.
+      programs: the agent's, compiled ahead for these seeds, episodes, points and
+        shard.
+      vary: a grid or list of numbers to train with, in one program: see
+        `lanes.points`. Where one is not finite its arm ends, and the others go on.
+      shard: what is split over devices, `seeds` (points too) or `envs`: see
+        `layout.py`. Either gives the numbers of one device, up to rounding.
 
     Raises:
       UserError: bad input, a folder that holds another run, or no checkpoint
@@ -144,7 +98,8 @@ def train(
     if resume and out is None:
         raise UserError("resume needs the folder of the run to continue; give it with --out")
     arm = agent.name if arm is None else arm
-    config = {
+    points = () if vary is None else lanes.points(agent, vary)
+    shared = {
         "agent": agent.name,
         "config": agent.config,
         "env": agent.env.name,
@@ -156,22 +111,30 @@ def train(
         "eval_episodes": eval_episodes,
         "log_points": log_points,
     }
+    arms = {arm: shared}
+    if points:
+        arms = {each.name: shared | packed for each, packed in _packed(arm, points, seeds)}
     with contextlib.ExitStack() as stack:
         started = time.perf_counter()
         folder = out if isinstance(out, RunFolder) else None
         if isinstance(out, str | Path):
-            folder = stack.enter_context(RunFolder.claim(out, resume=resume))
+            folder = stack.enter_context(RunFolder.join(out, resume=resume))
         if folder is not None:
-            folder.register(arm, config)
+            folder.register_all(arms)
         resume = folder is not None and folder.resume
         if programs is None:
-            programs = Programs(agent, seeds=seeds, seed=seed, episodes=eval_episodes)
+            programs = Programs(
+                agent, seeds=seeds, seed=seed, episodes=eval_episodes, points=points, shard=shard
+            )
             if not resume:  # else the run may be over, and need no program at all
                 compile_together([programs])
         else:
             started -= programs.compile_seconds
-        bar = stack.enter_context(Progress(arm, schedule, seeds, enabled=progress))
-        run = _Run(arm, schedule, programs, folder, range(seed, seed + seeds), tuple(sinks), bar)
+        first = processes.is_first()
+        bar = Progress(arm, schedule, programs.lanes, enabled=progress and first)
+        sinks = tuple(sinks) if first else ()
+        run = _Run(arm, tuple(arms), schedule, programs, folder, range(seed, seed + seeds), sinks)
+        run.bar = stack.enter_context(bar)
         run.started, run.checkpoint_seconds, run.keep = started, checkpoint_seconds, keep
         run.begin(resume)
         run.drive()
@@ -181,47 +144,25 @@ def train(
     return result
 
 
-class Loaded(NamedTuple):
-    """A trained agent's state, leaves `[S, ...]`, and where it is from."""
-
-    state: Any
-    step: int
-    arm: str
-    config: dict[str, Any]
-
-
-def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
-    """The newest good state of a run, for evaluating or rendering it.
-
-    Args:
-      agent: built as the run's was; `run_folder.arm_config` says how.
-      out: the run's folder.
-      arm: which arm; may be left out where there is one only.
-
-    Raises:
-      UserError: there is no such run or arm, no checkpoint that can be read,
-        or it is of another agent.
-    """
-    arm, config = arm_config(out, arm)
-    episodes, folder = config["eval_episodes"], checkpoints_of(out, arm)
-    programs = Programs(agent, seeds=config["seeds"], seed=config["seed"], episodes=episodes)
-    restored = checkpoint.restore(folder, programs.abstract)
-    if restored is None:
-        raise UserError(f"{out} has no checkpoint of arm {arm!r} yet; train it first")
-    return Loaded(restored.tree.state, restored.step, arm, config)
+def _packed(arm: str, points: Sequence[lanes.Point], seeds: int) -> Any:
+    """Each point, and what its arm's configuration has of its own."""
+    for i, point in enumerate(points):
+        pack = {"name": arm, "lanes": len(points) * seeds, "first": i * seeds}
+        yield point, {"config": point.config, "reward": str(point.reward), "pack": pack}
 
 
 @dataclass
 class _Run:
-    """One arm on its way. All that a resumed run needs is in `save`."""
+    """The arms of one program on their way. All that a resumed run needs is in `save`."""
 
-    arm: str
+    name: str
+    arms: tuple[str, ...]
     plan: Plan
     programs: Programs
     folder: RunFolder | None
     seeds: range
     sinks: tuple[Sink, ...]
-    bar: Progress
+    bar: Any = None
     started: float = 0.0
     checkpoint_seconds: float = 120.0
     keep: int = 2
@@ -236,25 +177,31 @@ class _Run:
     may_hold_nan: list[str] = field(default_factory=list)
     saved: int = -1
     saved_at: float = field(default_factory=time.perf_counter)
+    stopped: dict[str, str] = field(default_factory=dict)  # arms that ended early, and why
 
     @property
     def step(self) -> int:
         return self.iteration * self.plan.steps_per_iteration
 
+    @property
+    def live(self) -> np.ndarray:
+        """Which lanes go on, `[L]`."""
+        return np.repeat([arm not in self.stopped for arm in self.arms], len(self.seeds))
+
     def begin(self, resume: bool) -> None:
         """From the newest good checkpoint, or from the beginning."""
         found = None
         if resume and self.folder is not None:
-            found = checkpoint.restore(self.folder.checkpoints(self.arm), self.programs.abstract)
+            found = checkpoint.restore(self.folder.checkpoints(self.name), self.programs.abstract)
         if found is None:
             self.carry = self.programs.init()
-            self.may_hold_nan = nan_leaves(self.carry.state)
+            self.may_hold_nan = nan_leaves(self.carry.state, self.live)
             return
         self.carry, meta = found.tree, found.meta
         self.iteration = self.saved = meta["iteration"]
         self.logged, self.evaluated = meta["logged"], meta["evaluated"]
         self.may_hold_nan = meta["may_hold_nan"]
-        self.earlier = meta["seconds"]
+        self.earlier, self.stopped = meta["seconds"], meta.get("stopped", {})
         self.rows = [rows_from_parquet(found.read("rows.parquet"))]
         self.write_rows()
 
@@ -267,7 +214,7 @@ class _Run:
                     self.settle()
                     if self.iteration == self.plan.iterations:
                         return
-                    if interrupts:
+                    if processes.agree(bool(interrupts)):
                         raise KeyboardInterrupt
                     self.advance()
             except KeyboardInterrupt:
@@ -284,6 +231,7 @@ class _Run:
         """One call to the device, of about `SLICE_SECONDS`, not past a point."""
         room = self.plan.next_point(self.iteration) - self.iteration
         n = max(1, min(room, int(SLICE_SECONDS / self.iteration_seconds)))
+        n = int(processes.agree(n))
         compiling = self.programs.compile_seconds
         began = time.perf_counter()
         self.carry = self.programs.advance(self.carry, self.iteration, n)
@@ -291,30 +239,33 @@ class _Run:
         self.iteration += n
         self.iteration_seconds = max(seconds / n, 1e-9)
         self.train_seconds += seconds
-        first_bad = np.array(self.carry.tally.first_bad)
-        if first_bad.any():
-            self.stop_at(first_bad)
+        first_bad = processes.to_host(self.carry.tally.first_bad)
+        while (first_bad := np.where(self.live[:, None], first_bad, 0)).any():
+            when = np.where(first_bad > 0, first_bad, np.iinfo(np.int32).max)
+            lane, metric = np.unravel_index(np.argmin(when), when.shape)
+            step = int(when[lane, metric]) * self.plan.steps_per_iteration
+            self.stop(self.programs.metrics[metric], int(lane), step)
         self.bar.advance(self.iteration, n, seconds)
 
-    def stop_at(self, first_bad: np.ndarray) -> None:
-        """Raises for the first non-finite metric; `first_bad` is `[S, M]`."""
-        when = np.where(first_bad > 0, first_bad, np.iinfo(np.int32).max)
-        seed, metric = np.unravel_index(np.argmin(when), when.shape)
-        step = int(when[seed, metric]) * self.plan.steps_per_iteration
-        raise self.non_finite(self.programs.metrics[metric], int(seed), step)
-
-    def non_finite(self, metric: str, index: int, step: int) -> NonFiniteError:
+    def stop(self, metric: str, lane: int, step: int) -> None:
+        """Ends the arm of a lane that is not finite; raises if no arm is left."""
         kept = None
         if self.folder is not None and self.saved >= 0:
             name = str(self.saved * self.plan.steps_per_iteration)
-            kept = self.folder.checkpoints(self.arm) / name
-        return NonFiniteError(metric, self.seeds[index], step, kept)
+            kept = self.folder.checkpoints(self.name) / name
+        arm, seed = divmod(lane, len(self.seeds))
+        error = NonFiniteError(metric, self.seeds[seed], step, kept)
+        self.stopped[self.arms[arm]] = error.reason
+        if not self.live.any():
+            raise error
+        warnings.warn(f"arm {self.arms[arm]!r} ends: {error.reason}", stacklevel=2)
 
     def settle(self) -> None:
         """What is due at this iteration and has not happened: log, evaluate, save."""
         if self.iteration in self.plan.log_points and self.logged < self.iteration:
             tally = self.carry.tally
-            means = averages(np.array(tally.total), np.array(tally.counted), self.programs.metrics)
+            total, counted = processes.to_host(tally.total), processes.to_host(tally.counted)
+            means = averages(total, counted, self.programs.metrics)
             self.carry, self.logged = self.programs.clear(self.carry), self.iteration
             self.record(means)
         due = self.iteration in self.plan.eval_points
@@ -322,16 +273,21 @@ class _Run:
             returns, lengths = self.programs.evaluate(self.carry, self.iteration)
             for name, values in (("return", returns), ("length", lengths)):
                 bad = ~np.isfinite(values).all(axis=1)
-                if bad.any():
-                    raise self.non_finite(name, int(np.argmax(bad)), self.step)
+                while (bad := bad & self.live).any():
+                    self.stop(name, int(np.argmax(bad)), self.step)
             self.evaluated = self.iteration
             self.record({"return": returns.mean(axis=1), "length": lengths.mean(axis=1)})
-            self.bar.evaluated(self.iteration, float(returns.mean()))
-        if due or time.perf_counter() - self.saved_at > self.checkpoint_seconds:
+            self.bar.evaluated(self.iteration, float(returns[self.live].mean()))
+        if due or processes.agree(time.perf_counter() - self.saved_at > self.checkpoint_seconds):
             self.save()
 
     def record(self, values: dict[str, np.ndarray]) -> None:
-        rows = Rows.at(self.arm, self.seeds, self.step, values)
+        parts, count = [], len(self.seeds)
+        for i, arm in enumerate(self.arms):
+            if arm not in self.stopped:
+                own = {name: each[i * count : (i + 1) * count] for name, each in values.items()}
+                parts.append(Rows.at(arm, self.seeds, self.step, own))
+        rows = Rows.concatenate(parts)
         self.rows.append(rows)
         for sink in self.sinks:
             try:
@@ -342,14 +298,15 @@ class _Run:
 
     def write_rows(self) -> None:
         if self.folder is not None:
-            self.folder.write_rows(self.arm, Rows.concatenate(self.rows))
+            self.folder.write_rows(Rows.concatenate(self.rows))
 
     def save(self) -> None:
         """Rows and a checkpoint, unless this state is saved, or is not good."""
         self.saved_at = time.perf_counter()
         if self.folder is None or self.saved == self.iteration:
             return
-        bad = [name for name in nan_leaves(self.carry.state) if name not in self.may_hold_nan]
+        found = nan_leaves(self.carry.state, self.live)
+        bad = [name for name in found if name not in self.may_hold_nan]
         if bad:
             # Parameters may turn NaN in the last update of an iteration, whose
             # metrics are still finite: such a state must not replace a good one.
@@ -363,9 +320,10 @@ class _Run:
             "evaluated": self.evaluated,
             "may_hold_nan": self.may_hold_nan,
             "seconds": self.seconds(),
+            "stopped": self.stopped,
         }
         files = {"rows.parquet": rows_to_parquet(self.rows[0])}
-        folder = self.folder.checkpoints(self.arm)
+        folder = self.folder.checkpoints(self.name)
         checkpoint.save(folder, self.step, self.carry, meta, files=files, keep=self.keep)
         self.saved, self.saved_at = self.iteration, time.perf_counter()
 
@@ -383,12 +341,12 @@ class _Run:
         from jaxrl_reward.report import statistics
 
         rows = Rows.concatenate(self.rows)
-        _, returns = rows.where(step=self.plan.total_steps).curve("return")
-        final = returns[:, -1]
+        last = rows.where(step=self.plan.total_steps, metric="return")
+        final = {arm: part.curve("return")[1][:, -1] for arm, part in last.by_arm().items()}
         seconds = self.seconds()
-        env_steps = self.plan.total_steps * len(self.seeds)
+        env_steps = self.plan.total_steps * self.programs.lanes
         summary = {
-            "arms": {self.arm: statistics.summarize(final)},
+            "arms": {arm: statistics.summarize(returns) for arm, returns in final.items()},
             "env_steps": env_steps,
             "steps_per_second": env_steps / seconds["train"],
             "compile_seconds": seconds["compile"],
@@ -396,7 +354,11 @@ class _Run:
             "device": device_name(),
             "verdicts": [],
         }
-        return Result(self.arm, self.carry.state, rows, summary, final, self.plan)
+        if self.stopped:
+            summary["stopped"] = dict(self.stopped)
+        unknown = np.full(len(self.seeds), np.nan)
+        returns = np.concatenate([final.get(arm, unknown) for arm in self.arms])
+        return Result(self.name, self.carry.state, rows, summary, returns, self.plan, self.arms)
 
 
 def _is_deleted(carry: Carry | None) -> bool:

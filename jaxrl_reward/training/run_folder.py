@@ -25,6 +25,7 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 
+from jaxrl_reward.training import processes
 from jaxrl_reward.training.metrics import Rows, folder_name
 from jaxrl_reward.training.sharding import device_name
 from jaxrl_reward.types import UserError, nearest
@@ -202,6 +203,20 @@ class RunFolder:
             (path / "config.json").unlink(missing_ok=True)
         return folder
 
+    @classmethod
+    def join(cls, path: Path | str, *, resume: bool = False) -> "RunFolder":
+        """As `claim`, by all processes of a job: only the first writes, all must see it."""
+        claimed = processes.first_does(lambda: cls.claim(path, resume=resume))
+        folder = cls(Path(path), resume, None) if claimed is None else claimed
+        if processes.agree(not (folder.path / ".lock").exists()):
+            folder.close()
+            raise UserError(f"{path} must be a folder that all processes share; choose another")
+        return folder
+
+    def register_all(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
+        """Registers the arms of one run; only the first process does."""
+        processes.first_does(lambda: [self.register(arm, arms[arm]) for arm in arms])
+
     def register(self, arm: str, config: Mapping[str, Any]) -> None:
         """Adds an arm to `config.json`, or checks that it is the one there.
 
@@ -215,7 +230,7 @@ class RunFolder:
             raise UserError(f"two arms are called {arm!r}; give each its own name")
         self._arms.add(arm)
         new = {"python": platform.python_version(), "packages": versions()}
-        new |= {"device": device_name(), "devices": len(jax.local_devices())}
+        new |= {"device": device_name(), "devices": jax.device_count()}
         old = load_config(self.path) if (self.path / "config.json").exists() else {"arms": {}}
         config = json.loads(to_json(plain(config)))
         if arm in old["arms"]:
@@ -239,21 +254,24 @@ class RunFolder:
     def checkpoints(self, arm: str) -> Path:
         return checkpoints_of(self.path, arm)
 
-    def write_rows(self, arm: str, rows: Rows) -> None:
-        """Replaces the arm's rows in `metrics.parquet`, other arms' are kept."""
+    def write_rows(self, rows: Rows) -> None:
+        """Replaces the rows of these arms in `metrics.parquet`, other arms' are kept."""
+        if not processes.is_first():
+            return
         parts: dict[str, Rows] = {}
         if (self.path / "metrics.parquet").exists():
             try:
                 parts = load_rows(self.path).by_arm()
             except UserError as error:  # every arm's rows are in its checkpoint too
                 warnings.warn(f"{error}; it is written again", stacklevel=2)
-        parts[arm] = rows
+        parts |= rows.by_arm()
         content = rows_to_parquet(Rows.concatenate(parts.values()))
         write_atomic(self.path / "metrics.parquet", content)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`, which says that the run is complete."""
-        write_atomic(self.path / "summary.json", to_json(plain(summary)))
+        if processes.is_first():
+            write_atomic(self.path / "summary.json", to_json(plain(summary)))
 
     def close(self) -> None:
         if self._lock is not None:

@@ -1,10 +1,11 @@
-"""Seeds over devices: the mesh, and the compiled programs that run on it.
+"""The compiled programs of a run, and the devices that they run on.
 
-Every leaf of a run's state has the seeds as its first axis, `[S, ...]`. One
-seed never reads another, so each device runs its own part of the seeds and
-nothing is communicated (`shard_map` over a 1-D mesh named `seeds`).
+Every leaf of a run's state has the lanes as its first axis, `[L, ...]`: the
+seeds, or with several points (see `lanes.py`) the seeds of the first point,
+then those of the second, and so on. `layout.py` says which device has what.
 """
 
+import copy
 import math
 import os
 import time
@@ -17,9 +18,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxrl_reward.training import processes
+from jaxrl_reward.training.lanes import Point, numbers
+from jaxrl_reward.training.layout import Layout, Shard
 from jaxrl_reward.types import Array, Mean
 
 # `fold_in(key, i)` is the same key as `split(key, n)[i]`, which is how agents
@@ -83,13 +86,6 @@ def device_name() -> str:
     return "cpu" if device.platform == "cpu" else device.device_kind
 
 
-def seeds_mesh(seeds: int) -> Mesh:
-    """A 1-D mesh over the largest number of local devices that divides `seeds`."""
-    devices = jax.local_devices()
-    count = max(n for n in range(1, min(seeds, len(devices)) + 1) if seeds % n == 0)
-    return Mesh(np.asarray(devices[:count]), ("seeds",), axis_types=(AxisType.Auto,))
-
-
 def select_seed(state: Any, i: int) -> Any:
     """Seed `i` of a state whose leaves are `[S, ...]`; leaves become `[...]`.
 
@@ -106,10 +102,10 @@ class Tally(NamedTuple):
     """Metrics since the last log point, packed so that a read is one copy.
 
     Attributes:
-      total: sums, `[S, M]` float32, metrics in sorted order.
-      counted: what the sums are divided by, `[S, M]` float32.
+      total: sums, `[L, M]` float32, metrics in sorted order.
+      counted: what the sums are divided by, `[L, M]` float32.
       first_bad: iterations finished when the metric first was not finite,
-        `[S, M]` int32; 0 if it never was.
+        `[L, M]` int32; 0 if it never was.
     """
 
     total: Array
@@ -117,12 +113,12 @@ class Tally(NamedTuple):
     first_bad: Array
 
     @classmethod
-    def empty(cls, seeds: int, metrics: int) -> "Tally":
-        shape = (seeds, metrics)
+    def empty(cls, lanes: int, metrics: int) -> "Tally":
+        shape = (lanes, metrics)
         return cls(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
 
     def add(self, metrics: Mapping[str, Mean], iteration: Array) -> "Tally":
-        """Adds the metrics of one iteration, each a `Mean` of `[S]` arrays."""
+        """Adds the metrics of one iteration, each a `Mean` of `[L]` arrays."""
         names = sorted(metrics)
         total = jnp.stack([metrics[name].total for name in names], axis=-1)
         count = jnp.stack([metrics[name].count for name in names], axis=-1)
@@ -145,16 +141,24 @@ def _strong(leaf: Array) -> Array:
     return jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
-def nan_leaves(state: Any) -> list[str]:
-    """The paths of the leaves that hold a NaN. Brings the state to the host."""
+def nan_leaves(state: Any, live: np.ndarray) -> list[str]:
+    """The paths of the leaves with a NaN in a lane where `live` `[L]` is true.
+
+    Brings the state to the host.
+    """
 
     def holds(leaf: Array) -> bool:
-        # On the host: on the device it takes a tenth of the time to compile.
-        return jnp.issubdtype(leaf.dtype, jnp.inexact) and bool(np.isnan(np.asarray(leaf)).any())
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return False
+        # On the host: on the device it takes a tenth of the time to compile. By
+        # shards: other processes may hold the others.
+        shards = ((each.index[0], np.asarray(each.data)) for each in leaf.addressable_shards)
+        return any(bool(np.isnan(data[live[lanes]]).any()) for lanes, data in shards)
 
-    paths = jax.tree.flatten_with_path(state)[0]
-    held = [path for path, leaf in paths if holds(leaf)]
-    return [jax.tree_util.keystr(path, simple=True, separator=".") for path in held]
+    paths, leaves = zip(*jax.tree.flatten_with_path(state)[0], strict=True)
+    held = processes.agree([holds(leaf) for leaf in leaves])
+    names = (jax.tree_util.keystr(path, simple=True, separator=".") for path in paths)
+    return [name for name, bad in zip(names, held, strict=True) if bad]
 
 
 def _compile(lowered: jax.stages.Lowered, once: bool) -> Callable[..., Any]:
@@ -165,22 +169,33 @@ def _compile(lowered: jax.stages.Lowered, once: bool) -> Callable[..., Any]:
 
 
 class Programs:
-    """An agent's functions over `[S]` seeds, compiled together or at their first use.
+    """An agent's functions over `[L]` lanes, compiled together or at their first use.
 
     Attributes:
+      lanes: how many, the seeds times the points.
       metrics: the names of the agent's metrics, sorted.
       abstract: the shapes, dtypes and shardings of a `Carry`.
       compile_seconds: time spent tracing and compiling so far.
     """
 
-    def __init__(self, agent: Any, *, seeds: int, seed: int, episodes: int):
-        self.agent, self.seeds, self.episodes = agent, seeds, episodes
-        self.mesh = seeds_mesh(seeds)
+    def __init__(
+        self,
+        agent: Any,
+        *,
+        seeds: int,
+        seed: int,
+        episodes: int,
+        points: Sequence[Point] = (),
+        shard: Shard = "seeds",
+    ):
+        copies = max(len(points), 1)
+        self.agent, self.lanes, self.episodes = agent, seeds * copies, episodes
+        self.layout = Layout(agent, self.lanes, shard)
         self.compile_seconds = 0.0
         self._compiled: dict[str, Callable[..., Any]] = {}
-        self._sharded = NamedSharding(self.mesh, P("seeds"))
-        keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)])
-        self._keys = jax.device_put(keys, self._sharded)
+        # A seed draws the same at every point: their difference is that of the numbers.
+        keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)] * copies)
+        self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
         started = time.perf_counter()
         example = jax.eval_shape(agent.init, jax.random.key(0))
         metrics = jax.eval_shape(agent.iterate, example)[1]
@@ -188,12 +203,19 @@ class Programs:
             if not isinstance(value, Mean) or value.total.shape or value.count.shape:
                 raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")
         self.metrics = tuple(sorted(metrics))
-        self.abstract = jax.tree.map(self._abstract, jax.eval_shape(self._init, self._keys))
+        self.abstract = self._abstract(example)
         self.compile_seconds += time.perf_counter() - started
+
+    def at(self, points: Sequence[Point]) -> "Programs":
+        """The same programs, compiled already, for as many other points."""
+        other = copy.copy(self)
+        other._numbers = self._put(numbers(points, self.lanes // len(points)))
+        other.compile_seconds = 0.0
+        return other
 
     def init(self) -> Carry:
         """A new run."""
-        return self._run("init", self._keys)
+        return self._run("init", self._keys, self._numbers)
 
     def advance(self, carry: Carry, start: int, n: int) -> Carry:
         """`n` iterations after the first `start`; `carry` is donated.
@@ -204,25 +226,25 @@ class Programs:
         return self._run("advance", carry, np.int32(start), np.int32(start + n))
 
     def evaluate(self, carry: Carry, iteration: int) -> tuple[np.ndarray, np.ndarray]:
-        """Greedy episodes: returns and lengths, `[S, E]` each.
+        """Greedy episodes: returns and lengths, `[L, E]` each.
 
         The keys depend on the seed and the iteration only, so an evaluation
         neither disturbs training nor depends on what was evaluated before.
         """
         returns, lengths = self._run("evaluate", carry.state, self._keys, np.int32(iteration))
-        return np.array(returns, np.float64), np.array(lengths, np.float64)
+        returns, lengths = processes.to_host(returns), processes.to_host(lengths)
+        return returns.astype(np.float64), lengths.astype(np.float64)
 
     def clear(self, carry: Carry) -> Carry:
         """The same state with an empty tally."""
-        empty = Tally.empty(self.seeds, len(self.metrics))
-        return carry._replace(tally=jax.device_put(empty, self._sharded))
+        return carry._replace(tally=self._put(Tally.empty(self.lanes, len(self.metrics))))
 
-    def _init(self, keys: Array) -> Carry:
-        def local(keys: Array) -> Carry:
-            state = jax.tree.map(_strong, jax.vmap(self.agent.init)(keys))
+    def _init(self, keys: Array, numbers: tuple) -> Carry:
+        def local(keys: Array, numbers: tuple) -> Carry:
+            state = jax.tree.map(_strong, jax.vmap(self.agent.init)(keys, *numbers))
             return Carry(state, Tally.empty(keys.shape[0], len(self.metrics)))
 
-        return self._over_seeds(local, (P("seeds"),))(keys)
+        return self.layout.place(local, (P("seeds"), P("seeds")))(keys, numbers)
 
     def _advance(self, carry: Carry, start: Array, stop: Array) -> Carry:
         def local(carry: Carry, start: Array, stop: Array) -> Carry:
@@ -232,26 +254,36 @@ class Programs:
 
             return jax.lax.fori_loop(start, stop, iteration, carry)
 
-        return self._over_seeds(local, (P("seeds"), P(), P()))(carry, start, stop)
+        return self.layout.place(local, (P("seeds"), P(), P()))(carry, start, stop)
 
     def _evaluate(self, state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
         def local(state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
-            def one_seed(state: Any, key: Array) -> tuple[Array, Array]:
+            def one_lane(state: Any, key: Array) -> tuple[Array, Array]:
                 key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION_TAG), point)
                 return self.agent.evaluate(state, key, self.episodes)
 
-            return jax.vmap(one_seed)(state, keys)
+            return jax.vmap(one_lane)(state, keys)
 
-        return self._over_seeds(local, (P("seeds"), P("seeds"), P()))(state, keys, point)
+        return self.layout.place(local, (P("seeds"), P("seeds"), P()))(state, keys, point)
 
-    def _over_seeds(self, function: Callable, specs: tuple) -> Callable:
-        # Replication is not checked: nothing is replicated but loop bounds.
-        return jax.shard_map(
-            function, mesh=self.mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False
+    def _put(self, tree: Any) -> Any:
+        """Arrays `[L, ...]` on the mesh. Every process has all of them here."""
+        if not processes.several():
+            return jax.device_put(tree, self.layout.rows)
+        return jax.jit(lambda: tree, out_shardings=self.layout.rows)()
+
+    def _abstract(self, example: Any) -> Carry:
+        def laned(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+            shape = (self.lanes, *leaf.shape)
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+        tally = jax.eval_shape(lambda: Tally.empty(self.lanes, len(self.metrics)))
+        return Carry(
+            jax.tree.map(laned, example, self.layout.of_state(example)),
+            jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.layout.rows), tally
+            ),
         )
-
-    def _abstract(self, leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._sharded)
 
     def compile(self, name: str) -> float:
         """Compiles `init`, `advance` or `evaluate`, unless it is; the seconds it took."""
@@ -259,12 +291,15 @@ class Programs:
             return 0.0
         started, count = time.perf_counter(), jax.ShapeDtypeStruct((), np.int32)
         function, args, donated = {
-            "init": (self._init, (self._keys,), ()),
+            "init": (self._init, (self._keys, self._numbers), ()),
             "advance": (self._advance, (self.abstract, count, count), (0,)),
             "evaluate": (self._evaluate, (self.abstract.state, self._keys, count), ()),
         }[name]
-        jitted = jax.jit(function, donate_argnums=donated, out_shardings=self._sharded)
-        self._compiled[name] = _compile(jitted.lower(*args), once=name == "init")
+        carried = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        out = self.layout.rows if name == "evaluate" else carried
+        with jax.set_mesh(self.layout.mesh):  # which an agent's `mesh.spread` looks for
+            lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*args)
+        self._compiled[name] = _compile(lowered, once=name == "init")
         return time.perf_counter() - started
 
     def _run(self, name: str, *args: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from flax import struct
 
+from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import Mean
 
 
@@ -40,7 +41,7 @@ class FakeAgent(NamedTuple):
     config: FakeConfig = FakeConfig()
     name: str = "fake"
     env: FakeEnv = FakeEnv()
-    reward: str = "env"
+    reward: rw.RewardTransform = rw.env()
     steps_per_iteration: int = 8
     bad_at: int = -1  # the iteration whose loss is not finite
     poison_at: int = -1  # the iteration that leaves a NaN behind finite metrics

@@ -23,7 +23,7 @@ def run(path, resume=False, arm="env", finish=True, **config):
     with RunFolder.claim(path, resume=resume) as folder:
         folder.register(arm, {"seeds": 4, **config})
         if finish:
-            folder.write_rows(arm, rows(arm))
+            folder.write_rows(rows(arm))
             folder.write_summary({"arms": {}})
 
 
@@ -99,13 +99,13 @@ def test_an_arm_is_named_once(tmp_path):
 
 def test_rows_of_an_arm_are_replaced_in_place(tmp_path):
     with RunFolder.claim(tmp_path) as folder:
-        folder.write_rows("b", rows("b"))
-        folder.write_rows("a", rows("a"))
-        folder.write_rows("b", rows("b", value=9.0))
+        folder.write_rows(rows("b"))
+        folder.write_rows(rows("a"))
+        folder.write_rows(rows("b", value=9.0))
         assert load_rows(tmp_path) == Rows.concatenate([rows("b", value=9.0), rows("a")])
         (tmp_path / "metrics.parquet").write_bytes(b"PAR1")
         with pytest.warns(UserWarning, match="it is written again"):
-            folder.write_rows("a", rows("a"))
+            folder.write_rows(rows("a"))
     assert load_rows(tmp_path / "metrics.parquet") == rows("a")
     with pytest.raises(UserError, match="does not exist"):
         load_rows(tmp_path / "nothing")
@@ -117,10 +117,10 @@ def test_a_crash_leaves_the_old_file(tmp_path, monkeypatch, call):
         raise KeyboardInterrupt
 
     with RunFolder.claim(tmp_path) as folder:
-        folder.write_rows("env", rows("env"))
+        folder.write_rows(rows("env"))
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(os, call, crash)
-            folder.write_rows("env", rows("env", value=9.0))
+            folder.write_rows(rows("env", value=9.0))
         assert load_rows(tmp_path) == rows("env")
         folder.register("env", {})
     assert list(tmp_path.glob(".partial-*"))

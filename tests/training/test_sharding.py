@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.training import sharding
+from jaxrl_reward.training import layout, sharding
 from jaxrl_reward.types import Mean
 
 
@@ -20,8 +20,8 @@ from jaxrl_reward.types import Mean
 def test_the_mesh_is_the_largest_that_divides(monkeypatch, seeds, devices, used):
     fakes = jax.local_devices()[:1] * devices
     monkeypatch.setattr(jax, "local_devices", lambda: fakes)
-    monkeypatch.setattr(sharding, "Mesh", lambda found, *_, **__: found)
-    assert len(sharding.seeds_mesh(seeds)) == used
+    monkeypatch.setattr(layout, "Mesh", lambda found, *_, **__: found)
+    assert len(layout.seeds_mesh(seeds)) == used
 
 
 def test_a_tally_counts_and_remembers_the_first_bad_iteration():

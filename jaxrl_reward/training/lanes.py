@@ -1,0 +1,169 @@
+"""Points: the same agent with other numbers, trained side by side in one program.
+
+An agent's floats, and those of its reward, are leaves of its state. Seeds at
+several points are therefore lanes of one compiled program, as several seeds
+are: point 0 with each seed, then point 1 with each seed, and so on.
+"""
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl_reward.types import UserError, nearest
+
+REWARD = "reward"  # in a grid: whole rewards, as expressions or as text
+
+
+class Point(NamedTuple):
+    """One choice of numbers.
+
+    Attributes:
+      name: of the arm.
+      config: the agent's settings.
+      reward: its reward expression.
+    """
+
+    name: str
+    config: Any
+    reward: Any
+
+
+Vary = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any] | Point]
+
+
+def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, ...]:
+    """The points of a grid, or of a list of points.
+
+    Args:
+      agent: what to train; its own numbers are those that nothing replaces.
+      vary: `{"learning_rate": [1e-4, 1e-3], "gamma": [0.9, 0.99]}` is a grid of
+        four points, and `[{"learning_rate": 1e-4, "gamma": 0.9}, ...]` lists
+        them. A name is a float of the agent's `Config`, `reward`, or a number
+        of the template.
+      template: a reward's text with names for numbers, as in
+        `"env + {weight}*counts()"`.
+
+    Raises:
+      UserError: a name cannot vary, a value is not one that it can have, or a
+        reward differs from the agent's in more than its numbers.
+    """
+    if isinstance(vary, Mapping):
+        empty = [name for name, values in vary.items() if isinstance(values, str) or not values]
+        if empty or not vary:
+            raise UserError(f"{(empty or ['vary'])[0]} needs a list of values to vary over")
+        grid = itertools.product(*vary.values())
+        vary = [dict(zip(vary, values, strict=True)) for values in grid]
+    if not vary:
+        raise UserError("there is no point to train at; give at least one")
+    made = [each if isinstance(each, Point) else _point(agent, each, template) for each in vary]
+    twice = [
+        name for name in {each.name for each in made} if [m.name for m in made].count(name) > 1
+    ]
+    if twice:
+        raise UserError(f"two points are {sorted(twice)[0]!r}; give each value once")
+    return tuple(made)
+
+
+def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Point:
+    wanted = names_in(template)
+    inside = {name: value for name, value in values.items() if name in wanted}
+    outside = {n: v for n, v in values.items() if n not in inside and n != REWARD}
+    for name in outside:
+        check_name(agent, name, wanted)
+    if missing := [name for name in wanted if name not in values]:
+        raise UserError(
+            f"the reward has {{{missing[0]}}} in it, and no values vary under that name"
+        )
+    reward = agent.reward if template is None else _reward(agent, fill(template, inside))
+    numbers = {name: value for name, value in values.items() if name != REWARD}
+    shown = [f"{name}={_number(name, value)!r}" for name, value in numbers.items()]
+    if REWARD in values:
+        reward = _reward(agent, values[REWARD])
+        shown.insert(0, str(reward))
+    return Point(", ".join(shown), _config(agent, outside), reward)
+
+
+def check_name(agent: Any, name: str, known: Sequence[str] = ()) -> None:
+    """Raises a `UserError` unless `name` may vary: it is a float, or in `known`."""
+    fields = {field.name: field for field in dataclasses.fields(agent.config)}
+    free = [n for n, field in fields.items() if field.metadata.get("pytree_node", True)]
+    if name in fields and name not in free:
+        raise UserError(
+            f"{agent.name}'s {name} shapes the program and cannot vary within one; "
+            f"these can: {', '.join([*free, *known, REWARD])}"
+        )
+    if name not in free and name not in known:
+        raise UserError(f"{agent.name} has no {name!r} to vary, {nearest(name, [*free, *known])}")
+
+
+def names_in(template: str | None) -> list[str]:
+    """The names in braces, in order."""
+    return list(dict.fromkeys(re.findall(r"\{(\w+)\}", template or "")))
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """The template with numbers in place of the names that have one."""
+    texts = {name: repr(_number(name, value)) for name, value in values.items()}
+    return re.sub(r"\{(\w+)\}", lambda found: texts.get(found[1], found[0]), template)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except TypeError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name} must be a number, got {value!r}")
+    return number
+
+
+def _config(agent: Any, values: Mapping[str, Any]) -> Any:
+    from jaxrl_reward.agents import base
+
+    if not values:
+        return agent.config
+    config = agent.config.replace(**{name: _number(name, x) for name, x in values.items()})
+    if agent.name in base.names():
+        base.module(agent.name).check(config)
+    return config
+
+
+def _reward(agent: Any, reward: Any) -> Any:
+    from jaxrl_reward import rewards as rw
+
+    reward = rw.parse(reward) if isinstance(reward, str) else reward
+    if jax.tree.structure(reward) != jax.tree.structure(agent.reward):
+        raise UserError(
+            f"{reward} and {agent.reward} differ in more than their numbers; "
+            "train them as arms of their own"
+        )
+    return reward
+
+
+def numbers(points: Sequence[Point], seeds: int) -> tuple[Any, ...]:
+    """Configs and rewards with leaves `[L, ...]` for `init`; `()` for no points.
+
+    Raises:
+      UserError: two rewards have numbers of different shapes.
+    """
+    if not points:
+        return ()
+    from jaxrl_reward.agents import base
+
+    def stack(*leaves: Any) -> Any:
+        if len({jnp.shape(leaf) for leaf in leaves}) > 1:
+            raise UserError("the rewards have lists of numbers of different lengths")
+        return jnp.repeat(jnp.stack(leaves), seeds, axis=0)
+
+    def stacked(trees: Sequence[Any]) -> Any:
+        return jax.tree.map(stack, *(base.as_leaves(tree) for tree in trees))
+
+    configs, rewards = [each.config for each in points], [each.reward for each in points]
+    # An agent of one's own may have no reward with numbers in it.
+    return (stacked(configs), stacked(rewards)) if jax.tree.leaves(rewards) else (stacked(configs),)

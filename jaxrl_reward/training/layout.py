@@ -1,0 +1,110 @@
+"""Where the arrays of a run lie: seeds over devices, or environments over devices.
+
+`seeds`: one lane (a seed at one setting) never reads another, so each device
+runs its own lanes and nothing is communicated (`shard_map` over the lanes).
+
+`envs`: one job on all devices. Only what has an environment axis is split, and
+the program is that of one device, partitioned by XLA under `jit`: a mean over
+environments is a mean over all of them, and a gradient is one of the whole
+batch. It pays where one seed's environments fill several devices.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxrl_reward.types import UserError, nearest
+
+Shard = Literal["seeds", "envs"]
+SHARDS = ("seeds", "envs")
+
+
+class Layout:
+    """A mesh, and the shardings of a run on it.
+
+    Attributes:
+      mesh: one axis, named `seeds` or `envs`.
+      rows: of arrays with one row per lane, `[L, ...]`.
+    """
+
+    def __init__(self, agent: Any, lanes: int, shard: Shard):
+        if shard not in SHARDS:
+            raise UserError(f"unknown shard {shard!r}, {nearest(str(shard), SHARDS)}")
+        self._agent = agent
+        self.over_envs = shard == "envs"
+        self.mesh = envs_mesh(agent) if self.over_envs else seeds_mesh(lanes)
+        self.rows = NamedSharding(self.mesh, P() if self.over_envs else P("seeds"))
+
+    def place(self, function: Callable, specs: tuple) -> Callable:
+        """`function` as it runs on the mesh; `specs` are those of its arguments by lane."""
+        if self.over_envs:
+            return function
+        # Replication is not checked: nothing is replicated but loop bounds.
+        return jax.shard_map(
+            function, mesh=self.mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False
+        )
+
+    def of_state(self, state: Any) -> Any:
+        """The sharding of each leaf of a state `[L, ...]`, given its shapes."""
+        if not self.over_envs:
+            return jax.tree.map(lambda _: self.rows, state)
+        axes = env_axes(self._agent)
+        leaves, structure = jax.tree.flatten(state)
+        specs = [P() if axis is None else P(*[None] * (axis + 1), "envs") for axis in axes]
+        shardings = [NamedSharding(self.mesh, spec) for spec in specs]
+        assert len(shardings) == len(leaves)
+        return jax.tree.unflatten(structure, shardings)
+
+
+def seeds_mesh(lanes: int) -> Mesh:
+    """A 1-D mesh over the largest number of devices that divides `lanes`.
+
+    Raises:
+      UserError: there are several processes, and not all of their devices are in it.
+    """
+    several = jax.process_count() > 1
+    devices = jax.devices() if several else jax.local_devices()
+    count = max(n for n in range(1, min(lanes, len(devices)) + 1) if lanes % n == 0)
+    if several and count < len(devices):
+        raise UserError(
+            f"{lanes} seeds are no multiple of the {len(devices)} devices of all processes; "
+            'change --seeds, or split the environments with --shard envs (shard="envs")'
+        )
+    return _mesh(devices[:count], "seeds")
+
+
+def envs_mesh(agent: Any) -> Mesh:
+    """A 1-D mesh over all devices, which must divide the agent's environments."""
+    devices, count = jax.devices(), agent.config.num_envs
+    if count % len(devices):
+        fits = len(devices) * max(1, round(count / len(devices)))
+        raise UserError(
+            f"num_envs={count} is no multiple of the {len(devices)} devices; use num_envs={fits}"
+        )
+    return _mesh(devices, "envs")
+
+
+def _mesh(devices: list[Any], axis: str) -> Mesh:
+    return Mesh(np.asarray(devices), (axis,), axis_types=(AxisType.Auto,))
+
+
+def env_axes(agent: Any) -> list[int | None]:
+    """Which axis of each leaf of one seed's state is that of the environments.
+
+    It is the one that doubles with `num_envs`, so no agent has to declare it.
+    """
+    from jaxrl_reward.agents import base
+
+    twice = agent.config.replace(num_envs=2 * agent.config.num_envs)
+    double = base.module(agent.name).make(twice, agent.env, agent.reward)
+    one, two = (jax.tree.leaves(jax.eval_shape(a.init, jax.random.key(0))) for a in (agent, double))
+
+    def axis(small: Any, large: Any) -> int | None:
+        sizes = enumerate(zip(small.shape, large.shape, strict=True))
+        return next((i for i, (n, m) in sizes if m == 2 * n and n), None)
+
+    return [axis(small, large) for small, large in zip(one, two, strict=True)]
