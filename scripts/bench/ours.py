@@ -36,14 +36,16 @@ class by_hand(rw.Pointwise):  # noqa: N801
         return jnp.clip(0.5 * (transition.reward + shaped + 0.01 * norm_after), -5.0, 5.0)
 
 
-def ppo(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
+def train(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
     reward = by_hand() if task.get("reward") == "by hand" else task.get("reward", "env")
     if reward == "expression":
         reward = EXPRESSION
-    agent = agents.make("ppo", task["env"], reward, **task["settings"])
+    agent = agents.make(task["kind"], task["env"], reward, **task["settings"])
     programs = Programs(agent, seeds=task["seeds"], seed=0, episodes=task["episodes"])
     programs.compile_seconds += programs.compile("advance")
     carry, at, n = programs.init(), 0, task["iterations"]
+    if warm := task.get("warm"):
+        carry, at = programs.advance(carry, 0, warm), warm
 
     def repeat() -> int:
         nonlocal carry, at
@@ -87,4 +89,4 @@ def stepping(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[
 
 
 if __name__ == "__main__":
-    serve(lambda task: {"ppo": ppo, "stepping": stepping}[task["kind"]](task))
+    serve(lambda task: stepping(task) if task["kind"] == "stepping" else train(task))

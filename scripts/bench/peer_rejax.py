@@ -5,13 +5,13 @@ import time
 import gymnax
 import jax
 import jax.numpy as jnp
-from rejax import PPO
+from rejax import PPO, SAC
 from serve import serve
 
 
 def ppo(task):
     settings = task["settings"]
-    algo = PPO.create(
+    return PPO.create(
         env=task["env"].partition(":")[2],
         num_envs=settings["num_envs"],
         num_steps=settings["num_steps"],
@@ -21,23 +21,47 @@ def ppo(task):
         max_grad_norm=0.5,
         agent_kwargs={"activation": "tanh", "hidden_layer_sizes": (64, 64)},
     )
+
+
+def sac(task):
+    settings = task["settings"]
+    return SAC.create(
+        env=task["env"].partition(":")[2],
+        num_envs=settings["num_envs"],
+        num_epochs=settings["updates"],
+        batch_size=settings["batch_size"],
+        buffer_size=settings["buffer_size"],
+        fill_buffer=settings["learning_starts"],
+        learning_rate=settings["learning_rate"],
+        gamma=0.99,
+        polyak=0.995,
+        agent_kwargs={"activation": "relu"},
+        hidden_layer_sizes=settings["hidden"],
+    )
+
+
+def train(task):
+    algo = {"ppo": ppo, "sac": sac}[task["kind"]](task)
+    per_iteration = task["settings"]["num_envs"] * task["settings"].get("num_steps", 1)
     keys = jnp.stack([jax.random.PRNGKey(i) for i in range(task["seeds"])])
     n = task["iterations"]
 
-    def iterate(states):
+    def iterate(states, n):
         one = jax.vmap(algo.train_iteration)
         return jax.lax.fori_loop(0, n, lambda _, states: one(states), states)
 
     started = time.perf_counter()
     init = jax.jit(jax.vmap(algo.init_state)).lower(keys).compile()
     states = init(keys)
-    advance = jax.jit(iterate, donate_argnums=0).lower(states).compile()
+    advance = jax.jit(iterate, donate_argnums=0).lower(states, n).compile()
     seconds = time.perf_counter() - started
+    if warm := task.get("warm"):
+        states = advance(states, warm)
 
     def repeat():
         nonlocal states
-        states = jax.block_until_ready(advance(states))
-        return n * settings["num_envs"] * settings["num_steps"] * task["seeds"]
+        states = jax.block_until_ready(advance(states, n))
+        return n * per_iteration * task["seeds"]
 
     def score():
         evaluate = jax.jit(jax.vmap(lambda state, key: algo.eval_callback(algo, state, key)[1]))
@@ -77,4 +101,4 @@ def stepping(task):
 
 
 if __name__ == "__main__":
-    serve(lambda task: {"ppo": ppo, "stepping": stepping}[task["kind"]](task))
+    serve(lambda task: stepping(task) if task["kind"] == "stepping" else train(task))

@@ -20,6 +20,10 @@ BRAX = {
     **{"num_envs": 256, "num_steps": 32, "epochs": 4, "minibatches": 8, "learning_rate": 3e-4},
     **{"entropy_coef": 0.0, "normalize_obs": True, "distribution": "tanh_normal"},
 }
+SAC = {
+    **{"num_steps": 1, "batch_size": 256, "buffer_size": 100_000, "learning_starts": 1000},
+    **{"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "hidden": [256, 256]},
+}
 WALKER = {"kind": "ppo", "seeds": 1, "episodes": 64, "settings": BRAX, "scale": 0.1}
 WALKER["reward"] = "env | scale(0.1)"
 
@@ -61,6 +65,23 @@ WORK = {
     "ant": Work(
         "PPO brax ant (spring), 256 x 32",
         {**WALKER, "env": "brax:ant,backend=spring", "iterations": 5},
+        ("brax",),
+    ),
+    "sac": Work(
+        "SAC Pendulum, batches of 256, 2 x 256 units",
+        {
+            **{"kind": "sac", "env": "gymnax:Pendulum-v1", "seeds": 1, "episodes": 128},
+            **{"iterations": 2000, "warm": 1100, "settings": SAC | {"num_envs": 1, "updates": 1}},
+        },
+        ("rejax",),
+    ),
+    "sac-brax": Work(
+        "SAC brax inverted pendulum (spring), as above",
+        {
+            **{"kind": "sac", "env": "brax:inverted_pendulum,backend=spring", "seeds": 1},
+            **{"episodes": 64, "iterations": 200, "warm": 200, "reward": "env", "scale": 1.0},
+            "settings": SAC | {"num_envs": 8, "updates": 8},
+        },
         ("brax",),
     ),
     "stepping": Work(
@@ -213,18 +234,22 @@ def main() -> None:
         + "; peers rejax 0.1.3, brax 0.14.2",
     }
     results: dict[str, Any] = {"about": about, "work": {}}
-    for name in args.only or WORK:
-        print(f"benchmark: {WORK[name].title} ...", file=sys.stderr, flush=True)
-        results["work"][name] = compete(WORK[name], args.peers, args.repeats)
-    table = markdown(results)
-    print(table)
     folders = [args.out] if args.out else []
     if args.update_record:
         folders.append(HERE / "record")
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "benchmark.md").write_text(f"# Benchmark\n\n{table}")
-        (folder / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
+    for name in args.only or WORK:
+        print(f"benchmark: {WORK[name].title} ...", file=sys.stderr, flush=True)
+        results["work"][name] = compete(WORK[name], args.peers, args.repeats)
+        # After each, so that nothing is lost if a later one fails.
+        for folder in folders:
+            write(folder, results)
+    print(markdown(results))
+
+
+def write(folder: Path, results: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmark.md").write_text(f"# Benchmark\n\n{markdown(results)}")
+    (folder / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
