@@ -18,9 +18,9 @@ def add_vary(parser: Any) -> None:
     )
     parser.add_argument(
         "--shard",
-        choices=("seeds", "envs"),
-        default="seeds",
-        help="split over devices: seeds, or the environments of each (seeds)",
+        choices=("auto", "seeds", "envs"),
+        default="auto",
+        help="split over devices: seeds, or the environments of each (auto: what fills them)",
     )
 
 

@@ -7,6 +7,10 @@ runs its own lanes and nothing is communicated (`shard_map` over the lanes).
 the program is that of one device, partitioned by XLA under `jit`: a mean over
 environments is a mean over all of them, and a gradient is one of the whole
 batch. It pays where one seed's environments fill several devices.
+
+`auto`: environments where lanes would leave half of the devices idle and there
+are enough environments for each, else seeds. Measured on two CPU devices: one seed of PPO
+with 1024 CartPoles, or 256 hoppers, is 1.8 times as fast as on one.
 """
 
 from collections.abc import Callable
@@ -19,8 +23,9 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrl_reward.types import UserError, nearest
 
-Shard = Literal["seeds", "envs"]
-SHARDS = ("seeds", "envs")
+Shard = Literal["auto", "seeds", "envs"]
+SHARDS = ("auto", "seeds", "envs")
+ENOUGH = 64  # environments of a device, from which communicating costs less than it gains
 
 
 class Layout:
@@ -35,7 +40,7 @@ class Layout:
         if shard not in SHARDS:
             raise UserError(f"unknown shard {shard!r}, {nearest(str(shard), SHARDS)}")
         self._agent = agent
-        self.over_envs = shard == "envs"
+        self.over_envs = _prefers_envs(agent, lanes) if shard == "auto" else shard == "envs"
         self.mesh = envs_mesh(agent) if self.over_envs else seeds_mesh(lanes)
         self.rows = NamedSharding(self.mesh, P() if self.over_envs else P("seeds"))
 
@@ -60,6 +65,18 @@ class Layout:
         return jax.tree.unflatten(structure, shardings)
 
 
+def _prefers_envs(agent: Any, lanes: int) -> bool:
+    """Whether lanes would leave half of the devices idle, and environments fill them."""
+    devices = len(jax.devices())
+    envs, rest = divmod(agent.config.num_envs, devices)
+    return 2 * _divisor(lanes, devices) <= devices and not rest and envs >= ENOUGH
+
+
+def _divisor(lanes: int, devices: int) -> int:
+    """The largest number of devices that divides `lanes`."""
+    return max(n for n in range(1, min(lanes, devices) + 1) if lanes % n == 0)
+
+
 def seeds_mesh(lanes: int) -> Mesh:
     """A 1-D mesh over the largest number of devices that divides `lanes`.
 
@@ -68,7 +85,7 @@ def seeds_mesh(lanes: int) -> Mesh:
     """
     several = jax.process_count() > 1
     devices = jax.devices() if several else jax.local_devices()
-    count = max(n for n in range(1, min(lanes, len(devices)) + 1) if lanes % n == 0)
+    count = _divisor(lanes, len(devices))
     if several and count < len(devices):
         raise UserError(
             f"{lanes} seeds are no multiple of the {len(devices)} devices of all processes; "

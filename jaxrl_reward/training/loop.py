@@ -57,7 +57,7 @@ def train(
     keep: int = 2,
     programs: Programs | None = None,
     vary: lanes.Vary | None = None,
-    shard: Shard = "seeds",
+    shard: Shard = "auto",
 ) -> Result:
     """Trains `seeds` independent copies of an agent at once, or of several of its points.
 
@@ -83,8 +83,9 @@ def train(
         shard.
       vary: a grid or list of numbers to train with, in one program: see
         `lanes.points`. Where one is not finite its arm ends, and the others go on.
-      shard: what is split over devices, `seeds` (points too) or `envs`: see
-        `layout.py`. Either gives the numbers of one device, up to rounding.
+      shard: what is split over devices, `seeds` (points too) or `envs`, or what
+        fills them: see `layout.py`. Either gives the numbers of one device, up to
+        rounding.
 
     Raises:
       UserError: bad input, a folder that holds another run, or no checkpoint

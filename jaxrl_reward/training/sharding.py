@@ -186,7 +186,7 @@ class Programs:
         seed: int,
         episodes: int,
         points: Sequence[Point] = (),
-        shard: Shard = "seeds",
+        shard: Shard = "auto",
     ):
         copies = max(len(points), 1)
         self.agent, self.lanes, self.episodes = agent, seeds * copies, episodes
