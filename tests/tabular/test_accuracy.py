@@ -26,6 +26,7 @@ def shortfalls(size, rounding):
     return np.asarray(plan.values)
 
 
+@pytest.mark.slow
 def test_rounding_down_and_up_enclose_the_optimum():
     """A grid sixteen times as fine lies between, and within the bound."""
     fine = shortfalls(641, "linear")[:, ::16]
