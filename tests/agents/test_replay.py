@@ -160,9 +160,21 @@ def test_a_block_is_written_in_place():
 
 
 def test_what_a_function_reads():
-    tree = {"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2), "d": jnp.ones(2)}
-    read = replay.read_by(lambda t: (jnp.sin(t["a"]) * 2.0, t["c"], jax.jit(jnp.exp)(t["d"])), tree)
-    assert read == {"a": True, "b": False, "c": True, "d": True}
+    """Also within what it compiles or loops over."""
+    tree = {name: jnp.ones((3, 2)) for name in "abcde"}
+
+    def reads(scale, t):
+        def gather(total, row):
+            return total + jax.tree.map(lambda x: x[row], t)["e"].sum(), ()
+
+        total, _ = jax.lax.scan(gather, 0.0, jnp.arange(2))
+        compiled = jax.jit(lambda used, unused: jnp.exp(used))(t["d"], t["b"])
+        return jnp.sin(t["a"]) * scale, t["c"], compiled, total
+
+    read = replay.read_by(reads, jnp.float32(2.0), tree)
+    assert read == {"a": True, "b": False, "c": True, "d": True, "e": True}
+    read = replay.read_by(lambda scale, t: reads(scale, t)[0], jnp.float32(2.0), tree)
+    assert read == {"a": True, "b": False, "c": False, "d": False, "e": False}
 
 
 def ring(buffer_size, num_steps, num_envs, batch_size):
