@@ -163,7 +163,7 @@ def test_a_time_limit_does_not_end_the_value(n_step):
     assert means["episode_return"] == means["episode_length"] == 10.0
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("deterministic", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_best_of_a_continuum_of_actions(deterministic):
     """The policy climbs the critics, and these know the action."""
     kind = {"deterministic": True, "policy_delay": 2} if deterministic else {}
@@ -200,7 +200,7 @@ def test_a_fixed_temperature_weighs_the_entropy_of_a_continuum():
 
 def test_a_fixed_temperature_weighs_the_entropy_of_two_actions():
     """For rewards -1 and 1, at 0.5 nats, the worse is chosen with 1 / (1 + e^4)."""
-    _, _, means = trained("action", temperature=0.5, learning_rate=2e-2)
+    _, _, means = trained("both", temperature=0.5, learning_rate=2e-2)
     p = 1.0 / (1.0 + math.exp(4.0))
     expected = -p * math.log(p) - (1 - p) * math.log(1 - p)
     np.testing.assert_allclose(means["entropy"], expected, atol=0.03)
