@@ -499,43 +499,38 @@ def test_replayed_rewards_are_todays(placement):
     assert np.abs(now).max() < 5.0 and np.ptp(now) > 0.1  # and the bound hides nothing
 
 
-def test_a_learned_reward_learns_of_the_whole_store():
-    """Of steps from any time, though one is played at a time; and of what is stored alone."""
+class watched(linear):  # noqa: N801
+    """Also logs what it is shown."""
 
-    class spy(rw.Learned):  # noqa: N801
-        """Keeps what it was shown."""
-
-        def init_params(self, key, example):
-            return {"obs": jnp.zeros((32, 3)), "extra": jnp.zeros(32), "reward": jnp.zeros(32)}
-
-        def reward(self, params, transition):
-            return 2.0 * transition.reward
-
-        def learn(self, state, key, block):
-            seen = {"obs": block.obs[0], "extra": block.info["discount"][0]}
-            params = {**seen, "reward": block.reward[0]}
-            return state.replace(shared=state.shared.replace(params=params)), {}
-
-    agent = small(CONTINUOUS, rw.env() | spy(), num_envs=1, num_steps=1, n_step=2)
-    state = jax.eval_shape(agent.init, jax.random.key(0))
-    assert state.replay.items["step"].info["discount"].shape == (64, 1)
-    assert not jax.tree.leaves(state.replay.items["step"].policy)
-    run = quick(lambda key: repeat(agent.iterate, 30)(agent.init(key))[0])
-    state = run(jax.random.key(0))
-    stored, seen = state.replay.items["step"], state.reward_state.shared.params
-    same = np.isclose(seen["obs"][:, None], np.asarray(stored.obs)[None, :30, 0]).all(-1)
-    assert same.any(1).all() and same.any(0).sum() > 12  # 32 draws of 30: about 20 of them
-    np.testing.assert_allclose(seen["reward"], 2.0 * stored.env_reward[same.argmax(1), 0])
-    assert np.all(seen["extra"] == 1.0)
+    def learn(self, state, key, block):
+        steps = jax.tree.map(lambda x: x[0], block.replace(reward=block.env_reward))
+        today = jax.vmap(lambda step: self.reward(state.shared.params, step))(steps)
+        same = (steps.next_obs[:, None] == steps.next_obs[None]).all(-1)
+        shown = {
+            "steps": jnp.float32(block.first.size),
+            "distinct": (1.0 / same.sum(1)).sum(),
+            "wrong": jnp.abs(block.reward[0] - today).max(),
+            "extra": block.info["discount"].min(),
+        }
+        state, metrics = linear.learn(self, state, key, block)
+        return state, metrics | shown
 
 
-def test_a_learned_reward_converges_on_a_linear_one():
-    agent = small(CONTINUOUS, linear(learning_rate=0.05), num_envs=1, num_steps=1, hidden=(2,))
+def test_a_learned_reward_learns_from_the_whole_store():
+    """Though one step is played at a time; it converges on a linear reward."""
+    agent = small(CONTINUOUS, watched(learning_rate=0.05), num_envs=1, num_steps=1, n_step=2)
     run = quick(lambda key: repeat(agent.iterate, 200)(agent.init(key)))
     state, metrics = run(jax.random.key(0))
     weights = state.reward_state.shared.params
     np.testing.assert_allclose(weights, [1.0, -2.0, 0.5], atol=0.02)
-    assert metrics["reward/linear/loss"].total / metrics["reward/linear/loss"].count < 1e-3
+    shown = {name: float(m.total / m.count) for name, m in metrics.items() if "reward/" in name}
+    assert shown["reward/linear/loss"] < 1e-3
+    # 32 draws from a store of 64, with replacement: of about 25 different steps.
+    assert shown["reward/steps"] == 32 and 18 < shown["reward/distinct"] <= 32.1
+    # As rewarded today; and what it reads of `info` was stored, and nothing else was.
+    assert shown["reward/wrong"] < 1e-4 and shown["reward/extra"] == 1.0
+    step = state.replay.items["step"]
+    assert step.info["discount"].shape == (64, 1) and not jax.tree.leaves(step.policy)
 
 
 def test_what_rewards_read_of_info_is_stored_and_nothing_else():
