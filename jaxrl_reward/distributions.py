@@ -243,6 +243,49 @@ class TanhNormal(DiagonalNormal):
         return jnp.tanh(raw)
 
 
+@dataclasses.dataclass(frozen=True)
+class TanhPoint:
+    """A deterministic action `tanh(params)`, `[..., dim]`, and draws around it.
+
+    It has no density: log-probability and entropy are given as 0.
+    """
+
+    dim: int
+
+    @property
+    def param_size(self) -> int:
+        return self.dim
+
+    def noise(self, key: Array, shape_prefix: Sequence[int]) -> Array:
+        """Standard normals, `[*shape_prefix, dim]`, for the caller to scale."""
+        return jax.random.normal(key, (*shape_prefix, self.dim))
+
+    def sample(self, params: Array, noise: Array) -> Array:
+        """The action plus noise, clipped to [-1, 1], `[..., dim]`."""
+        action = self.mode(params)
+        chex.assert_equal_shape([action, noise])
+        return jnp.clip(action + noise, -1.0, 1.0)
+
+    def mode(self, params: Array) -> Array:
+        """The action, `[..., dim]`."""
+        chex.assert_axis_dimension(params, -1, self.param_size)
+        return jnp.tanh(params.astype(jnp.float32))
+
+    def log_prob(self, params: Array, raw: Array) -> Array:
+        """0, `[...]`."""
+        del raw
+        return jnp.zeros(params.shape[:-1])
+
+    def entropy(self, params: Array, raw: Array | None = None) -> Array:
+        """0, `[...]`."""
+        del raw
+        return jnp.zeros(params.shape[:-1])
+
+    def to_action(self, raw: Array) -> Array:
+        """The draw itself."""
+        return raw
+
+
 def _running_sum(weight: Array) -> Array:
     """Sums of `[..., A]` along A, never decreasing as far as they are unrolled."""
     size = weight.shape[-1]

@@ -8,14 +8,15 @@ environment, which ends where the episode ends, or where the data does.
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 from flax import struct
+from jax.interpreters import partial_eval
 from jax.typing import ArrayLike
 
 from jaxrl_reward import rewards as rw
@@ -220,8 +221,8 @@ class Recorder:
 
     Attributes:
       example: transitions of zeros, `[1, 1, ...]`.
-      read: which parts of a transition `relabel` reads, a `Transition` of
-        bools. Of `info` and `policy`, nothing else is stored.
+      read: which parts of a transition `relabel` or `learn` reads, a
+        `Transition` of bools. Of `info` and `policy`, nothing else is stored.
     """
 
     example: Transition
@@ -244,42 +245,54 @@ class Recorder:
             "next_memory": played.next_inputs[..., size:],
         }
 
-    def batches(self, state: Any, shared: Any, stored: ReplayState, key: Array) -> Batch:
-        """Batches `[updates, batch_size, ...]` as the networks see them.
+    def batches(
+        self, state: Any, shared: Any, stored: ReplayState, key: Array
+    ) -> tuple[Batch, Transition]:
+        """What the agent and the reward learn from in one iteration.
+
+        The reward learns once an iteration, as the one `shared` rewards all that
+        is drawn for it; how many steps it takes is its own setting.
 
         Args:
           state: the agent's; its config says how many of what.
           shared: what the reward knows now, which rewards them.
           stored: the ring.
           key: for what is drawn.
+
+        Returns:
+          Batches `[updates, batch_size, ...]` as the networks see them, and the
+          steps that they start with, as the block `[1, updates * batch_size, ...]`
+          that `reward.learn` takes.
         """
         config = state.config
         shape = (config.updates, config.batch_size)
         last = lambda items: items["step"].last  # noqa: E731
         window = sample(stored, key, math.prod(shape), config.n_step, last)
-        batch = self.batch(state.reward, shared, window, config.gamma)
-        batch = batch._replace(
-            inputs=normalize(state, batch.inputs),
-            next_inputs=normalize(state, batch.next_inputs),
-        )
-        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
-
-    def batch(self, reward: Any, shared: Any, window: Window, gamma: ArrayLike) -> Batch:
-        """Windows `[n, B, ...]` as a batch, rewarded by what the reward knows now."""
+        steps = self.transitions(state.reward, shared, window)
         end, start = at_end(window), jax.tree.map(lambda x: x[0], window.items)
         total, weight = n_step_return(
-            self.rewards(reward, shared, window), window.inside, end["step"].terminated, gamma
+            jax.lax.stop_gradient(steps.reward),
+            window.inside,
+            end["step"].terminated,
+            config.gamma,
         )
-        return Batch(
-            inputs=rollout.remember(start["step"].obs, start["memory"]),
+        inputs = rollout.remember(start["step"].obs, start["memory"])
+        next_inputs = rollout.remember(end["step"].next_obs, end["next_memory"])
+        batch = Batch(
+            inputs=normalize(state, inputs),
             choice=start["choice"],
-            reward=jax.lax.stop_gradient(total),
+            reward=total,
             weight=weight,
-            next_inputs=rollout.remember(end["step"].next_obs, end["next_memory"]),
+            next_inputs=normalize(state, next_inputs),
         )
+        batches = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
+        return batches, jax.tree.map(lambda x: x[:1], steps)
 
-    def rewards(self, reward: Any, shared: Any, window: Window) -> Array:
-        """The reward of each step under the given `shared`, `[n, B]`."""
+    def transitions(self, reward: Any, shared: Any, window: Window) -> Transition:
+        """The windows' steps `[n, B, ...]`, rewarded under the given `shared`.
+
+        What was not stored, because the reward does not read it, is zero.
+        """
         step, shape = window.items["step"], window.inside.shape
 
         def fill(read: bool, x: Array, like: Array) -> Array:
@@ -293,7 +306,7 @@ class Recorder:
         flat = jax.tree.map(
             lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), (step, window.items["features"])
         )
-        return reward.relabel(shared, *flat).reshape(shape)
+        return step.replace(reward=reward.relabel(shared, *flat).reshape(shape))
 
 
 def recorder(agent: str, player: rollout.Player, reward: rw.RewardTransform) -> Recorder:
@@ -305,28 +318,31 @@ def recorder(agent: str, player: rollout.Player, reward: rw.RewardTransform) -> 
     problem = rw.replay_problem(reward)
     if problem:
         raise UserError(f"{agent} learns from replay, and {problem}; use ppo")
-    example = player.example(1, 1)
+    example, key = player.example(1, 1), jax.random.key(0)
 
     def parts() -> Any:
-        state = reward.init(jax.random.key(0), example)
+        state = reward.init(key, example)
         features = reward.apply(state, example).features
-        return state.shared, *jax.tree.map(lambda x: x[0], (example, features))
+        return state, *jax.tree.map(lambda x: x[0], (example, features))
 
-    shapes = jax.eval_shape(parts)
+    state, one, features = jax.eval_shape(parts)
     try:
-        read = read_by(lambda parts: reward.relabel(*parts), shapes)[1]
+        relabelled = read_by(
+            lambda shared, features, step: reward.relabel(shared, step, features),
+            *(state.shared, features, one),
+        )
     except NotImplementedError as error:
         raise UserError(f"{agent} learns from replay, and {error}; use ppo") from None
-    return Recorder(example, read)
+    learned = read_by(lambda state, block: reward.learn(state, key, block), state, example)
+    return Recorder(example, jax.tree.map(operator.or_, relabelled, learned))
 
 
-def read_by(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Which leaves of `tree` a function reads, as a tree of bools.
+def read_by(function: Callable[..., Any], *trees: Any) -> Any:
+    """Which leaves of the last of `trees` a function's results depend on, as bools.
 
-    What is not read need not be stored. A leaf that is only passed on to a
-    compiled function inside counts as read.
+    What is not read need not be stored.
     """
-    jaxpr = jax.make_jaxpr(function)(tree).jaxpr
-    operands = [v for equation in jaxpr.eqns for v in equation.invars] + list(jaxpr.outvars)
-    used = {v for v in operands if isinstance(v, jax.extend.core.Var)}
-    return jax.tree.unflatten(jax.tree.structure(tree), [v in used for v in jaxpr.invars])
+    jaxpr = jax.make_jaxpr(function)(*trees).jaxpr
+    _, used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    leaves, structure = jax.tree.flatten(trees[-1])
+    return jax.tree.unflatten(structure, used[len(used) - len(leaves) :])

@@ -4,12 +4,14 @@ With continuous actions a tanh-normal policy; with discrete ones the
 expectations over actions are sums (Christodoulou 2019, arXiv:1910.07207). With
 `critics` above `subset` the target is the minimum over a random subset of them,
 and the policy climbs the mean of all (REDQ: Chen et al. 2021, arXiv:2101.05982).
+With `deterministic` and a `policy_delay` of 2 it is TD3 (Fujimoto et al. 2018,
+arXiv:1802.09477).
 
 One `iterate` plays `num_steps` steps of `num_envs` environments, stores them,
-and takes `updates` gradient steps on batches from the store. What a reward
-remembers of an episode is recorded as it is played; all else is computed anew,
-with what the reward has learned since, whenever a step is drawn. A time limit
-ends no value.
+and takes `updates` gradient steps on batches from the store, of which a learned
+reward learns too. What a reward remembers of an episode is recorded as it is
+played; all else is computed anew, with what the reward has learned since,
+whenever a step is drawn. A time limit ends no value.
 """
 
 import dataclasses
@@ -20,8 +22,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import struct
+from gymnax.environments import spaces
 
-from jaxrl_reward import distributions, envs
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, evaluation, replay, rollout, sac_losses
 from jaxrl_reward.agents import state as common
@@ -51,6 +54,8 @@ class Config(struct.PyTreeNode):
       hidden: widths of the hidden layers of actor and critics.
       activation: between layers, a name that `networks` knows.
       layer_norm: normalise the hidden layers of the critics.
+      deterministic: a policy without entropy, for continuous actions, that plays
+        with `exploration_noise`; the rest is TD3's.
       tune_temperature: towards the target entropy; else it is `temperature`.
       placement: `block`, the policy is blind to the reward's memory, or
         `step`, it sees it.
@@ -63,6 +68,10 @@ class Config(struct.PyTreeNode):
       temperature: weight of the entropy, per nat; where it is tuned, at first.
       target_entropy_scale: of the customary one, which is minus the number of
         action dimensions, or 0.98 of the most there is for discrete actions.
+      exploration_noise: standard deviation of the noise on a deterministic
+        policy's actions, where these reach from -1 to 1.
+      target_noise: the same on its actions in a target.
+      noise_clip: the most of the latter.
     """
 
     num_envs: int = _static(1)
@@ -78,6 +87,7 @@ class Config(struct.PyTreeNode):
     hidden: tuple[int, ...] = _static((128, 128))
     activation: str = _static("relu")
     layer_norm: bool = _static(False)
+    deterministic: bool = _static(False)
     tune_temperature: bool = _static(True)
     placement: Literal["block", "step"] = _static("block")
     normalize_obs: bool = _static(False)
@@ -88,6 +98,9 @@ class Config(struct.PyTreeNode):
     target_rate: float = 0.005
     temperature: float = 1.0
     target_entropy_scale: float = 1.0
+    exploration_noise: float = 0.1
+    target_noise: float = 0.2
+    noise_clip: float = 0.5
 
 
 class State(common.State):
@@ -114,6 +127,9 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         environment or the reward is not for SAC.
     """
     check(config)
+    if config.deterministic and not isinstance(env.action_space, spaces.Box):
+        kind = type(env.action_space).__name__
+        raise UserError(f"sac's deterministic policy needs Box actions; {env.name} has {kind}")
     reward = rw.env() if reward is None else reward
     player = rollout.player("sac", config, env, reward)
     recorder = replay.recorder("sac", player, reward)
@@ -134,7 +150,8 @@ def check(config: Config) -> None:
         )
     if config.subset > config.critics:
         raise UserError(f"sac's subset={config.subset} must not exceed critics={config.critics}")
-    for name in ("learning_rate", "critic_learning_rate", "temperature"):
+    noises = ("exploration_noise", "target_noise", "noise_clip")
+    for name in ("learning_rate", "critic_learning_rate", "temperature", *noises):
         base.check_range("sac", name, getattr(config, name), 0.0)
     base.check_range("sac", "target_rate", config.target_rate, 0.0, 1.0)
     base.check_range("sac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
@@ -174,7 +191,7 @@ class _Sac:
         warm = state.replay.size < config.learning_starts
         env_state, reward_state, played = self.play(state, key_policy, key_env, warm)
         stored = replay.add(state.replay, self.items(played))
-        batches = self.recorder.batches(state, reward_state.shared, stored, key_sample)
+        batches, block = self.recorder.batches(state, reward_state.shared, stored, key_sample)
         # Seeds that are mapped together are equally old. The branches are real
         # ones for that reason, and hold nothing of the size of the store.
         params, opt_state, losses = jax.lax.cond(
@@ -183,7 +200,7 @@ class _Sac:
             lambda config, params, opt_state, *_: (params, opt_state, sac_losses.no_losses()),
             *(config, state.params, state.opt_state, batches, key_update),
         )
-        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
+        reward_state, learned = state.reward.learn(reward_state, key_learn, block)
         state, metrics = common.finish(state, played, env_state, reward_state, learned)
         state = state.replace(params=params, opt_state=opt_state, replay=stored, key=key)
         return state, metrics | losses
@@ -222,6 +239,8 @@ class _Sac:
         """
         dist, space = self.learner.dist, self.player.env.action_space
         params = self.policy(state, inputs)
+        if noise is not None and self.config.deterministic:
+            noise = noise * state.config.exploration_noise
         raw = dist.mode(params) if noise is None else dist.sample(params, noise)
         if instead is not None:
             raw = jnp.where(instead[0], instead[1], raw)
@@ -234,20 +253,13 @@ class _Sac:
         """A block: the environments' state, the reward's, and what was played."""
         shape = (self.config.num_steps, self.config.num_envs)
         key_noise, key_warm = jax.random.split(key_policy)
-        dist = self.learner.dist
-        if isinstance(dist, distributions.Categorical):
-            anything = jax.random.randint(key_warm, shape, 0, dist.num_actions)
-        else:
-            # The draw is what a tanh makes uniform in (-1, 1).
-            unit = jax.random.uniform(key_warm, (*shape, dist.dim), minval=-1.0, maxval=1.0)
-            anything = jnp.arctanh(0.9999 * unit)
         return self.player.collect(
             state.reward,
             state.reward_state,
             state.env_state,
             lambda inputs, noise: self.choose(state, inputs, noise[0], (warm, noise[1])),
             partial(self.judge, state),
-            (dist.noise(key_noise, shape), anything),
+            (self.learner.dist.noise(key_noise, shape), self.learner.anything(key_warm, shape)),
             jax.random.split(key_env, shape),
         )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -16,6 +17,8 @@ from jaxrl_reward.agents import replay
 from jaxrl_reward.types import Array, Mean
 
 LOSSES = ("q_loss", "q_mean", "actor_loss", "entropy", "temperature")
+
+_Dist = distributions.Categorical | distributions.TanhNormal | distributions.TanhPoint
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class Learner:
             "target": jax.tree.map(jnp.copy, critic),  # donated beside the critic
             "log_temperature": jnp.log(temperature),
         }
+        if self.config.deterministic:
+            params["target_actor"] = jax.tree.map(jnp.copy, params["actor"])
         adam = optax.adam(0.0).init
         opt_state = {name: adam(params[name]) for name in ("actor", "critic")}
         return params, opt_state | {"temperature": adam(params["log_temperature"])}
@@ -58,11 +63,12 @@ class Learner:
         return isinstance(self.space, spaces.Discrete)
 
     @cached_property
-    def dist(self) -> distributions.Categorical | distributions.TanhNormal:
+    def dist(self) -> _Dist:
         """The distribution of actions, before they are stretched to their bounds."""
         if self.discrete:
             return distributions.Categorical(int(self.space.n))
-        return distributions.TanhNormal(math.prod(self.space.shape))
+        kind = distributions.TanhPoint if self.config.deterministic else distributions.TanhNormal
+        return kind(math.prod(self.space.shape))
 
     @cached_property
     def actor(self) -> networks.Network:
@@ -83,6 +89,14 @@ class Learner:
         if isinstance(self.dist, distributions.Categorical):
             return 0.98 * math.log(self.dist.num_actions)
         return -float(self.dist.dim)
+
+    def anything(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """Draws of uniformly random actions."""
+        if isinstance(self.dist, distributions.Categorical):
+            return jax.random.randint(key, shape, 0, self.dist.num_actions)
+        unit = jax.random.uniform(key, (*shape, self.dist.dim), minval=-1.0, maxval=1.0)
+        # What a tanh makes uniform, where there is one to come.
+        return unit if self.config.deterministic else jnp.arctanh(0.9999 * unit)
 
     def judged(self, inputs: Array, choice: Array) -> Array:
         """What the critics see: the inputs, and with them an action in [-1, 1]."""
@@ -139,7 +153,10 @@ class Learner:
         return params, opt_state, {name: Mean.of(metrics[name]) for name in LOSSES}
 
     def target(self, config: Any, params: Any, batch: replay.Batch, key: Array) -> Array:
-        """Equations 2 and 3 of Haarnoja et al. (2018), `[B]`."""
+        """Equations 2 and 3 of Haarnoja et al. (2018), `[B]`.
+
+        A deterministic policy: sections 4.2 and 5.3 of Fujimoto et al. (2018).
+        """
         key_noise, key_subset = jax.random.split(key)
         critic = params["target"]
         if config.subset < config.critics:
@@ -147,8 +164,11 @@ class Learner:
             chosen = jax.random.permutation(key_subset, config.critics)[: config.subset]
             critic = jax.tree.map(lambda x: x[chosen], critic)
         noise = self.dist.noise(key_noise, batch.reward.shape)
-        low = partial(jnp.min, axis=0)
-        value, entropy = self.expect(params["actor"], critic, batch.next_inputs, noise, low)
+        actor, low = params["actor"], partial(jnp.min, axis=0)
+        if config.deterministic:
+            noise = jnp.clip(config.target_noise * noise, -config.noise_clip, config.noise_clip)
+            actor = params["target_actor"]
+        value, entropy = self.expect(actor, critic, batch.next_inputs, noise, low)
         temperature = jnp.exp(params["log_temperature"])
         return batch.reward + batch.weight * (value + temperature * entropy)
 
@@ -163,16 +183,22 @@ class Learner:
 
         (q_loss, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params["critic"])
         critic, adam = _step(config.critic_learning_rate, gradient, opt_state, params, "critic")
-        slow = optax.incremental_update(critic, params["target"], config.target_rate)
-        params = {**params, "critic": critic, "target": slow}
+        params = {**params, "critic": critic}
+        if not config.deterministic:
+            params = _follow(config, params, "critic", "target")
         learner = params, {**opt_state, "critic": adam}
         return learner, {"q_loss": q_loss / config.critics, "q_mean": q_mean}
 
     def actor_step(self, config: Any, learner: Any, inputs: Array, key: Array) -> Any:
-        """One step of the policy and of the temperature."""
+        """One step of the policy and of the temperature.
+
+        A deterministic policy climbs the first critic, and all targets follow now.
+        """
         params, opt_state = learner
         over = partial(jnp.min if config.subset == config.critics else jnp.mean, axis=0)
         noise = self.dist.noise(key, inputs.shape[:1])
+        if config.deterministic:
+            over, noise = operator.itemgetter(0), jnp.zeros_like(noise)
         temperature = jnp.exp(params["log_temperature"])
 
         def loss(actor: Any) -> tuple[Array, Array]:
@@ -182,7 +208,10 @@ class Learner:
         (actor_loss, entropy), gradient = jax.value_and_grad(loss, has_aux=True)(params["actor"])
         actor, adam = _step(config.learning_rate, gradient, opt_state, params, "actor")
         params, opt_state = {**params, "actor": actor}, {**opt_state, "actor": adam}
-        if config.tune_temperature:
+        if config.deterministic:
+            params = _follow(config, params, "critic", "target")
+            params = _follow(config, params, "actor", "target_actor")
+        elif config.tune_temperature:
             # The gradient of `temperature * (entropy - target)`, equation 18.
             excess = entropy - config.target_entropy_scale * self.target_entropy
             log, adam = params["log_temperature"], opt_state["temperature"]
@@ -196,6 +225,12 @@ class Learner:
 def no_losses() -> dict[str, Mean]:
     """What an iteration without an update logs."""
     return {name: Mean(jnp.float32(0.0), jnp.float32(0.0)) for name in LOSSES}
+
+
+def _follow(config: Any, params: Any, fast: str, slow: str) -> Any:
+    """The parameters after the slow ones have moved towards the fast ones."""
+    moved = optax.incremental_update(params[fast], params[slow], config.target_rate)
+    return {**params, slow: moved}
 
 
 def _step(rate: Any, gradient: Any, opt_state: Any, params: Any, name: str) -> tuple[Any, Any]:

@@ -114,7 +114,11 @@ class RewardTransform:
         raise NotImplementedError(f"{type(self).__name__}.apply is missing")
 
     def learn(self, state: State, key: Array, block: Transition) -> tuple[State, Metrics]:
-        """One training step of a learned reward; `block.reward` is the final one."""
+        """One training step of a learned reward; `block.reward` is the final one.
+
+        The block is the one just played, `[T, N]`, or with replay `[1, B]` steps
+        in any order: of `state`, only `shared` is for use here.
+        """
         del key, block
         return state, {}
 

@@ -45,28 +45,28 @@ def filled(rows, blocks, steps, envs, end_every=0):
 
 
 @partial(quick, static_argnums=1)
-def draw_64(state, n, gamma):
+def draw_32(state, n, gamma):
     key, last = jax.random.key(0), lambda items: items["last"]
-    window = replay.sample(state, key, batch_size=64, n_step=n, last=last)
+    window = replay.sample(state, key, batch_size=32, n_step=n, last=last)
     end, rewards = replay.at_end(window), window.items["number"].astype(jnp.float32)
     return window, end, replay.n_step_return(rewards, window.inside, end["last"], gamma)
 
 
 def draw(state, n, gamma):
-    return jax.tree.map(np.asarray, draw_64(state, n, jnp.float32(gamma)))
+    return jax.tree.map(np.asarray, draw_32(state, n, jnp.float32(gamma)))
 
 
 sizes = {
-    "rows": st.sampled_from([1, 4]),  # in blocks; each shape compiles anew
+    # Rows in blocks, steps of a block, environments; each shape compiles anew.
+    "shape": st.sampled_from([(1, 3, 2), (4, 1, 1), (4, 3, 2)]),
     "blocks": st.integers(1, 10),
-    "steps": st.sampled_from([1, 3]),
-    "envs": st.sampled_from([1, 2]),
 }
 
 
 @hypothesis.given(**sizes)
-def test_the_newest_rows_are_kept_in_their_types(rows, blocks, steps, envs):
+def test_the_newest_rows_are_kept_in_their_types(shape, blocks):
     """What goes in comes out, and the first in is the first out."""
+    rows, steps, envs = shape
     state, kept = filled(rows * steps, blocks, steps, envs)
     assert state.size == kept["number"].size
     oldest = int(state.row) if blocks >= rows else 0
@@ -78,13 +78,14 @@ def test_the_newest_rows_are_kept_in_their_types(rows, blocks, steps, envs):
 
 @hypothesis.given(**sizes, n=st.sampled_from([1, 4]), end_every=st.integers(0, 4))
 @hypothesis.settings(max_examples=20)
-def test_windows_are_those_of_a_plain_loop(rows, blocks, steps, envs, n, end_every):
+def test_windows_are_those_of_a_plain_loop(shape, blocks, n, end_every):
     """Never over an episode's end, nor from the newest row into the oldest."""
+    rows, steps, envs = shape
     state, kept = filled(rows * steps, blocks, steps, envs, end_every)
     rewards, gamma = kept["number"].astype(np.float32), 0.9
     window, end, (total, weight) = draw(state, n, gamma)
     inside, items = window.inside, window.items
-    for b in range(64):
+    for b in range(32):
         assert inside[0, b]
         start = items["number"][0, b]
         t, env = start // 10 - kept["number"][0, 0] // 10, start % 10
@@ -135,6 +136,7 @@ def test_several_rings_at_once_are_each_by_itself():
         return state, draw(state, key)
 
     together = quick(jax.vmap(use))(many, keys)
+    use = quick(use)
     alone = [use(ring, key) for ring, key in zip(rings, keys, strict=True)]
     jax.tree.map(
         np.testing.assert_array_equal, together, jax.tree.map(lambda *x: jnp.stack(x), *alone)
@@ -158,9 +160,21 @@ def test_a_block_is_written_in_place():
 
 
 def test_what_a_function_reads():
-    tree = {"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2), "d": jnp.ones(2)}
-    read = replay.read_by(lambda t: (jnp.sin(t["a"]) * 2.0, t["c"], jax.jit(jnp.exp)(t["d"])), tree)
-    assert read == {"a": True, "b": False, "c": True, "d": True}
+    """Also within what it compiles or loops over."""
+    tree = {name: jnp.ones((3, 2)) for name in "abcde"}
+
+    def reads(scale, t):
+        def gather(total, row):
+            return total + jax.tree.map(lambda x: x[row], t)["e"].sum(), ()
+
+        total, _ = jax.lax.scan(gather, 0.0, jnp.arange(2))
+        compiled = jax.jit(lambda used, unused: jnp.exp(used))(t["d"], t["b"])
+        return jnp.sin(t["a"]) * scale, t["c"], compiled, total
+
+    read = replay.read_by(reads, jnp.float32(2.0), tree)
+    assert read == {"a": True, "b": False, "c": True, "d": True, "e": True}
+    read = replay.read_by(lambda scale, t: reads(scale, t)[0], jnp.float32(2.0), tree)
+    assert read == {"a": True, "b": False, "c": False, "d": False, "e": False}
 
 
 def ring(buffer_size, num_steps, num_envs, batch_size):

@@ -106,6 +106,39 @@ def test_settings(run, flag, value, message):
     assert not Path("a").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--buffer-size", "200"],
+            "sac's buffer_size=200 has no room for a batch of 256 steps "
+            "(num_envs=1 x num_steps=1 at a time); use at least 256",
+        ),
+        (
+            ["--learning-starts", "2000", "--buffer-size", "1e3"],
+            "sac's learning_starts must be between 0 and 1000, not 2000",
+        ),
+        (
+            ["--updates", "4", "--policy-delay", "3"],
+            "sac's policy_delay=3 must divide updates=4",
+        ),
+        (["--subset", "3"], "sac's subset=3 must not exceed critics=2"),
+        (
+            ["--deterministic"],
+            f"sac's deterministic policy needs Box actions; {CARTPOLE} has Discrete",
+        ),
+        (
+            ["--reward", "rnd() | delay()"],
+            "sac learns from replay, and delay() remembers rewards of a stage before it "
+            "that changes; use ppo",
+        ),
+    ],
+)
+def test_settings_of_sac(run, flags, message):
+    assert line_of(run("train", "sac", CARTPOLE, *flags, "--out", "a")) == message
+    assert not Path("a").exists()
+
+
 # ---- names and texts --------------------------------------------------------------
 
 
