@@ -20,8 +20,9 @@ OK, CRASHED, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0: it ran to the end. 1: so did a sweep, but trials failed. 2: bad input. 3: stopped by a non-finite value.
-    130: interrupted, with a checkpoint.
+    0: it ran to the end. 1: so did a sweep, but some of its trials failed.
+    2: bad input. 3: stopped by a non-finite value. 130: interrupted, with a
+    checkpoint.
     """
     try:
         with _one_line_warnings():

@@ -183,7 +183,8 @@ class OnRay:
                 "include_dashboard": False,
                 "object_store_memory": 80 * 2**20,  # the least: trials return nothing
                 "_temp_dir": str(self._folder),
-                "_system_config": {"enable_metrics_collection": False},
+                # Ray's workers are nice by default, and starve beside other programs.
+                "_system_config": {"enable_metrics_collection": False, "worker_niceness": 0},
             }
         try:
             with _own_signals():
@@ -194,9 +195,7 @@ class OnRay:
             what = f"there is no Ray cluster at {address}" if address else "Ray does not start"
             raise UserError(f"{what}: {line}") from error
         # After `max_calls` tasks the worker process ends, and its memory with it.
-        task = self._ray.remote(
-            max_calls=1, max_retries=0, num_cpus=cpus, num_gpus=gpus or None
-        )
+        task = self._ray.remote(max_calls=1, max_retries=0, num_cpus=cpus, num_gpus=gpus or None)
         self._task = task(_run_task)
         self._cpus = cpus
 
@@ -258,7 +257,9 @@ def _import_ray(loopback: bool) -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError:
-        raise UserError("the engine ray needs an extra: pip install 'jaxrl-reward[cluster]'") from None
+        raise UserError(
+            "the engine ray needs an extra: pip install 'jaxrl-reward[cluster]'"
+        ) from None
 
 
 @contextlib.contextmanager

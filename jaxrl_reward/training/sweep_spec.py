@@ -180,9 +180,7 @@ def _own(shared: Mapping[str, Any], number: int, given: Mapping[str, Any]) -> _D
 
 def _named(labels: Mapping[str, str]) -> str:
     """`CartPole-v1, num_envs=8`: what differs between trials."""
-    return ", ".join(
-        text if key in _TEXTS else f"{key}={text}" for key, text in labels.items()
-    )
+    return ", ".join(text if key in _TEXTS else f"{key}={text}" for key, text in labels.items())
 
 
 def _label(value: Any) -> str:
