@@ -110,10 +110,22 @@ def _table(planned: Any) -> Any:
         for each in planned.trials
     ]
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(title=Text(planned.name), box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("Trial", *keys):
+    # What all have in common is said once, below the table.
+    texts = [{key: str(row[key]) if key in row else "" for key in keys} for row in rows]
+    common = [key for key in keys if len({text[key] for text in texts}) == 1]
+    table = Table(
+        title=Text(planned.name),
+        caption=Text(", ".join(f"{key}={texts[0][key]}" for key in common)),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("trial", *(key for key in keys if key not in common)):
         table.add_column(name, overflow="fold")
-    for trial, row in zip(planned.trials, rows, strict=True):
-        cells = [str(row[key]) if key in row else "" for key in keys]
-        table.add_row(Text(trial.name), *map(Text, cells))
+    for trial, text in zip(planned.trials, texts, strict=True):
+        table.add_row(*(Text(cell) for cell in (trial.name, *_but(text, common))))
     return table
+
+
+def _but(text: dict[str, str], common: list[str]) -> list[str]:
+    return [cell for key, cell in text.items() if key not in common]

@@ -249,17 +249,21 @@ def _run_task(out: str, trial: Trial, cpus: int) -> None:
 
 
 def _import_ray(loopback: bool) -> Any:
-    # Read when Ray is imported or started: no usage reports, and nothing that is
-    # started here listens beyond the loopback.
+    """Ray without usage reports; what it starts listens on the loopback only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if loopback:
+    if loopback:  # read by what is started, and as Ray is imported
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
-        return importlib.import_module("ray")
+        ray = importlib.import_module("ray")
     except ImportError:
         raise UserError(
             "the engine ray needs an extra: pip install 'jaxrl-reward[cluster]'"
         ) from None
+    if loopback:  # the program may have imported it before
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    # A paragraph on standard output for each worker that is lost; `wait` says it in a line.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    return ray
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """A sweep: each trial is done once, whatever is lost on the way."""
 
+import importlib.util
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -275,15 +277,17 @@ def test_a_process_that_is_killed_is_started_again(compiled, tmp_path):
     assert len(log_of(tmp_path, "ppo", "finished")) == 1
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 def test_ray_runs_a_trial_on_the_loopback(compiled, tmp_path):
-    ray = pytest.importorskip("ray")
-    outcome, _ = run(Sweep("one", (PPO,)), tmp_path, engines.OnRay(tmp_path))
+    engine = engines.OnRay(tmp_path)
+    assert engine._ray.util.get_node_ip_address() == "127.0.0.1"
+    outcome, _ = run(Sweep("one", (PPO,)), tmp_path, engine)
     assert outcome.failures == {} and list(outcome.summary["arms"]) == ["ppo"]
-    assert not ray.is_initialized()
+    assert not engine._ray.is_initialized() and not engine._folder.exists()
     assert len(log_of(tmp_path, "ppo", "finished")) == 1
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'jaxrl-reward\[cluster\]'"):
         engines.OnRay(tmp_path)

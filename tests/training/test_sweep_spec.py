@@ -101,7 +101,10 @@ def test_folders_are_short_unlike_each_other_and_safe():
         ("[[trial]]\nenv = ''", "env is missing"),
         ("[[trial]]\nnum_envs = 'a'", "ppo's num_envs must be of type int, like 16: 'a'"),
         ("[[trial]]\nminibatches = 7", "minibatches=7 does not divide"),
-        ("[grid]\nagent = ['ppo', 'sac']\nepochs = [2]", "trial 'sac, epochs=2': sac has no setting"),
+        (
+            "[grid]\nagent = ['ppo', 'sac']\nepochs = [2]",
+            "trial 'sac, epochs=2': sac has no setting",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_fix(text, message):
