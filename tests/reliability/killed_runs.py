@@ -7,7 +7,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import random
 import signal
 import time
 from pathlib import Path
@@ -114,12 +113,6 @@ def killed(context: Any, spec: Spec, out: Path, after: float) -> bool:
     process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL and not (out / "digest.json").exists()
-
-
-def moments(seconds: float, number: int, seed: int) -> list[float]:
-    """Uniform over a run of that length, and some more: its start, and a slower one."""
-    rng = random.Random(seed)
-    return [rng.uniform(0.0, 1.25 * seconds) for _ in range(number)]
 
 
 def outcome(out: Path) -> tuple[Any, bytes]:
