@@ -17,6 +17,7 @@ from jaxrl_reward.training import sweep as sweeps
 from jaxrl_reward.training import trial as trials
 from jaxrl_reward.training.engines import Ended
 from jaxrl_reward.training.sweep_spec import Sweep, Trial
+from jaxrl_reward.training.sweep_view import View
 from jaxrl_reward.types import UserError
 
 SHAPE = {"seeds": 2, "total_steps": 400, "evals": 4, "eval_episodes": 3}
@@ -136,6 +137,31 @@ def test_retries_are_bounded_and_the_others_go_on(made, losing, stopped, tmp_pat
     assert any(line.startswith("1/2 b: IQM return ") for line in lines) or any(
         line.startswith("2/2 b: IQM return ") for line in lines
     )
+
+
+def test_a_terminal_shows_a_bar_of_trials_and_one_for_each_that_runs(
+    made, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    run(sweep_of("a", "b"), tmp_path, progress=True)
+    shown = capsys.readouterr().err
+    assert "2/2 trials" in shown and "1/2 a: IQM return" in shown
+
+
+def test_what_runs_is_shown_with_its_return_so_far(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    sweep = sweep_of("a", "b")
+    with View(tmp_path, sweep) as view:
+        view.started(sweep.trials[0])
+        view.refresh()
+        trials.run(tmp_path, sweep.trials[0])
+        view.refresh()
+        bars = {task.description: task for task in view._bar.tasks}
+        assert (bars["a"].completed, bars["a"].total, bars["a"].visible) == (400, 400, True)
+        assert bars["a"].fields["score"].startswith("IQM return ")
+        view.ended(sweep.trials[0])
+    assert [(task.description, task.completed) for task in view._bar.tasks] == [("few", 1)]
 
 
 def test_a_failure_is_recorded_and_resume_tries_it_again(made, tmp_path, fake_agent, monkeypatch):
