@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -187,7 +188,9 @@ class OnRay:
                 "_system_config": {"enable_metrics_collection": False, "worker_niceness": 0},
             }
         try:
-            with _own_signals():
+            with _own_signals(), warnings.catch_warnings():
+                # JAX warns of any fork; Ray's are followed by exec.
+                warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
                 self._ray.init(address=address or "local", **options)
         except Exception as error:
             self.close()

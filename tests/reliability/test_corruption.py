@@ -11,6 +11,8 @@ from jaxrl_reward import agents, training
 from jaxrl_reward.training import checkpoint
 from jaxrl_reward.training.sharding import Programs
 
+pytestmark = pytest.mark.slow  # quick ones are in tests/training/test_checkpoint.py
+
 KINDS = ("flip", "truncate", "delete", "torn", "swap", "stale", "empty", "extra", "half deleted")
 
 
@@ -104,7 +106,6 @@ def test_the_previous_checkpoint_is_used(saved, tmp_path, number):
     assert recognised(saved, tmp_path, number)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_hundred_damaged_checkpoints_are_recognised(saved, tmp_path):
     found = sum(recognised(saved, tmp_path, number) for number in range(100, 200))

@@ -1,5 +1,6 @@
 """A sweep: each trial is done once, whatever is lost on the way."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -284,6 +285,26 @@ def compiled(tmp_path_factory):
         yield
 
 
+def test_a_process_is_started_again_until_it_says_what_became_of_the_trial(tmp_path):
+    """Its trial cannot be trained, which it is quick to say."""
+    engine = engines.Local(tmp_path)
+    start, started = engine.start, []
+
+    def start_and_kill(trial):
+        start(trial)
+        started.append(trial.name)
+        if len(started) == 1:
+            engine._running[trial.name].kill()
+
+    engine.start = start_and_kill
+    bad = dataclasses.replace(PPO, env="gymnax:CartPole")
+    outcome, _ = run(Sweep("one", (bad,)), tmp_path, engine)
+    assert started == ["ppo", "ppo"] and outcome.failures["ppo"].kind == "bad_input"
+    assert outcome.failures["ppo"].error.startswith("unknown environment 'gymnax:CartPole'")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_process_that_is_killed_is_started_again(compiled, tmp_path):
     engine = engines.Local(tmp_path)
 
