@@ -249,7 +249,7 @@ def _known_keys(drafts: Any) -> set[str]:
 
 
 def _trial(name: str, folder: str, values: Mapping[str, Any]) -> Trial:
-    run = {key: value for key, value in values.items() if key in RUN_KEYS}
+    run: dict[str, Any] = {key: value for key, value in values.items() if key in RUN_KEYS}
     run = {key: value if key in _TEXTS else _whole(key, value) for key, value in run.items()}
     settings = {key: value for key, value in values.items() if key not in RUN_KEYS}
     return Trial(name, folder, settings=settings, **run)

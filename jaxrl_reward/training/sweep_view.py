@@ -34,7 +34,7 @@ class View:
         self._bar: bars.Progress | None = None
         self._running: dict[str, tuple[Trial, bars.TaskID, int]] = {}
         if enabled and self._console.is_terminal:
-            self._bar = bars.Progress(
+            bar = bars.Progress(
                 bars.TextColumn("{task.description}", markup=False),
                 bars.BarColumn(bar_width=None),
                 bars.TextColumn("{task.completed:,}/{task.total:,} {task.fields[unit]}"),
@@ -43,9 +43,8 @@ class View:
                 console=self._console,
                 refresh_per_second=4,
             )
-            self._all = self._bar.add_task(
-                sweep.name, total=len(sweep.trials), unit="trials", score=""
-            )
+            self._all = bar.add_task(sweep.name, total=len(sweep.trials), unit="trials", score="")
+            self._bar = bar
 
     def started(self, trial: Trial) -> None:
         if self._bar is not None and trial.name not in self._running:
