@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.cli import arguments, commands, scaling
 from jaxrl_reward.rewards import registry
-from jaxrl_reward.training import experiment
+from jaxrl_reward.training import experiment, sweep_spec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -53,6 +54,13 @@ def test_the_commands_are_understood(line, monkeypatch):
         assert args.preset in experiment.load(args.name).presets
     if args.command == "explain":
         assert rw.parse(args.reward)
+
+
+def test_the_sweep_is_one():
+    (text,) = blocks("toml")
+    sweep = sweep_spec.parse(tomllib.loads(text))
+    names = ["num_envs=8, plain", "num_envs=8, counts", "num_envs=16, plain", "num_envs=16, counts"]
+    assert [trial.name for trial in sweep.trials] == [*names, "slow"]
 
 
 def test_the_scripts_are_there():

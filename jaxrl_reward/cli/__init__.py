@@ -20,13 +20,14 @@ OK, CRASHED, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
-    0: it ran to the end. 2: bad input. 3: stopped by a non-finite value.
-    130: interrupted, with a checkpoint.
+    0: it ran to the end. 1: so did a sweep, but some of its trials failed.
+    2: bad input. 3: stopped by a non-finite value. 130: interrupted, with a
+    checkpoint.
     """
     try:
         with _one_line_warnings():
             args = parse(sys.argv[1:] if argv is None else list(argv))
-            args.run(args)
+            status = args.run(args) or OK
             sys.stdout.flush()
     except UsageError as error:
         return fail(error, BAD_INPUT)
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except Exception as error:
         return _failed(error)
-    return OK
+    return status
 
 
 def _failed(error: Exception) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, NoReturn, get_args
 
-from jaxrl_reward.cli import commands, scaling
+from jaxrl_reward.cli import commands, scaling, sweeping
 
 _EXAMPLE = 'jaxrl-reward train ppo gymnax:CartPole-v1 --reward "env + 0.1*counts()" --seeds 16'
 
@@ -83,7 +83,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=_version())
     commands_of = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Parser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> Parser:
         made = commands_of.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made
@@ -134,6 +134,9 @@ def _parser() -> Parser:
         "--seeds", type=whole, metavar="N", help="per arm, in place of the preset's"
     )
     _add_run(reproduce)
+
+    sweep = command("sweep", sweeping.sweep, "Run many trials, here or on a cluster.")
+    sweeping.add_arguments(sweep, whole, not_negative)
     return parser
 
 
@@ -218,6 +221,11 @@ def whole(text: str) -> int:
 def seed(text: str) -> int:
     """A whole number that JAX tells apart from all others: it takes them modulo 2**32."""
     return _whole(text, least=0, most=2**32 - 1)
+
+
+def not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    return _whole(text, least=0)
 
 
 def _whole(text: str, least: int | None = None, most: int | None = None) -> int:

@@ -41,6 +41,10 @@ _PACKAGES = (
 )
 
 
+class BusyError(UserError):
+    """Another process has claimed the folder."""
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Replaces the file at once: a temporary file beside it, then a rename."""
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
@@ -172,7 +176,7 @@ class RunFolder:
 
         Raises:
           UserError: it holds a run and `resume` is false, another process is
-            using it, or it cannot be written.
+            using it (`BusyError`), or it cannot be written.
         """
         path = Path(path)
         try:
@@ -234,8 +238,8 @@ class RunFolder:
         old = load_config(self.path) if (self.path / "config.json").exists() else {"arms": {}}
         config = json.loads(to_json(plain(config)))
         if arm in old["arms"]:
-            if difference := _difference(old["arms"][arm], config):
-                key, was, now = difference
+            if found := difference(old["arms"][arm], config):
+                key, was, now = found
                 raise UserError(
                     f"{self.path} holds another run: arm {arm!r} was started with {key} = {was}, "
                     f"not {now}; use the same, or choose another --out"
@@ -319,7 +323,7 @@ def _lock(path: Path) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise UserError(
+            raise BusyError(
                 f"another process is running in {path}; choose another --out, or wait for it"
             ) from None
         except OSError:  # a file system without locks
@@ -327,13 +331,13 @@ def _lock(path: Path) -> int | None:
     return descriptor
 
 
-def _difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:
+def difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:
     """The first entry in which two configurations differ."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return None if old == new else (name, old, new)
     for key in [*old, *(key for key in new if key not in old)]:
         inner = f"{name}.{key}" if name else key
-        if found := _difference(old.get(key), new.get(key), inner):
+        if found := difference(old.get(key), new.get(key), inner):
             return found
     return None
 

@@ -44,12 +44,15 @@ def _available_cores() -> int:
     return max(cores, 1)
 
 
-def use_all_cores() -> int:
+def use_all_cores(cores: int | None = None) -> int:
     """Gives XLA one CPU device per core; call it before JAX computes anything.
 
     A program that starts later than that, or a user who chose a number of
     devices in the environment, keeps the devices it has. Accelerators are not
     affected.
+
+    Args:
+      cores: how many, where this process is to share the machine with others.
 
     Returns:
       The number of CPU devices asked for, or 0 if it was left as it is.
@@ -57,7 +60,7 @@ def use_all_cores() -> int:
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or "JAX_NUM_CPU_DEVICES" in os.environ:
         return 0
-    cores = _available_cores()
+    cores = _available_cores() if cores is None else cores
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError:  # the backend has started

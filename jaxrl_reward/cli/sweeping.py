@@ -1,0 +1,131 @@
+"""The command `sweep`."""
+
+import argparse
+from typing import Any
+
+from jaxrl_reward.cli.commands import _command, _folder, _print_results, _Resumable
+from jaxrl_reward.cli.console import say, show
+
+SOME_FAILED = 1
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Runs every trial of a file; writes its folder and prints a table."""
+    _check(args)
+    import jax
+
+    # Here trials are only checked: an accelerator's memory is left to them.
+    jax.config.update("jax_platforms", "cpu")
+    from jaxrl_reward.training import sweep as sweeps
+    from jaxrl_reward.training import sweep_spec
+
+    planned = sweep_spec.read(args.spec)
+    if args.dry_run:
+        show(_table(planned))
+        steps = sum(each.seeds * each.total_steps for each in planned.trials)
+        print(f"{len(planned.trials)} trials, {steps:,} environment steps")
+        return 0
+    out = _folder(args, planned.name)
+    with _Resumable(out):
+        outcome = sweeps.run(
+            planned,
+            lambda path: _engine(args, path),
+            out=out,
+            resume=args.resume,
+            retries=args.retries,
+            progress=not args.no_progress,
+            command=_command(args),
+        )
+    if outcome.summary is not None:
+        _print_results(outcome.summary, planned.name, out)
+    if outcome.failures:
+        name = next(iter(outcome.failures))
+        say(
+            f"error: {len(outcome.failures)} of {len(planned.trials)} trials failed, such as "
+            f"{name!r}: {outcome.failures[name].error}; --resume tries them again"
+        )
+        return SOME_FAILED
+    return 0
+
+
+def add_arguments(parser: Any, whole: Any, not_negative: Any) -> None:
+    """The command's flags; `whole` and `not_negative` read numbers."""
+    parser.add_argument("spec", metavar="SPEC", help="a .toml file of trials, see the README")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="what runs trials (local)"
+    )
+    parser.add_argument("--address", help="of a Ray cluster to join, or auto (starts its own)")
+    parser.add_argument(
+        "--workers", type=whole, metavar="N", default=1, help="trials side by side, here (1)"
+    )
+    parser.add_argument(
+        "--cpus-per-trial", type=whole, metavar="N", help="with Ray (the cores / workers)"
+    )
+    parser.add_argument(
+        "--gpus-per-trial", type=float, metavar="X", default=0.0, help="with Ray (0)"
+    )
+    parser.add_argument(
+        "--retries",
+        type=not_negative,
+        metavar="N",
+        default=3,
+        help="how often a trial continues whose process was lost (3)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the trials and run nothing")
+    parser.add_argument("--out", metavar="DIR", help="a new folder (runs/NAME, numbered)")
+    parser.add_argument("--resume", action="store_true", help="continue the sweep in the folder")
+    parser.add_argument("--no-progress", action="store_true", help="draw no progress bar")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from jaxrl_reward.cli.arguments import UsageError
+
+    for flag in ("address", "cpus_per_trial", "gpus_per_trial"):
+        if getattr(args, flag) and args.engine != "ray":
+            raise UsageError(f"--{flag.replace('_', '-')} needs --engine ray")
+    if args.address and args.workers != 1:
+        raise UsageError("--workers is for a cluster of its own; leave out it or --address")
+    if not 0 <= args.gpus_per_trial < float("inf"):
+        raise UsageError(f"--gpus-per-trial must be at least 0, not {args.gpus_per_trial}")
+
+
+def _engine(args: argparse.Namespace, out: Any) -> Any:
+    from jaxrl_reward.training import engines
+
+    if args.engine == "local":
+        return engines.Local(out, args.workers)
+    return engines.OnRay(out, args.address, args.workers, args.cpus_per_trial, args.gpus_per_trial)
+
+
+def _table(planned: Any) -> Any:
+    """The trials: what each is, without what all have in common."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from jaxrl_reward.training.sweep_spec import RUN_KEYS
+
+    rows = [
+        {**{key: getattr(each, key) for key in RUN_KEYS}, **each.settings}
+        for each in planned.trials
+    ]
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    # What all have in common is said once, below the table.
+    texts = [{key: str(row[key]) if key in row else "" for key in keys} for row in rows]
+    common = [key for key in keys if len({text[key] for text in texts}) == 1]
+    table = Table(
+        title=Text(planned.name),
+        caption=Text(", ".join(f"{key}={texts[0][key]}" for key in common)),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("trial", *(key for key in keys if key not in common)):
+        table.add_column(name, overflow="fold")
+    for trial, text in zip(planned.trials, texts, strict=True):
+        table.add_row(*(Text(cell) for cell in (trial.name, *_but(text, common))))
+    return table
+
+
+def _but(text: dict[str, str], common: list[str]) -> list[str]:
+    return [cell for key, cell in text.items() if key not in common]
