@@ -1,0 +1,423 @@
+"""Deep Q-learning (Mnih et al. 2015), double, of n steps, and by quantiles if asked.
+
+The value of the action that the online network likes best is taken from the
+slower target network (van Hasselt et al. 2016, arXiv:1509.06461). With
+`quantiles` above 1 a network gives that many quantiles of the return of each
+action, which is chosen by their mean (QR-DQN: Dabney et al. 2018,
+arXiv:1710.10044).
+
+One `iterate` plays `num_steps` steps of `num_envs` environments, stores them,
+and takes `updates` gradient steps on batches from the store, whose rewards are
+computed anew as they are drawn (see `replay`). A time limit ends no value.
+"""
+
+import dataclasses
+import math
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from gymnax.environments import spaces
+
+from jaxrl_reward import envs, networks, running_statistics
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import base, replay, rollout
+from jaxrl_reward.envs.vector import any_anywhere
+from jaxrl_reward.types import Array, Mean, UserError
+
+LOSSES = ("q_loss", "q_mean")
+
+
+def _static(default: Any) -> Any:
+    return struct.field(pytree_node=False, default=default)
+
+
+class Config(struct.PyTreeNode):
+    """DQN's settings. Floats are leaves: `vmap` over them to sweep.
+
+    Attributes:
+      num_envs: environments played side by side, N.
+      num_steps: steps of each before the updates, T.
+      updates: gradient steps after every N * T steps.
+      batch_size: steps of a batch.
+      buffer_size: steps to keep; the oldest are overwritten.
+      learning_starts: steps before the first update.
+      n_step: rewards before the value in a target, within an episode.
+      double: the online network chooses the action whose value the target
+        network gives; else the target network does both.
+      quantiles: of the return of each action; 1 learns the mean return.
+      hidden: widths of the hidden layers.
+      activation: between layers, a name that `networks` knows.
+      layer_norm: normalise the hidden layers.
+      target_every: gradient steps between moves of the target network; for a
+        periodic copy, with `target_rate` 1.
+      placement: `block`, the policy is blind to the reward's memory, or
+        `step`, it sees it.
+      normalize_obs: by the mean and variance of what the policy saw so far.
+      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
+      learning_rate: Adam's.
+      gamma: discount per step.
+      epsilon_start: probability of a random action at first.
+      epsilon_end: the same from step `epsilon_steps` on.
+      epsilon_steps: environment steps in which it falls linearly.
+      target_rate: how far the target network moves towards the online one.
+      max_grad_norm: gradients are scaled down to this length.
+      huber_delta: errors beyond it count linearly.
+    """
+
+    num_envs: int = _static(4)
+    num_steps: int = _static(1)
+    updates: int = _static(1)
+    batch_size: int = _static(64)
+    buffer_size: int = _static(50_000)
+    learning_starts: int = _static(1_000)
+    n_step: int = _static(1)
+    double: bool = _static(True)
+    quantiles: int = _static(1)
+    hidden: tuple[int, ...] = _static((64, 64))
+    activation: str = _static("relu")
+    layer_norm: bool = _static(False)
+    target_every: int = _static(1)
+    placement: Literal["block", "step"] = _static("block")
+    normalize_obs: bool = _static(False)
+    reset: Literal["fresh", "cached"] = _static("fresh")
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    epsilon_steps: float = 10_000.0
+    target_rate: float = 0.01
+    max_grad_norm: float = 10.0
+    huber_delta: float = 1.0
+
+
+class State(struct.PyTreeNode):
+    """All that changes, and the numbers that may differ between runs.
+
+    Attributes:
+      config: the settings, their leaves float32 arrays.
+      reward: the reward expression, likewise.
+      params: of the networks `online` and `target`.
+      opt_state: Adam's.
+      updates: gradient steps so far, int32.
+      env_state: the environments'.
+      reward_state: the reward's.
+      replay: the stored steps.
+      obs_stats: mean and variance of the policy's inputs.
+      episode_reward: transformed reward of the running episodes so far, `[N]`.
+      key: for all that is random from here on.
+      iteration: how many are over, int32.
+    """
+
+    config: Config
+    reward: Any
+    params: dict[str, Any]
+    opt_state: Any
+    updates: Array
+    env_state: Any
+    reward_state: Any
+    replay: Any
+    obs_stats: Any
+    episode_reward: Array
+    key: Array
+    iteration: Array
+
+
+def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
+    """A DQN agent.
+
+    Args:
+      config: the settings.
+      env: what it plays, with Discrete actions.
+      reward: what it learns from; the environment's own by default.
+
+    Raises:
+      UserError: a setting is out of range or does not fit another, or the
+        environment or the reward is not for DQN.
+    """
+    check(config)
+    if isinstance(env.action_space, spaces.Box):
+        raise UserError(f"dqn needs Discrete actions; {env.name} has Box: use sac or ppo")
+    reward = rw.env() if reward is None else reward
+    player = rollout.player("dqn", config, env, reward)
+    dqn = _Dqn(config, reward, player, replay.recorder("dqn", player, reward))
+    functions = (dqn.init, dqn.iterate, dqn.act, dqn.evaluate)
+    steps = config.num_envs * config.num_steps
+    return base.Agent("dqn", config, env, reward, *functions, steps, config.learning_starts)
+
+
+def check(config: Config) -> None:
+    """Raises a `UserError` that names the first bad setting and what would do."""
+    positive = ("num_envs", "num_steps", "updates", "batch_size", "buffer_size", "n_step")
+    for name in (*positive, "quantiles", "target_every"):
+        base.check_positive("dqn", name, getattr(config, name))
+    for width in config.hidden:
+        base.check_positive("dqn", "hidden", width)
+    room = replay.rows("dqn", *_sizes(config)) * config.num_envs
+    base.check_range("dqn", "learning_starts", config.learning_starts, 0, room)
+    choices = {"activation": networks.ACTIVATIONS}
+    choices |= {"placement": rollout.PLACEMENTS, "reset": rollout.RESETS}
+    for name, known in choices.items():
+        base.check_choice("dqn", name, getattr(config, name), known)
+    for name in ("learning_rate", "max_grad_norm", "huber_delta"):
+        base.check_range("dqn", name, getattr(config, name), 0.0)
+    for name in ("gamma", "epsilon_start", "epsilon_end", "target_rate"):
+        base.check_range("dqn", name, getattr(config, name), 0.0, 1.0)
+    base.check_range("dqn", "epsilon_steps", config.epsilon_steps, 1.0)
+
+
+def _sizes(config: Config) -> tuple[int, int, int, int]:
+    return config.buffer_size, config.num_steps, config.num_envs, config.batch_size
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Dqn:
+    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+
+    config: Config
+    reward: rw.RewardTransform
+    player: rollout.Player
+    recorder: replay.Recorder
+
+    # ---- the agent ----------------------------------------------------------------
+
+    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
+        """The state before the first iteration; the same key gives the same run.
+
+        Raises:
+          UserError: `config` or `reward` differs from the agent's in more than its
+            numbers, or a number is out of range.
+        """
+        settings: Config = self.config if config is None else config
+        reward = self.reward if reward is None else reward
+        base.check_structure("config", settings, self.config)
+        base.check_structure("reward", reward, self.reward)
+        check(settings)
+        settings, reward = base.as_leaves(settings), base.as_leaves(reward)
+        key, key_env, key_reward, key_network = jax.random.split(key, 4)
+        example = self.player.example(settings.num_envs, settings.num_steps)
+        env_state = self.player.vector.init(key_env)
+        reward_state = reward.init(key_reward, example)
+        inputs, reward_state = self.player.look(reward, reward_state, env_state)
+        online = self.network.init(key_network, inputs)
+        state = State(
+            config=settings,
+            reward=reward,
+            params={"online": online, "target": jax.tree.map(jnp.copy, online)},
+            opt_state=_optimiser(settings).init(online),
+            updates=jnp.int32(0),
+            env_state=env_state,
+            reward_state=reward_state,
+            replay=(),
+            obs_stats=running_statistics.init(inputs.shape[-1:]),
+            episode_reward=jnp.zeros(settings.num_envs),
+            key=key,
+            iteration=jnp.int32(0),
+        )
+        items = jax.eval_shape(lambda: self.items(self.play(state, key, key)[2]))
+        return state.replace(replay=replay.init(replay.rows("dqn", *_sizes(settings)), items))
+
+    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
+        """Plays a block, stores it, and learns from the store; the metrics are of all."""
+        config = state.config
+        key, key_policy, key_env, key_sample, key_learn = jax.random.split(state.key, 5)
+        env_state, reward_state, played = self.play(state, key_policy, key_env)
+        stored = replay.add(state.replay, self.items(played))
+        batches = self.sample(state, reward_state.shared, stored, key_sample)
+        # Seeds that are mapped together are equally old. The branches are real
+        # ones for that reason, and hold nothing of the size of the store.
+        learner = state.params, state.opt_state, state.updates
+        (params, opt_state, updates), losses = jax.lax.cond(
+            any_anywhere(stored.size >= config.learning_starts),
+            self.update,
+            lambda config, learner, batches: (learner, _no_losses()),
+            *(config, learner, batches),
+        )
+        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
+        episode_reward, metrics = rollout.ended(played, state.episode_reward)
+        metrics |= losses | {"epsilon": Mean.of(played.extra[2])}
+        for name, value in (played.metrics | learned).items():
+            metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
+        obs_stats = state.obs_stats
+        if config.normalize_obs:
+            obs_stats = running_statistics.update(obs_stats, played.inputs)
+        state = state.replace(
+            params=params,
+            opt_state=opt_state,
+            updates=updates,
+            env_state=env_state,
+            reward_state=reward_state,
+            replay=stored,
+            obs_stats=obs_stats,
+            episode_reward=episode_reward,
+            key=key,
+            iteration=state.iteration + 1,
+        )
+        return state, metrics
+
+    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
+        """Actions `[N]` for inputs `[N, ...]`; with a key some are random, as in play."""
+        inputs, noise = rollout.flatten(inputs, 1), None
+        if key is not None:
+            epsilon = self.epsilon(state.config, state.iteration)[:1]
+            noise = self.noise(key, jnp.broadcast_to(epsilon, inputs.shape[:1]))
+        return self.choose(state, inputs, noise)[0]
+
+    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
+        """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
+        choose, judge = partial(self.choose, state), partial(self.judge, state)
+        return self.player.evaluate(
+            state.reward, state.reward_state, key, num_episodes, choose, judge
+        )
+
+    # ---- the network and the policy -----------------------------------------------
+
+    @property
+    def num_actions(self) -> int:
+        return int(self.player.env.action_space.n)
+
+    @cached_property
+    def network(self) -> networks.Network:
+        """From inputs `[..., D]` to `[..., quantiles * actions]`."""
+        config = self.config
+        sizes = (*config.hidden, config.quantiles * self.num_actions)
+        return networks.mlp(sizes, config.activation, layer_norm=config.layer_norm)
+
+    def quantiles(self, params: Any, inputs: Array) -> Array:
+        """Of the return of each action, from normalised inputs, `[..., K, A]`.
+
+        Row i is that of level `(i + 1/2) / K`; a single one is the mean.
+        """
+        out = self.network.apply(params, inputs)
+        return out.reshape(*out.shape[:-1], self.config.quantiles, self.num_actions)
+
+    def normalize(self, state: State, inputs: Array) -> Array:
+        if not state.config.normalize_obs:
+            return inputs
+        return running_statistics.normalize(state.obs_stats, inputs)
+
+    def epsilon(self, config: Config, iteration: Array) -> Array:
+        """The probability of a random action at each step of a block, `[T]`."""
+        time = jnp.arange(config.num_steps, dtype=jnp.float32)
+        steps = (iteration.astype(jnp.float32) * config.num_steps + time) * config.num_envs
+        left = jnp.maximum(1.0 - steps / config.epsilon_steps, 0.0)
+        return config.epsilon_end + (config.epsilon_start - config.epsilon_end) * left
+
+    def noise(self, key: Array, epsilon: Array) -> tuple[Array, Array, Array]:
+        """Whether to act at random, how, and the probability of it, `[...]` each."""
+        key_whether, key_action = jax.random.split(key)
+        whether = jax.random.uniform(key_whether, epsilon.shape) < epsilon
+        return whether, jax.random.randint(key_action, epsilon.shape, 0, self.num_actions), epsilon
+
+    def choose(self, state: State, inputs: Array, noise: Any) -> Any:
+        """Actions, and with them the values of all and the probability of a random one."""
+        q = self.quantiles(state.params["online"], self.normalize(state, inputs)).mean(-2)
+        choice, epsilon = q.argmax(-1), jnp.zeros(q.shape[:-1])
+        if noise is not None:
+            whether, anything, epsilon = noise
+            choice = jnp.where(whether, anything, choice)
+        return choice.astype(self.player.env.action_space.dtype), (choice, q, epsilon)
+
+    def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
+        """What the agent knows of its choices, for rewards that read it."""
+        choice, q, epsilon = extra
+        greedy, chosen = (
+            jax.nn.one_hot(a, self.num_actions, dtype=bool) for a in (q.argmax(-1), choice)
+        )
+        probs = epsilon[..., None] / self.num_actions + jnp.where(greedy, 1 - epsilon[..., None], 0)
+        return {
+            "log_prob": jnp.log(jnp.where(chosen, probs, 0.0).sum(-1)),
+            "entropy": jax.scipy.special.entr(probs).sum(-1),
+            "value": jnp.where(chosen, q, 0.0).sum(-1),
+        }
+
+    def play(self, state: State, key_policy: Array, key_env: Array) -> Any:
+        """A block: the environments' state, the reward's, and what was played."""
+        shape = (self.config.num_steps, self.config.num_envs)
+        epsilon = self.epsilon(state.config, state.iteration)[:, None]
+        return self.player.collect(
+            state.reward,
+            state.reward_state,
+            state.env_state,
+            partial(self.choose, state),
+            partial(self.judge, state),
+            self.noise(key_policy, jnp.broadcast_to(epsilon, shape)),
+            jax.random.split(key_env, shape),
+        )
+
+    # ---- learning -----------------------------------------------------------------
+
+    def items(self, played: rollout.Rollout) -> dict[str, Any]:
+        """What is stored of a block, leaves `[T, N, ...]`."""
+        return self.recorder.items(played, played.extra[0])
+
+    def sample(self, state: State, shared: Any, stored: Any, key: Array) -> replay.Batch:
+        """Batches `[updates, batch_size, ...]`, rewarded by what the reward knows now."""
+        config, shape = state.config, (self.config.updates, self.config.batch_size)
+        window = self.recorder.sample(stored, key, math.prod(shape), config.n_step)
+        batch = self.recorder.batch(state.reward, shared, window, config.gamma)
+        batch = batch._replace(
+            inputs=self.normalize(state, batch.inputs),
+            next_inputs=self.normalize(state, batch.next_inputs),
+        )
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
+
+    def update(self, config: Config, learner: Any, batches: replay.Batch) -> Any:
+        """Gradient steps on batches `[updates, B, ...]`; the learner after, and metrics."""
+
+        def step(learner: Any, batch: replay.Batch) -> Any:
+            params, opt_state, updates = learner
+            target = self.target(config, params, batch)
+            loss = partial(self.loss, config, batch=batch, target=target)
+            (q_loss, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params["online"])
+            change, opt_state = _optimiser(config).update(gradient, opt_state)
+            online, updates = optax.apply_updates(params["online"], change), updates + 1
+            rate = jnp.where(updates % config.target_every == 0, config.target_rate, 0.0)
+            slow = optax.incremental_update(online, params["target"], rate)
+            params = {"online": online, "target": slow}
+            return (params, opt_state, updates), {"q_loss": q_loss, "q_mean": q_mean}
+
+        learner, metrics = jax.lax.scan(step, learner, batches)
+        return learner, {name: Mean.of(metrics[name]) for name in LOSSES}
+
+    def target(self, config: Config, params: Any, batch: replay.Batch) -> Array:
+        """The return from here as the networks see it, by quantiles, `[B, K]`."""
+        slow = self.quantiles(params["target"], batch.next_inputs)
+        judge = self.quantiles(params["online"], batch.next_inputs) if config.double else slow
+        best = _take(slow, judge.mean(-2).argmax(-1))
+        return batch.reward[:, None] + batch.weight[:, None] * best
+
+    def loss(
+        self, config: Config, online: Any, batch: replay.Batch, target: Array
+    ) -> tuple[Array, Array]:
+        """Equation 10 of Dabney et al. (2018), summed over quantiles; and the mean value.
+
+        A single quantile is not weighed by its level: the loss is Huber's of
+        the error, as in Mnih et al. (2015).
+        """
+        value = _take(self.quantiles(online, batch.inputs), batch.choice)
+        error = target[:, None, :] - value[:, :, None]
+        loss = optax.huber_loss(error, delta=config.huber_delta)
+        if config.quantiles > 1:
+            level = (jnp.arange(config.quantiles) + 0.5)[None, :, None] / config.quantiles
+            loss = jnp.abs(level - (error < 0.0)) * loss
+        return loss.mean(2).sum(1).mean(), value.mean()
+
+
+def _take(values: Array, action: Array) -> Array:
+    """`[B, K]` of `[B, K, A]`: a select, not a gather, without a scatter backwards."""
+    chosen = jax.nn.one_hot(action, values.shape[-1], dtype=bool)
+    return jnp.where(chosen[:, None], values, 0.0).sum(-1)
+
+
+def _optimiser(config: Config) -> optax.GradientTransformation:
+    """Adam with the traced numbers of `config`: another value compiles nothing."""
+    adam = optax.adam(config.learning_rate)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam)
+
+
+def _no_losses() -> dict[str, Mean]:
+    return {name: Mean(jnp.float32(0.0), jnp.float32(0.0)) for name in LOSSES}
