@@ -1,6 +1,7 @@
 """DQN: probes with known values, its targets and losses by hand, exploration, bad settings."""
 
 from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,20 @@ def begin(agent, key=0):
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def jittered(agent):
+    """Random parameters of the networks, without compiling `init`."""
+    rng, shapes = np.random.default_rng(0), jax.eval_shape(agent.init, jax.random.key(0)).params
+    return jax.tree.map(lambda x: jnp.float32(rng.normal(size=x.shape)), shapes)
+
+
+class Looks(NamedTuple):
+    """As much of a state as a policy reads."""
+
+    config: dqn.Config
+    params: Any
+    iteration: Any = 0
 
 
 # ---- probes ----------------------------------------------------------------------------
@@ -98,13 +113,20 @@ def test_one_step(name, values):
 @pytest.mark.slow
 def test_reward_of_the_observation():
     _, _, quantiles = trained("probe:observation")
-    np.testing.assert_allclose([quantiles(-1.0), quantiles(1.0)], [[[-1] * 2], [[1] * 2]], atol=0.05)
+    np.testing.assert_allclose(quantiles(-1.0)[0], [-1.0, -1.0], atol=0.05)
+    np.testing.assert_allclose(quantiles(1.0)[0], [1.0, 1.0], atol=0.05)
 
 
-@pytest.mark.parametrize("n_step", [pytest.param(1, marks=pytest.mark.slow), 3])
-def test_delayed_reward(n_step):
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"n_step": 3, "target_every": 20, "target_rate": 1.0},
+    ],
+)
+def test_delayed_reward(overrides):
     """The first value is the discounted second: else bootstrapping is broken."""
-    _, _, quantiles = trained("probe:delayed", n_step=n_step)
+    _, _, quantiles = trained("probe:delayed", **overrides)
     np.testing.assert_allclose(quantiles(0.0)[0], [GAMMA, GAMMA], atol=0.03)
     np.testing.assert_allclose(quantiles(1.0)[0], [1.0, 1.0], atol=0.03)
 
@@ -120,13 +142,8 @@ def test_delayed_reward(n_step):
 def test_a_time_limit_does_not_end_the_value(n_step, quantiles, double):
     """1 / (1 - gamma), at each quantile, only by bootstrapping from where the clock stopped."""
     settings = {"n_step": n_step, "quantiles": quantiles, "double": double}
-    _, _, of = trained("probe:truncation", 400, **settings)
+    _, _, of = trained("probe:truncation", 600, target_rate=0.1, **settings)
     np.testing.assert_allclose(of(0.0), np.full((quantiles, 2), 1 / (1 - GAMMA)), rtol=0.03)
-
-
-def test_a_periodic_copy_learns_as_well():
-    _, _, quantiles = trained("probe:delayed", target_every=20, target_rate=1.0)
-    np.testing.assert_allclose(quantiles(0.0)[0], [GAMMA, GAMMA], atol=0.03)
 
 
 # ---- one iteration ---------------------------------------------------------------------
@@ -135,12 +152,12 @@ def test_a_periodic_copy_learns_as_well():
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"normalize_obs": True, "n_step": 3, "layer_norm": True, "double": False},
-        {"placement": "step", "quantiles": 3, "target_every": 2},
+        {"placement": "step", "quantiles": 3, "normalize_obs": True, "n_step": 3},
+        pytest.param({"layer_norm": True, "double": False}, marks=pytest.mark.slow),
     ],
 )
 def test_an_iteration_keeps_shapes_and_stays_finite(overrides):
-    agent = small(CARTPOLE, MIXED, **overrides)
+    agent = small(CARTPOLE, MIXED, epsilon_steps=20.0, **overrides)
     before = state = begin(agent)
     iterate = quick(agent.iterate)
     for _ in range(3):
@@ -156,6 +173,8 @@ def test_an_iteration_keeps_shapes_and_stays_finite(overrides):
     assert all(np.isfinite(x).all() for x in floats)
     # Two updates an iteration from the second block on: 16 steps are then stored.
     assert state.iteration == 3 and state.updates == 4 and agent.steps_per_iteration == 8
+    # After 16 and 20 of the 20 steps in which it falls from 1 to 0.05.
+    np.testing.assert_allclose(metrics["epsilon"].total, 4 * (0.24 + 0.05), rtol=1e-5)
 
 
 # ---- exploration -----------------------------------------------------------------------
@@ -173,29 +192,17 @@ def test_epsilon_falls_linearly_over_steps_of_the_environments():
 
 
 def test_so_many_actions_are_random():
-    agent = small(num_envs=64, num_steps=8, buffer_size=512, epsilon_start=0.5, epsilon_steps=1e9)
-    state = begin(agent)
-    bias = state.params["online"]["params"]["Dense_1"]["bias"]
-    state.params["online"]["params"]["Dense_1"]["bias"] = bias.at[0].set(1e3)  # prefers 0
-    state, metrics = quick(agent.iterate)(state)
-    actions = np.asarray(state.replay.items["step"].action)
-    assert actions.dtype == np.int32 and abs(actions.mean() - 0.25) < 4 * 0.43 / np.sqrt(512)
-    np.testing.assert_array_equal(actions, state.replay.items["choice"])
-    np.testing.assert_allclose(metrics["epsilon"].total / metrics["epsilon"].count, 0.5, rtol=1e-5)
-
-
-def test_actions_are_greedy_without_a_key():
     agent = small(epsilon_start=0.4, epsilon_steps=1e9)
-    state, obs = begin(agent), normal(1000, 4)
-    made = inside(agent)
+    made, obs = inside(agent), normal(1000, 4)
+    state = Looks(agent.config, jittered(agent), jnp.int32(0))
     best = np.asarray(made.quantiles(state.params["online"], obs)[:, 0].argmax(-1))
     greedy = agent.act(state, obs)
-    assert greedy.dtype == jnp.int32 and 0 < best.mean() < 1
-    np.testing.assert_array_equal(greedy, best)
-    other = np.mean(np.asarray(agent.act(state, obs, jax.random.key(1))) != best)
-    assert abs(other - 0.2) < 0.05  # half of the random ones
-    returns, lengths = quick(partial(agent.evaluate, num_episodes=3))(state, jax.random.key(5))
-    np.testing.assert_array_equal(returns, lengths)  # CartPole pays 1 a step
+    assert greedy.dtype == jnp.int32 and 0.1 < best.mean() < 0.9
+    np.testing.assert_array_equal(greedy, best)  # without a key
+    drawn = np.asarray(agent.act(state, obs, jax.random.key(1)))
+    for action in (0, 1):
+        other = (drawn != best)[best == action].mean()
+        assert abs(other - 0.2) < 0.07  # half of the random ones
 
 
 def test_what_rewards_may_know_of_the_choice():
@@ -215,9 +222,7 @@ def test_what_rewards_may_know_of_the_choice():
 def learner(quantiles, **overrides):
     """An agent, jittered parameters, a batch, and what the networks say of it, in NumPy."""
     agent = small(quantiles=quantiles, **overrides)
-    made, state, rng = inside(agent), begin(agent), np.random.default_rng(0)
-    jitter = lambda x: x + rng.normal(size=x.shape).astype(np.float32)  # noqa: E731
-    params = jax.tree.map(jitter, state.params)
+    params, rng = jittered(agent), np.random.default_rng(3)
     weight = np.where(rng.uniform(size=16) < 0.3, 0.0, GAMMA**3).astype(np.float32)
     choice = rng.integers(0, 2, 16).astype(np.int32)
     batch = replay.Batch(normal(16, 4, seed=1), choice, normal(16, seed=2), weight, normal(16, 4))
@@ -280,25 +285,26 @@ def test_the_loss_is_that_of_quantile_regression(delta):
 
 def test_quantiles_are_those_of_the_return():
     """A return of 0 or 1, the latter with 70 %: one of four levels is below 30 %."""
-    agent = small(quantiles=4, huber_delta=0.05, learning_rate=3e-3, updates=500)
-    made, state = inside(agent), begin(agent)
-    reward = (np.random.default_rng(0).uniform(size=(500, 16)) < 0.7).astype(np.float32)
-    zeros = np.zeros((500, 16, 4), np.float32)
-    batches = replay.Batch(zeros, np.zeros((500, 16), np.int32), reward, 0 * reward, zeros)
-    start = (state.params, state.opt_state, state.updates)
-    (params, _, updates), _ = quick(made.update)(state.config, start, batches)
+    agent = small(quantiles=4, huber_delta=0.05, learning_rate=3e-3)
+    made, params = inside(agent), jittered(agent)
+    reward = (np.random.default_rng(0).uniform(size=(1000, 32)) < 0.7).astype(np.float32)
+    zeros = np.zeros((1000, 32, 4), np.float32)
+    batches = replay.Batch(zeros, np.zeros((1000, 32), np.int32), reward, 0 * reward, zeros)
+    start = (params, dqn._optimiser(agent.config).init(params["online"]), jnp.int32(0))
+    (params, _, updates), _ = quick(made.update)(agent.config, start, batches)
     learned = np.asarray(made.quantiles(params["online"], jnp.zeros(4)))
     np.testing.assert_allclose(learned[:, 0], [0.0, 1.0, 1.0, 1.0], atol=0.15)
-    assert updates == 500
+    assert updates == 1000
 
 
 def test_targets_of_several_steps_by_hand():
     """From what is stored: within episodes, whose end by the clock ends no value."""
-    env, n = f"{CARTPOLE},max_steps_in_episode=11", 3
-    agent = small(env, n_step=n, num_steps=8, buffer_size=128, learning_starts=128, gamma=GAMMA)
+    env, n = f"{CARTPOLE},max_steps_in_episode=10", 3
+    sizes = {"num_steps": 16, "buffer_size": 128, "batch_size": 32, "learning_starts": 128}
+    agent = small(env, n_step=n, gamma=GAMMA, epsilon_start=0.3, **sizes)
     made, state = inside(agent), begin(agent)
     iterate = quick(agent.iterate)
-    for _ in range(4):
+    for _ in range(2):
         state, _ = iterate(state)
     key, params = jax.random.key(7), {**state.params, "target": state.params["online"]}
     batch = jax.tree.map(
@@ -308,7 +314,7 @@ def test_targets_of_several_steps_by_hand():
     step = jax.tree.map(np.asarray, state.replay.items["step"])
     value = lambda obs: np.asarray(made.quantiles(params["online"], obs)).max()  # noqa: E731
     seen = set()
-    for b in range(32):
+    for b in range(64):
         here = (step.obs == np.asarray(batch.inputs)[b][None, None]).all(-1)
         ((t, env_index),) = np.argwhere(here)
         total = 0.0
@@ -325,17 +331,18 @@ def test_targets_of_several_steps_by_hand():
     assert {"terminated", "truncated", n - 1} <= seen
 
 
-@pytest.mark.parametrize("every,rate", [(1, 0.25), (3, 1.0), (2, 0.5)])
+@pytest.mark.parametrize("every,rate", [(1, 0.25), (3, 1.0)])
 def test_when_the_target_network_moves(every, rate):
     agent = small(target_every=every, target_rate=rate)
-    made, state = inside(agent), begin(agent)
-    _, _, batch, _ = learner(1)
-    update = quick(lambda s, b: made.update(s[0], s[1], jax.tree.map(lambda x: x[None], b))[0])
+    made, config = inside(agent), agent.config
+    _, params, batch, _ = learner(1)
+    batches = jax.tree.map(lambda x: x[None], batch)
+    update = quick(lambda now: made.update(config, now, batches)[0])
     bias = lambda p: np.asarray(p["params"]["Dense_1"]["bias"])  # noqa: E731
-    now = (state.params, state.opt_state, state.updates)
+    now = (params, dqn._optimiser(config).init(params["online"]), jnp.int32(0))
     expected = bias(now[0]["target"])
     for i in range(1, 7):
-        now = update((state.config, now), batch)
+        now = update(now)
         if i % every == 0:
             expected = expected + rate * (bias(now[0]["online"]) - expected)
         np.testing.assert_allclose(bias(now[0]["target"]), expected, rtol=1e-5, atol=1e-7)
