@@ -12,7 +12,6 @@ computed anew as they are drawn (see `replay`). A time limit ends no value.
 """
 
 import dataclasses
-import math
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -22,9 +21,10 @@ import optax
 from flax import struct
 from gymnax.environments import spaces
 
-from jaxrl_reward import envs, networks, running_statistics
+from jaxrl_reward import envs, networks
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, replay, rollout
+from jaxrl_reward.agents import base, evaluation, replay, rollout
+from jaxrl_reward.agents import state as common
 from jaxrl_reward.envs.vector import any_anywhere
 from jaxrl_reward.types import Array, Mean, UserError
 
@@ -94,36 +94,16 @@ class Config(struct.PyTreeNode):
     huber_delta: float = 1.0
 
 
-class State(struct.PyTreeNode):
-    """All that changes, and the numbers that may differ between runs.
+class State(common.State):
+    """See `state.State`; `params` are of the networks `online` and `target`.
 
     Attributes:
-      config: the settings, their leaves float32 arrays.
-      reward: the reward expression, likewise.
-      params: of the networks `online` and `target`.
-      opt_state: Adam's.
-      updates: gradient steps so far, int32.
-      env_state: the environments'.
-      reward_state: the reward's.
       replay: the stored steps.
-      obs_stats: mean and variance of the policy's inputs.
-      episode_reward: transformed reward of the running episodes so far, `[N]`.
-      key: for all that is random from here on.
-      iteration: how many are over, int32.
+      updates: gradient steps so far, int32.
     """
 
-    config: Config
-    reward: Any
-    params: dict[str, Any]
-    opt_state: Any
-    updates: Array
-    env_state: Any
-    reward_state: Any
     replay: Any
-    obs_stats: Any
-    episode_reward: Array
-    key: Array
-    iteration: Array
+    updates: Array
 
 
 def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
@@ -151,26 +131,15 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    positive = ("num_envs", "num_steps", "updates", "batch_size", "buffer_size", "n_step")
-    for name in (*positive, "quantiles", "target_every"):
+    rollout.check("dqn", config)
+    replay.check("dqn", config)
+    for name in ("quantiles", "target_every"):
         base.check_positive("dqn", name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive("dqn", "hidden", width)
-    room = replay.rows("dqn", *_sizes(config)) * config.num_envs
-    base.check_range("dqn", "learning_starts", config.learning_starts, 0, room)
-    choices = {"activation": networks.ACTIVATIONS}
-    choices |= {"placement": rollout.PLACEMENTS, "reset": rollout.RESETS}
-    for name, known in choices.items():
-        base.check_choice("dqn", name, getattr(config, name), known)
     for name in ("learning_rate", "max_grad_norm", "huber_delta"):
         base.check_range("dqn", name, getattr(config, name), 0.0)
-    for name in ("gamma", "epsilon_start", "epsilon_end", "target_rate"):
+    for name in ("epsilon_start", "epsilon_end", "target_rate"):
         base.check_range("dqn", name, getattr(config, name), 0.0, 1.0)
     base.check_range("dqn", "epsilon_steps", config.epsilon_steps, 1.0)
-
-
-def _sizes(config: Config) -> tuple[int, int, int, int]:
-    return config.buffer_size, config.num_steps, config.num_envs, config.batch_size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,34 +160,20 @@ class _Dqn:
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
-        settings: Config = self.config if config is None else config
-        reward = self.reward if reward is None else reward
-        base.check_structure("config", settings, self.config)
-        base.check_structure("reward", reward, self.reward)
-        check(settings)
-        settings, reward = base.as_leaves(settings), base.as_leaves(reward)
+        settings, reward = base.settle(self, check, config, reward)
         key, key_env, key_reward, key_network = jax.random.split(key, 4)
-        example = self.player.example(settings.num_envs, settings.num_steps)
-        env_state = self.player.vector.init(key_env)
-        reward_state = reward.init(key_reward, example)
-        inputs, reward_state = self.player.look(reward, reward_state, env_state)
+        inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
         online = self.network.init(key_network, inputs)
         state = State(
-            config=settings,
-            reward=reward,
             params={"online": online, "target": jax.tree.map(jnp.copy, online)},
             opt_state=_optimiser(settings).init(online),
             updates=jnp.int32(0),
-            env_state=env_state,
-            reward_state=reward_state,
-            replay=(),
-            obs_stats=running_statistics.init(inputs.shape[-1:]),
-            episode_reward=jnp.zeros(settings.num_envs),
             key=key,
-            iteration=jnp.int32(0),
+            replay=(),
+            **begun,
         )
         items = jax.eval_shape(lambda: self.items(self.play(state, key, key)[2]))
-        return state.replace(replay=replay.init(replay.rows("dqn", *_sizes(settings)), items))
+        return state.replace(replay=replay.init(replay.rows("dqn", settings), items))
 
     def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
         """Plays a block, stores it, and learns from the store; the metrics are of all."""
@@ -226,37 +181,20 @@ class _Dqn:
         key, key_policy, key_env, key_sample, key_learn = jax.random.split(state.key, 5)
         env_state, reward_state, played = self.play(state, key_policy, key_env)
         stored = replay.add(state.replay, self.items(played))
-        batches = self.sample(state, reward_state.shared, stored, key_sample)
+        batches = self.recorder.batches(state, reward_state.shared, stored, key_sample)
         # Seeds that are mapped together are equally old. The branches are real
         # ones for that reason, and hold nothing of the size of the store.
-        learner = state.params, state.opt_state, state.updates
         (params, opt_state, updates), losses = jax.lax.cond(
             any_anywhere(stored.size >= config.learning_starts),
             self.update,
             lambda config, learner, batches: (learner, _no_losses()),
-            *(config, learner, batches),
+            *(config, (state.params, state.opt_state, state.updates), batches),
         )
         reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
-        episode_reward, metrics = rollout.ended(played, state.episode_reward)
+        state, metrics = common.finish(state, played, env_state, reward_state, learned)
         metrics |= losses | {"epsilon": Mean.of(played.extra[2])}
-        for name, value in (played.metrics | learned).items():
-            metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
-        obs_stats = state.obs_stats
-        if config.normalize_obs:
-            obs_stats = running_statistics.update(obs_stats, played.inputs)
-        state = state.replace(
-            params=params,
-            opt_state=opt_state,
-            updates=updates,
-            env_state=env_state,
-            reward_state=reward_state,
-            replay=stored,
-            obs_stats=obs_stats,
-            episode_reward=episode_reward,
-            key=key,
-            iteration=state.iteration + 1,
-        )
-        return state, metrics
+        state = state.replace(params=params, opt_state=opt_state, updates=updates)
+        return state.replace(replay=stored, key=key), metrics
 
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
         """Actions `[N]` for inputs `[N, ...]`; with a key some are random, as in play."""
@@ -269,9 +207,7 @@ class _Dqn:
     def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
         """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
         choose, judge = partial(self.choose, state), partial(self.judge, state)
-        return self.player.evaluate(
-            state.reward, state.reward_state, key, num_episodes, choose, judge
-        )
+        return evaluation.evaluate(self.player, state, key, num_episodes, choose, judge)
 
     # ---- the network and the policy -----------------------------------------------
 
@@ -294,11 +230,6 @@ class _Dqn:
         out = self.network.apply(params, inputs)
         return out.reshape(*out.shape[:-1], self.config.quantiles, self.num_actions)
 
-    def normalize(self, state: State, inputs: Array) -> Array:
-        if not state.config.normalize_obs:
-            return inputs
-        return running_statistics.normalize(state.obs_stats, inputs)
-
     def epsilon(self, config: Config, iteration: Array) -> Array:
         """The probability of a random action at each step of a block, `[T]`."""
         time = jnp.arange(config.num_steps, dtype=jnp.float32)
@@ -314,7 +245,7 @@ class _Dqn:
 
     def choose(self, state: State, inputs: Array, noise: Any) -> Any:
         """Actions, and with them the values of all and the probability of a random one."""
-        q = self.quantiles(state.params["online"], self.normalize(state, inputs)).mean(-2)
+        q = self.quantiles(state.params["online"], common.normalize(state, inputs)).mean(-2)
         choice, epsilon = q.argmax(-1), jnp.zeros(q.shape[:-1])
         if noise is not None:
             whether, anything, epsilon = noise
@@ -353,17 +284,6 @@ class _Dqn:
     def items(self, played: rollout.Rollout) -> dict[str, Any]:
         """What is stored of a block, leaves `[T, N, ...]`."""
         return self.recorder.items(played, played.extra[0])
-
-    def sample(self, state: State, shared: Any, stored: Any, key: Array) -> replay.Batch:
-        """Batches `[updates, batch_size, ...]`, rewarded by what the reward knows now."""
-        config, shape = state.config, (self.config.updates, self.config.batch_size)
-        window = self.recorder.sample(stored, key, math.prod(shape), config.n_step)
-        batch = self.recorder.batch(state.reward, shared, window, config.gamma)
-        batch = batch._replace(
-            inputs=self.normalize(state, batch.inputs),
-            next_inputs=self.normalize(state, batch.next_inputs),
-        )
-        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
 
     def update(self, config: Config, learner: Any, batches: replay.Batch) -> Any:
         """Gradient steps on batches `[updates, B, ...]`; the learner after, and metrics."""
