@@ -68,18 +68,18 @@ class Config(struct.PyTreeNode):
       huber_delta: errors beyond it count linearly.
     """
 
-    num_envs: int = _static(4)
+    num_envs: int = _static(8)
     num_steps: int = _static(1)
-    updates: int = _static(1)
+    updates: int = _static(2)
     batch_size: int = _static(64)
     buffer_size: int = _static(50_000)
     learning_starts: int = _static(1_000)
-    n_step: int = _static(1)
+    n_step: int = _static(10)
     double: bool = _static(True)
     quantiles: int = _static(1)
     hidden: tuple[int, ...] = _static((64, 64))
     activation: str = _static("relu")
-    layer_norm: bool = _static(False)
+    layer_norm: bool = _static(True)
     target_every: int = _static(1)
     placement: Literal["block", "step"] = _static("block")
     normalize_obs: bool = _static(False)

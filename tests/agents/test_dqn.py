@@ -23,6 +23,8 @@ SMALL = {
     "buffer_size": 64,
     "learning_starts": 16,
     "hidden": (8,),
+    "layer_norm": False,
+    "n_step": 1,
 }
 METRICS = {"episode_return", "episode_length", "episode_reward", "reward", "epsilon", *dqn.LOSSES}
 # All kinds of stages: remembers, learned, moving statistics, bounded.
@@ -381,3 +383,27 @@ def test_bad_settings_name_their_fix(overrides, message):
     with pytest.raises(UserError) as error:
         small(**overrides)
     assert str(error.value) == message
+
+
+# ---- learning --------------------------------------------------------------------------
+
+
+def learned(agent, seeds, iterations, episodes=16):
+    """The greedy return of each seed, sorted."""
+
+    def run(state):
+        return jax.lax.fori_loop(0, iterations, lambda _, s: jax.vmap(agent.iterate)(s)[0], state)
+
+    states = jax.jit(jax.vmap(agent.init))(jnp.stack([jax.random.key(i) for i in range(seeds)]))
+    states = jax.jit(run, donate_argnums=0)(states)
+    keys = jax.random.split(jax.random.key(99), seeds)
+    evaluate = jax.jit(jax.vmap(partial(agent.evaluate, num_episodes=episodes)))
+    return np.sort(np.asarray(evaluate(states, keys)[0]).mean(1))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_cartpole_is_learned():
+    """With the defaults, in 80,000 steps: the interquartile mean over 8 seeds."""
+    returns = learned(agents.make("dqn", CARTPOLE), 8, 10_000)
+    assert returns[2:6].mean() >= 475, returns

@@ -23,6 +23,8 @@ SMALL = {
     "buffer_size": 64,
     "learning_starts": 16,
     "hidden": (8,),
+    "layer_norm": False,
+    "n_step": 1,
 }
 
 # What runs for milliseconds need not be compiled for seconds.
