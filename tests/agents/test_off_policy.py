@@ -137,7 +137,11 @@ def observable(state):
 
 @pytest.mark.parametrize(
     "name,env",
-    [("dqn", DISCRETE), ("sac", DISCRETE), pytest.param("sac", CONTINUOUS, marks=pytest.mark.slow)],
+    [
+        pytest.param("dqn", DISCRETE, marks=pytest.mark.slow),
+        ("sac", DISCRETE),
+        pytest.param("sac", CONTINUOUS, marks=pytest.mark.slow),
+    ],
 )
 def test_several_seeds_at_once_are_as_many_single_runs(name, env):
     """From before the first update until after the ring is full."""
@@ -181,7 +185,7 @@ def test_a_sweep_over_numbers_is_one_program(name):
     assert len(count) == 1
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", [pytest.param("dqn", marks=pytest.mark.slow), "sac"])
 def test_a_store_costs_no_copies(name):
     """Nor with several seeds, whose predicates and rows are arrays."""
     agent = small(name, buffer_size=80_000)
