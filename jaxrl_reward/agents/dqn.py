@@ -181,7 +181,7 @@ class _Dqn:
         key, key_policy, key_env, key_sample, key_learn = jax.random.split(state.key, 5)
         env_state, reward_state, played = self.play(state, key_policy, key_env)
         stored = replay.add(state.replay, self.items(played))
-        batches = self.recorder.batches(state, reward_state.shared, stored, key_sample)
+        batches, block = self.recorder.batches(state, reward_state.shared, stored, key_sample)
         # Seeds that are mapped together are equally old. The branches are real
         # ones for that reason, and hold nothing of the size of the store.
         (params, opt_state, updates), losses = jax.lax.cond(
@@ -190,7 +190,7 @@ class _Dqn:
             lambda config, learner, batches: (learner, _no_losses()),
             *(config, (state.params, state.opt_state, state.updates), batches),
         )
-        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
+        reward_state, learned = state.reward.learn(reward_state, key_learn, block)
         state, metrics = common.finish(state, played, env_state, reward_state, learned)
         metrics |= losses | {"epsilon": Mean.of(played.extra[2])}
         state = state.replace(params=params, opt_state=opt_state, updates=updates)

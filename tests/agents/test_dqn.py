@@ -11,6 +11,7 @@ import rlax
 
 from jaxrl_reward import agents
 from jaxrl_reward.agents import dqn, replay
+from jaxrl_reward.agents.base import as_leaves
 from jaxrl_reward.types import UserError
 
 GAMMA = 0.9
@@ -153,28 +154,31 @@ def test_a_time_limit_does_not_end_the_value(n_step, quantiles, double):
 # ---- one iteration ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "reward,overrides",
-    [
-        ("env", {"quantiles": 3, "normalize_obs": True, "n_step": 3}),
-        pytest.param(
-            MIXED,
-            {"placement": "step", "layer_norm": True, "double": False},
-            marks=pytest.mark.slow,
-        ),
-    ],
-)
-def test_an_iteration_keeps_shapes_and_stays_finite(reward, overrides):
-    agent = small(CARTPOLE, reward, epsilon_steps=20.0, **overrides)
-    before = state = begin(agent)
-    iterate = quick(agent.iterate)
+@cache
+def rich():
+    """An agent, and its `init` and `iterate`, compiled."""
+    rich = {"placement": "step", "quantiles": 3, "normalize_obs": True, "n_step": 3}
+    agent = small(CARTPOLE, MIXED, epsilon_steps=20.0, **rich)
+    return agent, quick(agent.init), quick(agent.iterate)
+
+
+def numbers(i):
+    """Of the agent and of the reward, others for each i."""
+    agent = rich()[0]
+    config = agent.config.replace(learning_rate=[1e-3, 1e-2][i % 2], huber_delta=1.0 + i)
+    return as_leaves(config), jax.tree.map(lambda x: x * (1 - 0.1 * i), as_leaves(agent.reward))
+
+
+def test_an_iteration_keeps_shapes_and_stays_finite():
+    """Of a reward that remembers, learns, and has moving statistics, seen by the policy."""
+    agent, init, iterate = rich()
+    before = state = init(jax.random.key(0), *numbers(0))
     for _ in range(3):
         state, metrics = iterate(state)
     assert jax.tree.structure(state) == jax.tree.structure(before)
     shapes = lambda tree: [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]  # noqa: E731
     assert shapes(state) == shapes(before)
-    logged = {"reward/normalize/std", "reward/rnd/loss"} if reward == MIXED else set()
-    assert set(metrics) == METRICS | logged
+    assert set(metrics) == METRICS | {"reward/normalize/std", "reward/rnd/loss"}
     for name, mean in metrics.items():
         assert mean.total.shape == mean.count.shape == ()
         assert np.isfinite(mean.total) and (mean.count > 0 or "episode" in name), name
@@ -184,6 +188,35 @@ def test_an_iteration_keeps_shapes_and_stays_finite(reward, overrides):
     assert state.iteration == 3 and state.updates == 4 and agent.steps_per_iteration == 8
     # After 16 and 20 of the 20 steps in which it falls from 1 to 0.05.
     np.testing.assert_allclose(metrics["epsilon"].total, 4 * (0.24 + 0.05), rtol=1e-5)
+    memory = state.replay.items["memory"]
+    assert memory.shape[-1] > 0 and np.ptp(memory) > 0
+    assert state.params["online"]["params"]["Dense_0"]["kernel"].shape == (4 + memory.shape[-1], 8)
+
+
+def test_several_seeds_and_numbers_at_once_are_as_many_single_runs():
+    """In one program, from before the first update until after the ring is full."""
+    agent, init, iterate = rich()
+    traces = []
+
+    @quick
+    @jax.vmap
+    def run(key, config, reward):
+        traces.append(1)
+        state = agent.init(key, config, reward)
+        return jax.lax.fori_loop(0, 9, lambda _, s: agent.iterate(s)[0], state).params
+
+    keys = jnp.stack([jax.random.key(i) for i in (0, 0, 2)])
+    many = run(keys, *jax.tree.map(lambda *x: jnp.stack(x), *map(numbers, range(3))))
+    assert len(traces) == 1
+    same = partial(np.testing.assert_allclose, rtol=1e-2, atol=1e-3)
+    for i in range(3):
+        alone = init(keys[i], *numbers(i))
+        for _ in range(9):
+            alone, _ = iterate(alone)
+        jax.tree.map(lambda x, y, i=i: same(x[i], y), many, alone.params)
+    kernels = np.asarray(many["online"]["params"]["Dense_0"]["kernel"])
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-3  # the same seed, other numbers
+    assert np.abs(kernels[0] - kernels[2]).max() > 0.1
 
 
 # ---- exploration -----------------------------------------------------------------------
@@ -316,9 +349,8 @@ def test_targets_of_several_steps_by_hand():
     for _ in range(2):
         state, _ = iterate(state)
     key, params = jax.random.key(7), {**state.params, "target": state.params["online"]}
-    batch = jax.tree.map(
-        lambda x: x.reshape(-1, *x.shape[2:]), made.recorder.batches(state, (), state.replay, key)
-    )
+    batches, _ = made.recorder.batches(state, (), state.replay, key)
+    batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batches)
     target = np.asarray(made.target(state.config, params, batch))[:, 0]
     step = jax.tree.map(np.asarray, state.replay.items["step"])
     value = lambda obs: np.asarray(made.quantiles(params["online"], obs)).max()  # noqa: E731
