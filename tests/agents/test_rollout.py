@@ -292,7 +292,7 @@ def test_flat_inputs():
 def test_an_agent_sees_images_as_flat(name):
     """Shapes alone: nothing is compiled."""
     for placement in ("block", "step"):
-        agent = agents.make(name, "gymnax:Breakout-MinAtar", "counts()", placement=placement)
+        agent = agents.make(name, "gymnax:Breakout-MinAtar", "delay(2)", placement=placement)
         state = jax.eval_shape(agent.init, jax.random.key(0))
         after, _ = jax.eval_shape(agent.iterate, state)
         assert after.obs_stats.mean.shape[0] == 400 + (placement == "step") * width(agent)
