@@ -255,14 +255,14 @@ class _Dqn:
     def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
         """What the agent knows of its choices, for rewards that read it."""
         choice, q, epsilon = extra
-        greedy, chosen = (
-            jax.nn.one_hot(a, self.num_actions, dtype=bool) for a in (q.argmax(-1), choice)
-        )
-        probs = epsilon[..., None] / self.num_actions + jnp.where(greedy, 1 - epsilon[..., None], 0)
+        greedy = jax.nn.one_hot(q.argmax(-1), self.num_actions)
+        chosen = jax.nn.one_hot(choice, self.num_actions)
+        epsilon = epsilon[..., None]
+        probs = epsilon / self.num_actions + (1.0 - epsilon) * greedy
         return {
-            "log_prob": jnp.log(jnp.where(chosen, probs, 0.0).sum(-1)),
-            "entropy": jax.scipy.special.entr(probs).sum(-1),
-            "value": jnp.where(chosen, q, 0.0).sum(-1),
+            "log_prob": jnp.log((chosen * probs).sum(-1)),
+            "entropy": -jax.scipy.special.xlogy(probs, probs).sum(-1),
+            "value": (chosen * q).sum(-1),
         }
 
     def play(self, state: State, key_policy: Array, key_env: Array) -> Any:

@@ -449,3 +449,13 @@ def test_cartpole_is_learned():
     """With the defaults, in 80,000 steps: the interquartile mean over 8 seeds."""
     returns = learned(agents.make("dqn", CARTPOLE), 8, 10_000)
     assert returns[2:6].mean() >= 475, returns
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_breakout_is_learned():
+    """In 80,000 steps: ten times the 0.41 bricks of a random policy, by the mean of the middle."""
+    sizes = {"num_envs": 16, "hidden": (128, 128), "buffer_size": 40_000, "n_step": 3}
+    agent = agents.make("dqn", "gymnax:Breakout-MinAtar", epsilon_steps=50_000.0, **sizes)
+    returns = learned(agent, 4, 5_000)
+    assert returns[1:3].mean() >= 4.0, returns
