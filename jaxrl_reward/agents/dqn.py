@@ -250,7 +250,8 @@ class _Dqn:
         if noise is not None:
             whether, anything, epsilon = noise
             choice = jnp.where(whether, anything, choice)
-        return choice.astype(self.player.env.action_space.dtype), (choice, q, epsilon)
+        action = jnp.asarray(choice, self.player.env.action_space.dtype)
+        return action, (choice, q, epsilon)
 
     def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
         """What the agent knows of its choices, for rewards that read it."""
