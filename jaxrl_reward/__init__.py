@@ -11,7 +11,7 @@ from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
     from jaxrl_reward import agents, envs, report, rewards, tabular, training
-    from jaxrl_reward.agents import ppo, sac
+    from jaxrl_reward.agents import dqn, ppo, sac
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Transition",
     "UserError",
     "agents",
+    "dqn",
     "envs",
     "ppo",
     "report",
@@ -28,7 +29,7 @@ __all__ = [
     "training",
 ]
 
-_AGENTS = ("ppo", "sac")  # of the package `agents`, for short
+_AGENTS = ("dqn", "ppo", "sac")  # of the package `agents`, for short
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
-_MODULES = {"ppo": "jaxrl_reward.agents.ppo", "sac": "jaxrl_reward.agents.sac"}
+_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in ("dqn", "ppo", "sac")}
 
 
 class Agent(NamedTuple):
@@ -38,6 +38,8 @@ class Agent(NamedTuple):
       evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
         greedy, on the environment's own reward.
       steps_per_iteration: environment steps that one `iterate` takes.
+      learning_starts: environment steps before the first update; a run must be
+        at least as long.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Agent(NamedTuple):
     act: Callable[..., Any]
     evaluate: Callable[..., Any]
     steps_per_iteration: int
+    learning_starts: int = 0
 
 
 def names() -> list[str]:

@@ -76,7 +76,7 @@ class Player:
         """
         obs, first = now.obs, now.first
         if self.placement == "block":
-            return flatten(obs, obs.ndim - 1), reward_state
+            return flatten(obs, 1), reward_state
         reward_state = reward.begin(reward_state, obs, first)
         return remember(obs, reward.observe(reward_state.local)), reward_state
 

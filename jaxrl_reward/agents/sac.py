@@ -135,7 +135,8 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     recorder = replay.recorder("sac", player, reward)
     sac = _Sac(config, reward, player, recorder, sac_losses.Learner(config, env.action_space))
     functions = (sac.init, sac.iterate, sac.act, sac.evaluate)
-    return base.Agent("sac", config, env, reward, *functions, config.num_envs * config.num_steps)
+    steps = config.num_envs * config.num_steps
+    return base.Agent("sac", config, env, reward, *functions, steps, config.learning_starts)
 
 
 def check(config: Config) -> None:

@@ -96,6 +96,11 @@ def train(
     seeds, seed = positive("seeds", seeds), first_seed(seed, seeds)
     eval_episodes, keep = positive("eval_episodes", eval_episodes), positive("keep", keep)
     schedule = plan(agent.steps_per_iteration, total_steps, evals, log_points)
+    if agent.learning_starts > schedule.total_steps:
+        raise UserError(
+            f"{agent.name}'s learning_starts={agent.learning_starts} is beyond the run's "
+            f"{schedule.total_steps} steps per seed: lower it, or raise total_steps"
+        )
     if resume and out is None:
         raise UserError("resume needs the folder of the run to continue; give it with --out")
     arm = agent.name if arm is None else arm

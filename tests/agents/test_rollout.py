@@ -11,7 +11,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 from scipy import stats
 
-from jaxrl_reward import envs
+from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import ppo
 from jaxrl_reward.agents.evaluation import EVALUATION_STEPS, evaluate
@@ -286,6 +286,25 @@ def test_flat_inputs():
     assert flatten(obs[..., 0, 0], 2).shape == (2, 3, 1)
     both = remember(obs, jnp.full((2, 3, 2), 7.0))
     np.testing.assert_array_equal(both[0, 1], [4, 5, 6, 7, 7, 7])
+
+
+@pytest.mark.parametrize("name", agents.names())
+def test_an_agent_sees_images_as_flat(name):
+    """Shapes alone: nothing is compiled."""
+    for placement in ("block", "step"):
+        agent = agents.make(name, "gymnax:Breakout-MinAtar", "delay(2)", placement=placement)
+        state = jax.eval_shape(agent.init, jax.random.key(0))
+        after, _ = jax.eval_shape(agent.iterate, state)
+        assert after.obs_stats.mean.shape[0] == 400 + (placement == "step") * width(agent)
+        action = jax.eval_shape(agent.act, state, jnp.zeros((3, *after.obs_stats.mean.shape)))
+        assert action.shape == (3,)
+
+
+def width(agent):
+    """Of what the policy sees of the reward's memory."""
+    example = agent.init.__self__.player.example(1, 1)
+    view = lambda: agent.reward.observe(agent.reward.init(jax.random.key(0), example).local)  # noqa: E731
+    return jax.eval_shape(view).shape[-1]
 
 
 def test_actions_are_stretched_to_their_bounds():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents, training
+from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import replay, sac_losses
 from jaxrl_reward.agents.base import as_leaves
@@ -583,18 +583,7 @@ def test_several_seeds_and_numbers_at_once_are_as_many_single_runs(env):
     assert np.abs(actor[0] - actor[2]).max() > 0.1
 
 
-def test_a_store_costs_no_copies():
-    """Nor with several seeds, whose predicates and rows are arrays."""
-    agent = small(buffer_size=80_000)
-    state = jax.eval_shape(jax.vmap(agent.init), jax.random.split(jax.random.key(0), 2))
-    ring = jax.tree.leaves(state.replay)
-    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in ring)
-    iterate = repeat(jax.vmap(agent.iterate), 3)
-    program = jax.jit(iterate, donate_argnums=0).lower(state).compile()
-    assert program.memory_analysis().temp_size_in_bytes < size / 5
-
-
-# ---- acting, evaluating, resuming ------------------------------------------------------
+# ---- acting and evaluating -------------------------------------------------------------
 
 
 def test_greedy_and_drawn_actions():
@@ -615,31 +604,6 @@ def test_evaluation_is_the_environments_own_reward():
     returns, lengths = quick(partial(agent.evaluate, num_episodes=3))(state, jax.random.key(5))
     assert lengths.dtype == jnp.int32
     np.testing.assert_array_equal(returns, lengths)  # CartPole pays 1 a step
-
-
-def test_a_resumed_run_ends_as_one_that_was_never_cut(tmp_path):
-    """The store and what it holds are in the checkpoint."""
-    agent = small("probe:delayed", "env + 0.1*counts(buckets=8)", buffer_size=48, updates=1)
-    settings = {"seeds": 2, "total_steps": 80, "evals": 2, "eval_episodes": 1, "log_points": 4}
-
-    class Stop:
-        def write(self, *args, **kwargs):
-            raise KeyboardInterrupt
-
-        def close(self):
-            pass
-
-    whole = training.train(agent, out=tmp_path / "whole", progress=False, **settings)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(agent, out=tmp_path / "cut", progress=False, sinks=[Stop()], **settings)
-    resumed = training.train(agent, out=tmp_path / "cut", progress=False, resume=True, **settings)
-    data = lambda x: (  # noqa: E731
-        jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-    )
-    jax.tree.map(
-        lambda a, b: np.testing.assert_array_equal(data(a), data(b)), whole.state, resumed.state
-    )
-    assert whole.state.replay.filled.tolist() == [12, 12]
 
 
 # ---- what is refused -------------------------------------------------------------------
@@ -672,26 +636,6 @@ def test_bad_settings_name_their_fix(overrides, message):
     with pytest.raises(UserError) as error:
         small(**overrides)
     assert str(error.value) == message
-
-
-def test_rewards_that_replay_cannot_give_are_refused():
-    class unrepeatable(rw.RewardTransform):  # noqa: N801
-        def apply(self, state, block):
-            return rw.env().apply(state, block)
-
-    @rw.episodic
-    def total_return(block, episodes):
-        return episodes.sum(block.reward)
-
-    for reward, message in (
-        (total_return(), "sac plays fixed blocks, and total_return.. needs whole episodes"),
-        ("rnd() | delay()", "sac learns from replay, and delay.. remembers rewards of a stage"),
-        (unrepeatable(), "sac learns from replay, and unrepeatable cannot be recomputed"),
-    ):
-        with pytest.raises(UserError, match=message) as error:
-            small(reward=reward)
-        assert "\n" not in str(error.value)
-    small(reward="delay() | rnd()")  # nothing before the delay changes
 
 
 # ---- learning --------------------------------------------------------------------------

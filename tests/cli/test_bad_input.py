@@ -139,12 +139,41 @@ def test_settings_of_sac(run, flags, message):
     assert not Path("a").exists()
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["dqn", "gymnax:Pendulum-v1"],
+            "dqn needs Discrete actions; gymnax:Pendulum-v1 has Box: use sac or ppo",
+        ),
+        (
+            ["dqn", CARTPOLE, "--total-steps", "900"],  # rounded up to whole iterations
+            "dqn's learning_starts=1000 is beyond the run's 904 steps per seed: "
+            "lower it, or raise total_steps",
+        ),
+        (
+            ["sac", CARTPOLE, "--total-steps", "999"],
+            "sac's learning_starts=1000 is beyond the run's 999 steps per seed: "
+            "lower it, or raise total_steps",
+        ),
+        (
+            ["dqn", CARTPOLE, "--buffer-size", "32"],
+            "dqn's buffer_size=32 has no room for a batch of 64 steps "
+            "(num_envs=8 x num_steps=1 at a time); use at least 64",
+        ),
+    ],
+)
+def test_agents_that_learn_from_replay(run, argv, message):
+    assert line_of(run("train", *argv, "--out", "a")) == message
+    assert not Path("a").exists()
+
+
 # ---- names and texts --------------------------------------------------------------
 
 
 def test_unknown_agent(run):
     assert line_of(run("train", "pppo", CARTPOLE)) == "unknown agent 'pppo'; did you mean 'ppo'?"
-    assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: ppo, sac"
+    assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: dqn, ppo, sac"
 
 
 @pytest.mark.parametrize(
