@@ -70,7 +70,7 @@ def test_its_folder_has_an_arm_for_each_point(packed):
     loaded = training.load(agent(), folder, name)
     mine = result.by_arm()[name].state
     np.testing.assert_array_equal(loaded.state.episode_reward, mine.episode_reward)
-    np.testing.assert_array_equal(loaded.state.config.learning_rate, [0.01, 0.01])
+    np.testing.assert_allclose(loaded.state.config.learning_rate, [0.01, 0.01], rtol=1e-6)
     assert training.merge_summaries(r.summary for r in result.by_arm().values())[
         "env_steps"
     ] == pytest.approx(result.summary["env_steps"])

@@ -119,6 +119,17 @@ def children(folder, count, devices):
     return printed
 
 
+def test_environments_over_two_devices(one_device):
+    agent = make("ppo", "gymnax:CartPole-v1", REWARD, **PPO)
+    result = training.train(agent, **RUN, shard="envs")
+    obs = result.state.env_state.obs
+    assert obs.sharding.shard_shape(obs.shape) == (1, 4, 4)
+    params = (np.asarray(leaf) for leaf in jax.tree.leaves(result.state.params))
+    for a, b in zip(one_device, [result.curves.table["value"].to_numpy(), *params], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("count", "devices"), [(1, 4), (2, 2)])
 def test_environments_over_four_devices(one_device, tmp_path, count, devices):
