@@ -67,9 +67,14 @@ class Layout:
 
 def _prefers_envs(agent: Any, lanes: int) -> bool:
     """Whether lanes would leave half of the devices idle, and environments fill them."""
+    from jaxrl_reward.agents import base
+
     devices = len(jax.devices())
+    # An agent of one's own may have no environments to count.
+    if agent.name not in base.names() or 2 * _divisor(lanes, devices) > devices:
+        return False
     envs, rest = divmod(agent.config.num_envs, devices)
-    return 2 * _divisor(lanes, devices) <= devices and not rest and envs >= ENOUGH
+    return not rest and envs >= ENOUGH
 
 
 def _divisor(lanes: int, devices: int) -> int:
