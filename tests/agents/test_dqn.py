@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import rlax
 
 from jaxrl_reward import agents
 from jaxrl_reward.agents import dqn, replay
@@ -140,7 +139,7 @@ def test_delayed_reward(overrides):
 @pytest.mark.parametrize(
     "n_step,quantiles,double",
     [
-        (1, 1, True),
+        pytest.param(1, 1, True, marks=pytest.mark.slow),
         pytest.param(3, 1, False, marks=pytest.mark.slow),
         (3, 4, True),
     ],
@@ -194,6 +193,7 @@ def test_an_iteration_keeps_shapes_and_stays_finite(reward):
     assert state.params["online"]["params"]["Dense_0"]["kernel"].shape == (4 + memory.shape[-1], 8)
 
 
+@pytest.mark.slow
 def test_several_seeds_and_numbers_at_once_are_as_many_single_runs():
     """In one program, from before the first update until after the ring is full."""
     agent, init, iterate = rich()
@@ -286,20 +286,37 @@ def test_the_error_is_that_of_q_learning(double):
     agent, params, batch, (now, slow, choose) = learner(1, double=double)
     made, config = inside(agent), agent.config
     target = np.asarray(made.target(config, params, batch))
-    if double:
-        error = jax.vmap(rlax.double_q_learning)
-        error = error(now[:, 0], batch.choice, batch.reward, batch.weight, slow[:, 0], choose[:, 0])
-        assert (slow.argmax(2) != choose.argmax(2)).any()  # so that it matters
-    else:
-        error = jax.vmap(rlax.q_learning)
-        error = error(now[:, 0], batch.choice, batch.reward, batch.weight, slow[:, 0])
+    assert (slow.argmax(2) != choose.argmax(2)).any() or not double  # so that it matters
+    best = choose[:, 0].argmax(1)
+    expected = batch.reward + batch.weight * slow[np.arange(16), 0, best]
+    np.testing.assert_allclose(target[:, 0], expected, rtol=1e-4, atol=1e-4)
     chosen = now[np.arange(16), 0, batch.choice]
-    np.testing.assert_allclose(target[:, 0] - chosen, error, rtol=1e-4, atol=1e-4)
+    size = np.abs(expected - chosen)
     ended = batch.weight == 0
     assert ended.any() and np.array_equal(target[ended, 0], batch.reward[ended])
     loss, mean = made.loss(config, params["online"], batch, target)
     np.testing.assert_allclose(mean, chosen.mean(), rtol=1e-4)
-    np.testing.assert_allclose(loss, rlax.huber_loss(error, 1.0).mean(), rtol=1e-4)
+    huber = np.where(size <= 1.0, size**2 / 2, size - 0.5)
+    np.testing.assert_allclose(loss, huber.mean(), rtol=1e-4)
+
+
+def test_against_rlax():
+    rlax = pytest.importorskip("rlax")
+    agent, params, batch, (now, slow, choose) = learner(1, double=True)
+    target = np.asarray(inside(agent).target(agent.config, params, batch))
+    error = jax.vmap(rlax.double_q_learning)(
+        now[:, 0], batch.choice, batch.reward, batch.weight, slow[:, 0], choose[:, 0]
+    )
+    chosen = now[np.arange(16), 0, batch.choice]
+    np.testing.assert_allclose(target[:, 0] - chosen, error, rtol=1e-4, atol=1e-4)
+
+    agent, params, batch, (now, slow, choose) = learner(5, huber_delta=0.3)
+    target = np.asarray(inside(agent).target(agent.config, params, batch))
+    loss, _ = inside(agent).loss(agent.config, params["online"], batch, target)
+    levels = np.tile((np.arange(5, dtype=np.float32) + 0.5) / 5, (16, 1))
+    theirs = jax.vmap(partial(rlax.quantile_q_learning, huber_param=0.3))
+    args = (now, levels, batch.choice, batch.reward, batch.weight, choose, slow)
+    np.testing.assert_allclose(loss, theirs(*args).mean(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("delta", [1.0, 0.3])
@@ -308,11 +325,6 @@ def test_the_loss_is_that_of_quantile_regression(delta):
     made, config = inside(agent), agent.config
     target = np.asarray(made.target(config, params, batch))
     loss, _ = made.loss(config, params["online"], batch, target)
-    levels = np.tile((np.arange(5, dtype=np.float32) + 0.5) / 5, (16, 1))
-    theirs = jax.vmap(partial(rlax.quantile_q_learning, huber_param=delta))
-    args = (now, levels, batch.choice, batch.reward, batch.weight, choose, slow)
-    np.testing.assert_allclose(loss, theirs(*args).mean(), rtol=1e-4)
-
     by_hand = 0.0
     for b in range(16):
         best = choose[b].mean(0).argmax()

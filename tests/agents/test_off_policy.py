@@ -63,7 +63,7 @@ def test_a_store_costs_no_copies(name):
     assert program.memory_analysis().temp_size_in_bytes < size / 5
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", [pytest.param("dqn", marks=pytest.mark.slow), "sac"])
 def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
     """The store and what it holds are in the checkpoint."""
     agent = small(name, "env + 0.1*counts(buckets=8)", buffer_size=48, updates=1)

@@ -1,6 +1,7 @@
 """Rows, and where they go."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -87,9 +88,17 @@ def test_wandb_works_without_a_network(tmp_path, monkeypatch):
     sink = metrics.WandB("project", group="run", mode="offline", folder=tmp_path)
     sink.write(example())
     sink.close()
-    written = [path.read_bytes() for path in (tmp_path / "wandb").glob("offline-run-*/*.wandb")]
-    assert len(written) == 2  # one for each arm
-    assert all(b"env_steps" in content for content in written)
+    logs = list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(logs) == 2  # one for each arm
+    assert all(within(10.0, lambda log=log: b"env_steps" in log.read_bytes()) for log in logs)
+
+
+def within(seconds, holds):
+    """Whether it becomes true in time: wandb writes from another process."""
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)
+    return holds()
 
 
 @pytest.mark.parametrize(
