@@ -40,6 +40,8 @@ class Agent(NamedTuple):
       steps_per_iteration: environment steps that one `iterate` takes.
       learning_starts: environment steps before the first update; a run must be
         at least as long.
+      spreads: whether it learns on all devices of a mesh that its environments
+        are split over; else each of them would do all of the learning.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Agent(NamedTuple):
     evaluate: Callable[..., Any]
     steps_per_iteration: int
     learning_starts: int = 0
+    spreads: bool = False
 
 
 def names() -> list[str]:

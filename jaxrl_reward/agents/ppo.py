@@ -121,7 +121,8 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     reward = rw.env() if reward is None else reward
     ppo = _Ppo(config, reward, rollout.player("ppo", config, env, reward))
     functions = (ppo.init, ppo.iterate, ppo.act, ppo.evaluate)
-    return base.Agent("ppo", config, env, reward, *functions, config.num_envs * config.num_steps)
+    steps = config.num_envs * config.num_steps
+    return base.Agent("ppo", config, env, reward, *functions, steps, spreads=True)
 
 
 def check(config: Config) -> None:

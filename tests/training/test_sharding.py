@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl_reward import agents
 from jaxrl_reward.training import layout, sharding
 from jaxrl_reward.types import Mean
 
@@ -22,6 +23,20 @@ def test_the_mesh_is_the_largest_that_divides(monkeypatch, seeds, devices, used)
     monkeypatch.setattr(jax, "local_devices", lambda: fakes)
     monkeypatch.setattr(layout, "Mesh", lambda found, *_, **__: found)
     assert len(layout.seeds_mesh(seeds)) == used
+
+
+@pytest.mark.parametrize(
+    ("name", "num_envs", "lanes", "axis"),
+    [
+        ("ppo", 128, 1, "envs"),
+        ("ppo", 128, 2, "seeds"),  # one for each device
+        ("ppo", 126, 1, "seeds"),  # too few
+        ("sac", 128, 1, "seeds"),  # would learn everything on each device
+    ],
+)
+def test_what_fills_the_devices_is_split(name, num_envs, lanes, axis):
+    agent = agents.make(name, "probe:constant", num_envs=num_envs)
+    assert layout.Layout(agent, lanes, "auto").mesh.axis_names == (axis,)
 
 
 def test_a_tally_counts_and_remembers_the_first_bad_iteration():
