@@ -67,8 +67,10 @@ class Brax(environment.Environment):
 
     def __init__(self, name: str, env: Any):
         self._name, self.brax = name, env
+        # Tracing brax takes seconds, and a run needs it in several programs: once is enough.
+        self._reset, self._step = jax.jit(env.reset, inline=True), jax.jit(env.step, inline=True)
         # `env.observation_size` would run a whole reset at each look.
-        self._obs_shape = jax.eval_shape(env.reset, jax.random.key(0)).obs.shape
+        self._obs_shape = jax.eval_shape(self._reset, jax.random.key(0)).obs.shape
 
     @property
     def name(self) -> str:
@@ -80,16 +82,14 @@ class Brax(environment.Environment):
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
         del params
-        state = self.brax.reset(key)
+        state = self._reset(key)
         return state.obs, BraxState(state, jnp.int32(0))
 
     def step_env(
         self, key: Array, state: Any, action: Any, params: Any
     ) -> tuple[Array, Any, Array, Array, dict[Any, Any]]:
         del key, params
-        # brax writes into the dictionaries of the state that it is given.
-        before = jax.tree.map(lambda x: x, state.brax)
-        after = self.brax.step(before, action)
+        after = self._step(state.brax, action)
         terminated = after.done > 0.5
         return after.obs, BraxState(after, state.time + 1), after.reward, terminated, {}
 

@@ -77,13 +77,12 @@ class VectorEnv:
         """
         keys = jax.random.split(key, self.num_envs)
         zeros = jnp.zeros(self.num_envs, jnp.int32)
-        obs, env_state = self._initial(keys, zeros)
-        fresh = self.reset == "fresh"
+        (obs, env_state), spare = self._first(keys, zeros)
         return VectorState(
             env_state=env_state,
             obs=obs,
             first=jnp.ones(self.num_envs, bool),
-            spare=self._initial(keys, zeros + 1) if fresh else (obs, env_state),
+            spare=spare,
             used=jnp.zeros(self.num_envs, bool),
             keys=keys,
             resets=zeros + 1,
@@ -132,6 +131,16 @@ class VectorEnv:
             length=jnp.where(last, 0, length),
         )
         return after, transition, EpisodeStats(last, total, length)
+
+    def _first(self, keys: Array, zeros: Array) -> tuple[Any, Any]:
+        """What the first episodes start from, and their spares."""
+        if self.reset == "cached":
+            first = self._initial(keys, zeros)
+            return first, first
+        # In one call: a reset can be most of what there is to compile.
+        both = self._initial(jnp.tile(keys, 2), jnp.concatenate([zeros, zeros + 1]))
+        n = self.num_envs
+        return jax.tree.map(lambda x: x[:n], both), jax.tree.map(lambda x: x[n:], both)
 
     def _initial(self, keys: Array, resets: Array) -> tuple[Any, Any]:
         return jax.vmap(self.env.reset)(jax.vmap(jax.random.fold_in)(keys, resets))

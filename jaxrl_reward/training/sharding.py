@@ -138,10 +138,15 @@ class Carry(NamedTuple):
 
 
 def _strong(leaf: Array) -> Array:
-    """Without a weak type, which a checkpoint would not bring back."""
+    """An array without a weak type, which a checkpoint would not bring back."""
+    leaf = jnp.asarray(leaf)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return leaf
     return jax.lax.convert_element_type(leaf, leaf.dtype)
+
+
+def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def nan_leaves(state: Any, live: np.ndarray) -> list[str]:
@@ -191,23 +196,30 @@ class Programs:
         points: Sequence[Point] = (),
         shard: Shard = "auto",
     ):
-        copies = max(len(points), 1)
+        started, copies = time.perf_counter(), max(len(points), 1)
         self.agent, self.lanes, self.episodes = agent, seeds * copies, episodes
         self.layout = Layout(agent, self.lanes, shard)
-        self.compile_seconds = 0.0
         self._compiled: dict[str, Callable[..., Any]] = {}
         # A seed draws the same at every point: their difference is that of the numbers.
         keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)] * copies)
         self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
-        started = time.perf_counter()
-        example = jax.eval_shape(agent.init, jax.random.key(0))
-        metrics = jax.eval_shape(agent.iterate, example)[1]
+        # Traced here as in the programs, and kept for them: tracing physics takes seconds.
+        begin = jax.jit(lambda *args: jax.tree.map(_strong, agent.init(*args)), inline=True)
+        self._begin = jax.vmap(begin)
+        self._iterate = jax.vmap(jax.jit(agent.iterate, inline=True))
+        with jax.set_mesh(self.layout.mesh):
+            rows = P("seeds")
+            begin = self.layout.place(self._begin, (rows,) * (1 + len(self._numbers)))
+            state = jax.eval_shape(begin, self._keys, *self._numbers)
+            state = jax.tree.map(_placed, state, self.layout.of_state(state))
+            _, metrics = jax.eval_shape(self.layout.place(self._iterate, (rows,)), state)
         for name, value in metrics.items():
-            if not isinstance(value, Mean) or value.total.shape or value.count.shape:
+            if not isinstance(value, Mean) or value.total.ndim + value.count.ndim != 2:
                 raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")
         self.metrics = tuple(sorted(metrics))
-        self.abstract = self._abstract(example)
-        self.compile_seconds += time.perf_counter() - started
+        tally = jax.eval_shape(lambda: Tally.empty(self.lanes, len(self.metrics)))
+        self.abstract = Carry(state, jax.tree.map(lambda x: _placed(x, self.layout.rows), tally))
+        self.compile_seconds = time.perf_counter() - started
 
     def at(self, points: Sequence[Point]) -> "Programs":
         """The same programs, compiled already, for as many other points."""
@@ -244,7 +256,7 @@ class Programs:
 
     def _init(self, keys: Array, numbers: tuple) -> Carry:
         def local(keys: Array, numbers: tuple) -> Carry:
-            state = jax.tree.map(_strong, jax.vmap(self.agent.init)(keys, *numbers))
+            state = self._begin(keys, *numbers)
             return Carry(state, Tally.empty(keys.shape[0], len(self.metrics)))
 
         return self.layout.place(local, (P("seeds"), P("seeds")))(keys, numbers)
@@ -252,7 +264,7 @@ class Programs:
     def _advance(self, carry: Carry, start: Array, stop: Array) -> Carry:
         def local(carry: Carry, start: Array, stop: Array) -> Carry:
             def iteration(i: Array, carry: Carry) -> Carry:
-                state, metrics = jax.vmap(self.agent.iterate)(carry.state)
+                state, metrics = self._iterate(carry.state)
                 return Carry(state, carry.tally.add(metrics, i + 1))
 
             return jax.lax.fori_loop(start, stop, iteration, carry)
@@ -274,19 +286,6 @@ class Programs:
         if not processes.several():
             return jax.device_put(tree, self.layout.rows)
         return jax.jit(lambda: tree, out_shardings=self.layout.rows)()
-
-    def _abstract(self, example: Any) -> Carry:
-        def laned(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-            shape = (self.lanes, *leaf.shape)
-            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
-
-        tally = jax.eval_shape(lambda: Tally.empty(self.lanes, len(self.metrics)))
-        return Carry(
-            jax.tree.map(laned, example, self.layout.of_state(example)),
-            jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.layout.rows), tally
-            ),
-        )
 
     def compile(self, name: str) -> float:
         """Compiles `init`, `advance` or `evaluate`, unless it is; the seconds it took."""
