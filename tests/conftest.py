@@ -1,7 +1,18 @@
 """Test-wide settings: two CPU devices, strict shapes, how hard hypothesis tries."""
 
 import os
+import tempfile
 from collections.abc import Iterator
+
+# Programs run for milliseconds here, and would be optimised for seconds. Those that
+# processes have in common (commands, resumed runs, workers) are compiled once.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="jaxrl-reward-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import hypothesis
 import jax

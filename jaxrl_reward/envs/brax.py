@@ -23,7 +23,9 @@ BACKENDS = ("spring", "generalized", "positional", "mjx")
 
 # Where brax gives its maximal-coordinate engines a time step and gears of their
 # own, "spring" is stable and 2 to 6 times cheaper a step; where it does not,
-# only "generalized" moves like the MuJoCo model. The first is the default.
+# only "generalized" moves like the MuJoCo model. The first is the default. The
+# pendulum's is the one that costs little and that SAC balances in 15,000 steps;
+# in the "spring" one it falls after 70 even after 30,000.
 _TUNED = BACKENDS
 _UNTUNED = ("generalized", "mjx", "spring", "positional")
 NAMES = {
@@ -34,7 +36,7 @@ NAMES = {
     "humanoid": _TUNED,
     "humanoidstandup": _TUNED,
     "inverted_double_pendulum": _TUNED,
-    "inverted_pendulum": _TUNED,
+    "inverted_pendulum": _UNTUNED,
     "pusher": _TUNED,
     "reacher": _TUNED,
     "swimmer": ("generalized",),

@@ -116,6 +116,7 @@ def train(
         "evals": evals,
         "eval_episodes": eval_episodes,
         "log_points": log_points,
+        "shard": shard,  # another layout rounds otherwise
     }
     arms = {arm: shared}
     if points:

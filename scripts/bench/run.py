@@ -1,4 +1,4 @@
-"""Runs the competitors in turn and writes the table: see `scripts/benchmark --help`."""
+"""Times this package beside its peers, which take turns at the same work; prints a table."""
 
 import argparse
 import datetime
@@ -76,9 +76,9 @@ WORK = {
         ("rejax",),
     ),
     "sac-brax": Work(
-        "SAC brax inverted pendulum (spring), as above",
+        "SAC brax inverted pendulum, as above",
         {
-            **{"kind": "sac", "env": "brax:inverted_pendulum,backend=spring", "seeds": 1},
+            **{"kind": "sac", "env": "brax:inverted_pendulum,backend=generalized", "seeds": 1},
             **{"episodes": 64, "iterations": 200, "warm": 200, "reward": "env", "scale": 1.0},
             "settings": SAC | {"num_envs": 8, "updates": 8},
         },
@@ -220,10 +220,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="at least 1 (5)")
     parser.add_argument("--out", type=Path, help="also write benchmark.md and .json there")
     parser.add_argument("--update-record", action="store_true", help="and into scripts/bench")
-    parser.add_argument("--peers", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--peers", default=sys.executable, help=argparse.SUPPRESS)
+    parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.repeats < 1:
         parser.error(f"--repeats must be at least 1, not {args.repeats}")
+    if args.parse_only:
+        return
     packages = ("jax", "gymnax", "brax")
     about = {
         "date": datetime.date.today().isoformat(),

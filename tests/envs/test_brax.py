@@ -108,10 +108,10 @@ def test_brax_backends_are_built(name, backend):
 def test_brax_defaults():
     assert adapter.NAMES["ant"][0] == "spring" and adapter.NAMES["hopper"][0] == "generalized"
     env = made("brax:inverted_pendulum")
-    assert env.environment.brax.backend == "spring" and env.max_steps == 1000
-    other = envs.make("brax:inverted_pendulum", backend="generalized", episode_length=7)
-    assert other.environment.brax.backend == "generalized" and other.max_steps == 7
-    assert other.name == "brax:inverted_pendulum,backend=generalized,episode_length=7"
+    assert env.environment.brax.backend == "generalized" and env.max_steps == 1000
+    other = envs.make("brax:inverted_pendulum", backend="spring", episode_length=7)
+    assert other.environment.brax.backend == "spring" and other.max_steps == 7
+    assert other.name == "brax:inverted_pendulum,backend=spring,episode_length=7"
     assert (other.action_space.low, other.action_space.high) == (-1.0, 1.0)
 
 
