@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
-    from jaxrl_reward import agents, envs, report, rewards, tabular, training
+    from jaxrl_reward import agents, envs, report, rewards, submodular, tabular, training
     from jaxrl_reward.agents import dqn, ppo, sac
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ __all__ = [
     "report",
     "rewards",
     "sac",
+    "submodular",
     "tabular",
     "training",
 ]

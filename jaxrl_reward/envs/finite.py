@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from jaxrl_reward.envs.options import check
+from jaxrl_reward.options import check
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.tabular.worlds import WORLDS
 from jaxrl_reward.types import Array

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnax
@@ -10,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from jaxrl_reward.envs import brax, finite, options, probes
+from jaxrl_reward import options
+from jaxrl_reward.envs import brax, finite, probes, walk
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -213,6 +215,8 @@ _FAMILIES: dict[str, _Family] = {
     "brax": _Family(brax.make, lambda: brax.NAMES),
     "probe": _Family(probes.make, lambda: probes.PROBES),
     "tabular": _Family(finite.make, finite.names),
+    "grid": _Family(partial(walk.make, "grid"), walk.grids),
+    "graph": _Family(partial(walk.make, "graph"), walk.graphs),
 }
 
 

@@ -5,6 +5,7 @@ from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state,
 from jaxrl_reward.rewards.causal import counts, delay, episode_end, lifetime_counts
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
+from jaxrl_reward.rewards.marginal import marginal_gain, modular
 from jaxrl_reward.rewards.normalize import normalize
 from jaxrl_reward.rewards.operators import constant, env, named, stack, where
 from jaxrl_reward.rewards.parse import RewardSyntaxError, parse
@@ -53,6 +54,8 @@ __all__ = [
     "episodic",
     "explain",
     "lifetime_counts",
+    "marginal_gain",
+    "modular",
     "named",
     "needs_episodes",
     "no_state",

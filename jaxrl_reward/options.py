@@ -1,4 +1,4 @@
-"""What may follow an environment's name: `,max_steps_in_episode=500,gravity=3`."""
+"""What may follow a name of an environment: `,max_steps_in_episode=500,gravity=3`."""
 
 import math
 from collections.abc import Iterable, Mapping
