@@ -1,6 +1,6 @@
 """Set functions with diminishing returns, tasks that they are made of, and oracles."""
 
-from jaxrl_reward.submodular import maps, objectives, tasks
+from jaxrl_reward.submodular import maps, objectives, oracles, tasks
 from jaxrl_reward.submodular.base import SetFunction
 from jaxrl_reward.submodular.covering import (
     Coverage,
@@ -50,6 +50,7 @@ __all__ = [
     "neighbourhoods",
     "objective",
     "objectives",
+    "oracles",
     "square",
     "tasks",
 ]

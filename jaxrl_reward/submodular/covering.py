@@ -50,13 +50,15 @@ class Covering(SetFunction):
         """Which items are covered, `[m]`."""
         return unpack_bits(memory.words, self.size)
 
-    def covers(self, element: int) -> set[int]:
-        """The items of an element, from the definition."""
+    def covers(self, element: int) -> dict[int, float]:
+        """The items of an element and their weights, from the definition."""
         raise NotImplementedError
 
     def evaluate(self, elements: Sequence[int]) -> float:
-        covered = sorted(set().union(*map(self.covers, elements)))
-        return float(np.asarray(self.worth(jnp.array(covered, int)), float).sum())
+        covered: dict[int, float] = {}
+        for element in elements:
+            covered |= self.covers(element)
+        return float(sum(covered.values()))
 
 
 class Coverage(Covering):
@@ -85,8 +87,9 @@ class Coverage(Covering):
     def worth(self, items: Array) -> Array:
         return jnp.asarray(self.weights)[items]
 
-    def covers(self, element: int) -> set[int]:
-        return {item for item in np.asarray(self.items)[element].tolist() if item < self.size}
+    def covers(self, element: int) -> dict[int, float]:
+        items = np.asarray(self.items)[element]
+        return {item: float(self.weights[item]) for item in items.tolist() if item < self.size}
 
 
 def coverage(covers: Sequence[Sequence[int]], weights: Any = None) -> Coverage:
@@ -147,11 +150,11 @@ class GridCoverage(Covering):
     def worth(self, items: Array) -> Array:
         return jnp.full(items.shape, self.weight, jnp.result_type(self.weight, jnp.float32))
 
-    def covers(self, element: int) -> set[int]:
+    def covers(self, element: int) -> dict[int, float]:
         row, col = divmod(element, self.cols)
         cells = {(row + r, col + c) for r, c in self.offsets}
         inside = ((r, c) for r, c in cells if 0 <= r < self.rows and 0 <= c < self.cols)
-        return {r * self.cols + c for r, c in inside}
+        return {r * self.cols + c: float(self.weight) for r, c in inside}
 
 
 def square(reach: int) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,7 @@ values are known exactly.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -164,7 +164,9 @@ def experiment_design(
 # ---- small graphs -----------------------------------------------------------------
 
 
-def _graph(law: list[list[dict[int, float]]], function: SetFunction, start: int, steps: int):
+def _graph(
+    law: Sequence[Sequence[Mapping[int, float]]], function: SetFunction, start: int, steps: int
+) -> Task:
     """A task from `law[cell][action] = {successor: probability}`."""
     most = max(len(outcomes) for row in law for outcomes in row)
     successor = np.zeros((len(law), len(law[0]), most), np.int32)
@@ -176,8 +178,14 @@ def _graph(law: list[list[dict[int, float]]], function: SetFunction, start: int,
     return Task(successor, probability, function, start, steps, len(law), walls)
 
 
-def _bandit(covers: list[list[int]], weights: list[float], steps: int) -> Task:
-    """An action for every cell, which leads there from anywhere; the start is worth nothing."""
+def choices(covers: Sequence[Sequence[int]], weights: Any, steps: int) -> Task:
+    """Coverage by free choice: an action for every cell, which leads there from anywhere.
+
+    Args:
+      covers: the items of each cell; the start, the last one, has none.
+      weights: of the items.
+      steps: how many cells are chosen.
+    """
     row = [{cell: 1.0} for cell in range(len(covers))]
     function = coverage([*covers, []], weights)
     return _graph([row] * (len(covers) + 1), function, len(covers), steps)
@@ -193,12 +201,12 @@ def history(steps: int) -> Task:
 
 def three_sets(steps: int) -> Task:
     """Three overlapping sets: the best one is not among the best two."""
-    return _bandit([[0, 2, 4], [0, 1], [2, 3]], [1, 1, 1, 1, 0.01], steps)
+    return choices([[0, 2, 4], [0, 1], [2, 3]], [1, 1, 1, 1, 0.01], steps)
 
 
 def bandit(steps: int) -> Task:
     """Four overlapping sets in a row."""
-    return _bandit([[0, 1], [1, 2], [2, 3], [3, 4, 5]], [3, 2, 2, 1, 1, 1], steps)
+    return choices([[0, 1], [1, 2], [2, 3], [3, 4, 5]], [3, 2, 2, 1, 1, 1], steps)
 
 
 def line(steps: int) -> Task:
