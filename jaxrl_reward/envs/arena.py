@@ -77,7 +77,7 @@ class Arena(environment.Environment):
         velocity = FRICTION * state.velocity + push
         free = state.position + velocity
         position = jnp.clip(free, -wide, wide)
-        velocity = jnp.where(position == free, velocity, 0.0)
+        velocity *= position == free
         time = state.time + 1
         clock = 2.0 * time / jnp.maximum(params.max_steps_in_episode, 1) - 1.0
         obs = jnp.concatenate([position, velocity, clock[None]])

@@ -42,6 +42,8 @@ NAMES = {
     "swimmer": ("generalized",),
     "walker2d": _UNTUNED,
 }
+# These leave out where they are, as their tasks do not depend on it.
+_HIDDEN = ("ant", "halfcheetah", "hopper", "humanoid", "swimmer", "walker2d")
 
 
 class BraxState(struct.PyTreeNode):
@@ -108,13 +110,16 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     Args:
       name: one of `NAMES`.
       options: `backend`, one of those that `NAMES` lists for it (the first by
-        default), and `episode_length`, 1000 by default.
+        default), `episode_length`, 1000 by default, and for robots that move
+        about `positions`: true puts where they are in front of the observation.
 
     Raises:
       UserError: brax is not installed, or an unknown option or backend.
     """
     backends = NAMES[name]
     known = {"backend": backends[0], "episode_length": BraxParams().max_steps_in_episode}
+    if name in _HIDDEN:
+        known["positions"] = False
     chosen = {**known, **check(f"brax:{name}", options, known)}
     backend, length = chosen["backend"], chosen["episode_length"]
     if backend not in backends:
@@ -125,7 +130,9 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
         except ImportError as error:
             fix = 'pip install "jaxrl-reward[brax]"'
             raise UserError(f"brax cannot be imported ({error}): {fix}") from None
-        env = envs.get_environment(name, backend=backend)
+        shown = {"exclude_current_positions_from_observation": False}
+        shown = shown if chosen.get("positions") else {}
+        env = envs.get_environment(name, backend=backend, **shown)
     return Brax(name, env), BraxParams(length)
 
 

@@ -31,11 +31,15 @@ def check_path(path: Path | str) -> None:
 
 def frames(env: Any, episode: Episode) -> "Iterator[Image]":
     """One picture for each observation of the episode."""
-    from jaxrl_reward.render import bodies, flat
+    from jaxrl_reward.render import bodies, flat, walks
 
     known = env.name.partition(",")[0]
-    name = known.partition(":")[2]
+    family, _, name = known.partition(":")
     total = np.concatenate([[0.0], np.cumsum(episode.rewards)])
+    if family in walks.FAMILIES:
+        for i, canvas in enumerate(walks.draw(env.environment.task, episode.obs)):
+            yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")
+        return
     peak = max(float(np.abs(flat.finite(obs)).max(initial=0.0)) for obs in episode.obs)
     scene = None
     if episode.poses[0] is not None:

@@ -29,7 +29,7 @@ class _SetReward(Causal):
 
     def __post_init__(self) -> None:
         if isinstance(self.of, str | submodular.SetFunction):
-            object.__setattr__(self, "of", submodular.objective(self.of, self.at))
+            object.__setattr__(self, "of", submodular.objective(self.of))
         if isinstance(self.of, float | tuple):  # a text gives nothing else
             raise UserError(f"{self.name}'s of must name an environment, as in 'grid:two_rooms'")
         if isinstance(self.at, str | float | tuple):

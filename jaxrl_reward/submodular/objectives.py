@@ -191,19 +191,11 @@ def make(text: str) -> Objective:
     return of_task(tasks.make(name, **chosen)).replace(text=text)
 
 
-def of(anything: Any, at: Callable[[Array], Array] | None = None) -> Objective:
-    """An objective from what a user gives: a text, an objective, or a set function.
-
-    Args:
-      anything: one of these.
-      at: from an observation to an element, instead of the objective's own; by
-        default a set function reads one-hot observations.
-    """
+def of(anything: str | SetFunction) -> Objective:
+    """An objective from a text, or from a set function that reads one-hot observations."""
     if isinstance(anything, str):
-        anything = make(anything)
-    if isinstance(anything, SetFunction):
-        anything = Objective(anything, at or Cell(1, anything.ground))
-    return anything
+        return make(anything)
+    return Objective(anything, Cell(1, anything.ground))
 
 
 def _nearest(x: Array, size: int) -> Array:

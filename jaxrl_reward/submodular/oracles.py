@@ -17,7 +17,7 @@ from jaxrl_reward.submodular.base import SetFunction
 from jaxrl_reward.submodular.tasks import Task
 from jaxrl_reward.types import Array, UserError
 
-MOST = 200_000  # trajectories, or policies, that are looked at one by one
+MOST = 100_000  # trajectories, or policies, that are looked at one by one
 
 
 class Trajectories(NamedTuple):
@@ -197,13 +197,11 @@ def beam(task: Task, width: int) -> Found:
         parent, action = np.divmod(np.arange(width * task.actions), task.actions)
         alive, parent = parent < count, np.minimum(parent, count - 1)
         to = successor[cells[parent, -1], action]
-        # Rows beyond the living ones are there to keep the shapes.
+        # Rows beyond the living ones come last, and are there to keep the shapes.
         memory = jax.tree.map(lambda x, p=parent: x[p], memory)
         memory, total, view = jax.tree.map(np.asarray, _grow(function, memory, to))
-        total = np.where(alive, total, -np.inf)
         keys = np.concatenate([to[:, None], view], 1)
-        first = np.unique(keys[alive], axis=0, return_index=True)[1] if width > 1 else None
-        order = np.flatnonzero(alive) if first is None else np.sort(np.flatnonzero(alive)[first])
+        order = np.sort(np.unique(keys[alive], axis=0, return_index=True)[1])
         kept = order[np.argsort(-total[order], kind="stable")][:width]
         cells = np.concatenate([cells[parent[kept]], to[kept][:, None]], 1)
         actions = np.concatenate([actions[parent[kept]], action[kept][:, None]], 1)

@@ -56,6 +56,11 @@ class Task(NamedTuple):
         """Of the drawing; 1 for a graph."""
         return self.cells // self.cols
 
+    def visits(self, cells: Any) -> np.ndarray:
+        """How often each cell occurs in `cells`, of any shape: `[rows, cols]`, NaN at walls."""
+        count = np.bincount(np.asarray(cells).reshape(-1), minlength=self.cells).astype(float)
+        return np.where(self.walls, np.nan, count).reshape(self.rows, self.cols)
+
     def law(self, slip: float = 0.0) -> np.ndarray:
         """The probability of each successor, `[n, A, n]`.
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
 from jaxrl_reward.envs import brax as adapter
+from jaxrl_reward.types import UserError
 
 pytest.importorskip("brax")
 # brax's fluid forces (swimmer) call `clip` by names that JAX is about to drop.
@@ -169,3 +171,16 @@ def test_brax_is_loaded_in_silence():
     code = "from jaxrl_reward import envs; envs.make('brax:inverted_pendulum').max_steps"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_robots_may_show_where_they_are():
+    """What a coverage reward reads: an ant's place in an arena."""
+    env = made("brax:ant,positions=true")
+    assert env.observation_space.shape == (29,)
+    arena = "arena:square,half_width=20,cells=100,reach=2"
+    objective = rw.marginal_gain(arena).of
+    obs = jnp.zeros(29).at[:2].set(jnp.array([0.5, -0.5]))
+    assert divmod(int(objective.at(obs)), 100) == (48, 51)  # cells are 0.4 wide
+    assert objective.function.evaluate([int(objective.at(obs))]) == 25
+    with pytest.raises(UserError, match="no option 'positions'"):
+        envs.make("brax:pusher,positions=true")
