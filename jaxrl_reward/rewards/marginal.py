@@ -58,11 +58,7 @@ class _SetReward(Causal):
 _EXAMPLE = "arena:disc,cells=5,half_width=2"
 
 
-@register(
-    "marginal_gain",
-    {"of": _EXAMPLE},
-    {"of": _EXAMPLE, "initial": 0.5, "observed": "path", "length": 4},
-)
+@register("marginal_gain", {"of": _EXAMPLE, "initial": 0.5})
 class marginal_gain(_SetReward):  # noqa: N801
     """What the next state adds to F of those visited before in this episode.
 
@@ -109,7 +105,7 @@ class marginal_gain(_SetReward):  # noqa: N801
         return self.function.view(memory)
 
 
-@register("modular", {"of": _EXAMPLE}, {"of": _EXAMPLE, "initial": 0.5})
+@register("modular", {"of": _EXAMPLE, "initial": 0.5})
 class modular(_SetReward):  # noqa: N801
     """F of the next state alone, as if it had no history: revisits are paid again.
 

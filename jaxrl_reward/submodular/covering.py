@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -142,8 +143,10 @@ class GridCoverage(Covering):
         return self.rows * self.cols
 
     def footprint(self, element: Array) -> tuple[Array, Array]:
-        offsets = np.asarray(self.offsets, np.int32)
-        row, col = element // self.cols + offsets[:, 0], element % self.cols + offsets[:, 1]
+        offsets, element = np.asarray(self.offsets, np.int32), jnp.asarray(element, jnp.int32)
+        cols = jnp.int32(self.cols)  # and no sign to think of, unlike in `//`
+        row = jax.lax.div(element, cols) + offsets[:, 0]
+        col = jax.lax.rem(element, cols) + offsets[:, 1]
         exist = (row >= 0) & (row < self.rows) & (col >= 0) & (col < self.cols)
         return row * self.cols + col, exist
 

@@ -87,16 +87,12 @@ class Place(struct.PyTreeNode):
             raise UserError(
                 f"an observation of {obs.size} numbers has no number {max(self.x, self.y)}"
             )
-        scaled = (obs[jnp.array([self.y, self.x])] / self.half_width + 1) / 2 * self.cells
-        row, col = jnp.clip(jnp.floor(scaled), 0, self.cells - 1).astype(jnp.int32)
-        return row * self.cols + col
+        row, col = (self._nearest(obs[each]) for each in (self.y, self.x))
+        return row * self.cells + col
 
-    @property
-    def rows(self) -> int:
-        """The same as `cells`, and so is `cols`."""
-        return self.cells
-
-    cols = rows
+    def _nearest(self, x: Array) -> Array:
+        cell = jnp.floor((x / self.half_width + 1) / 2 * self.cells)
+        return jnp.clip(cell, 0, self.cells - 1).astype(jnp.int32)
 
 
 class Objective(struct.PyTreeNode):

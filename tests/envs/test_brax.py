@@ -173,6 +173,7 @@ def test_brax_is_loaded_in_silence():
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_robots_may_show_where_they_are():
     """What a coverage reward reads: an ant's place in an arena."""
     env = made("brax:ant,positions=true")

@@ -16,8 +16,7 @@ from jaxrl_reward.types import UserError
 # What runs for microseconds need not be compiled for seconds.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 NAMES = [n for n in envs.names() if n.partition(":")[0] in ("grid", "graph", "arena")]
-KINDS = ("grid:two_rooms", "grid:item_collection", "grid:experiment_design", "graph:line")
-KINDS = (*KINDS, "arena:disc")  # a program each; the others differ in their numbers
+KINDS = ("grid:two_rooms", "grid:item_collection", "grid:experiment_design")  # of memories
 
 
 def play(env, key, actions):
@@ -106,8 +105,8 @@ def test_the_arena_stops_at_its_walls():
     assert info["cell"][-1] == 9  # the last column of the first row
     speed = np.abs(np.diff(np.asarray(obs)[:20, 0])).max()
     assert 0.15 < speed <= 0.2 + 1e-6  # at most a tenth of the half-width
-    # From the middle along the diagonal, two or three cells wide on either side.
-    assert 5 * 5 < reward.sum() < 10 * 5
+    function = rw.marginal_gain("arena:disc,cells=10").of.function
+    assert reward.sum() == info["value"][-1] == function.evaluate([55, *info["cell"].tolist()])
 
 
 def test_a_policy_learns_of_the_memory_by_placement():

@@ -122,7 +122,7 @@ def test_the_constant_map_can_be_covered_without_a_loss():
     [
         (lambda: oracles.trajectories(tasks.make("grid:two_rooms")), "more than 300 traj"),
         (lambda: oracles.optimum(tasks.make("grid:two_rooms")), "more than 300 hist"),
-        (lambda: oracles.best_markov(tiny(5)), "more than 300 traj"),
+        (lambda: oracles.best_markov(tiny(4)), "more than 300 pol"),
         (lambda: oracles.greedy(tasks.make("graph:line")), "one outcome each"),
     ],
 )
