@@ -11,7 +11,7 @@ from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
     from jaxrl_reward import agents, envs, report, rewards, submodular, tabular, training
-    from jaxrl_reward.agents import dqn, ppo, sac
+    from jaxrl_reward.agents import dqn, ppo, sac, subpo
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,11 +26,12 @@ __all__ = [
     "rewards",
     "sac",
     "submodular",
+    "subpo",
     "tabular",
     "training",
 ]
 
-_AGENTS = ("dqn", "ppo", "sac")  # of the package `agents`, for short
+_AGENTS = ("dqn", "ppo", "sac", "subpo")  # of the package `agents`, for short
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
-_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in ("dqn", "ppo", "sac")}
+_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in ("dqn", "ppo", "sac", "subpo")}
 
 
 class Agent(NamedTuple):

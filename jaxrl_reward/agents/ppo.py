@@ -10,7 +10,6 @@ block, and takes `epochs * minibatches` Adam steps on it.
 """
 
 import dataclasses
-import math
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
@@ -18,16 +17,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from gymnax.environments import spaces
 from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import distributions, envs, networks
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, batching, evaluation, returns, rollout
+from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.types import Array, Mean
-
-NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}
 
 
 def _static(default: Any) -> Any:
@@ -131,7 +127,7 @@ def check(config: Config) -> None:
     for name in ("epochs", "minibatches"):
         base.check_positive("ppo", name, getattr(config, name))
     base.check_divides("ppo", config)
-    base.check_choice("ppo", "distribution", config.distribution, NORMALS)
+    base.check_choice("ppo", "distribution", config.distribution, actions.NORMALS)
     for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
         base.check_range("ppo", name, getattr(config, name), 0.0)
     base.check_range("ppo", "gae_lambda", config.gae_lambda, 0.0, 1.0)
@@ -160,7 +156,7 @@ class _Ppo:
         inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
         actor, critic = self.actor.init(key_actor, inputs), self.critic.init(key_critic, inputs)
         params = {"actor": actor, "critic": critic}
-        if self.free_std:
+        if actions.free_std(self.dist):
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
         opt_state = _optimiser(settings, jnp.int32(0)).init(ravel_pytree(params)[0])
         return State(params=params, opt_state=opt_state, key=key, **begun)
@@ -204,20 +200,12 @@ class _Ppo:
     @cached_property
     def dist(self) -> distributions.Distribution:
         """The distribution of actions, before they are stretched to their bounds."""
-        space = self.player.env.action_space
-        if isinstance(space, spaces.Discrete):
-            return distributions.Categorical(int(space.n))
-        return NORMALS[self.config.distribution](math.prod(space.shape))
-
-    @property
-    def free_std(self) -> bool:
-        """Whether the log-std is a parameter by itself, the same in every state."""
-        return type(self.dist) is distributions.DiagonalNormal
+        return actions.distribution(self.player.env.action_space, self.config.distribution)
 
     @cached_property
     def actor(self) -> networks.Network:
-        size = self.dist.param_size // 2 if self.free_std else self.dist.param_size
-        return networks.mlp((*self.config.hidden, size), self.config.activation, 0.01)
+        sizes = (*self.config.hidden, actions.out_size(self.dist))
+        return networks.mlp(sizes, self.config.activation, 0.01)
 
     @cached_property
     def critic(self) -> networks.Network:
@@ -225,11 +213,7 @@ class _Ppo:
 
     def policy(self, params: dict[str, Any], inputs: Array) -> Array:
         """The distribution's parameters, from normalised inputs, `[..., param_size]`."""
-        out = self.actor.apply(params["actor"], inputs)
-        if not self.free_std:
-            return out
-        log_std = jax.lax.broadcast(params["log_std"], out.shape[:-1])
-        return jnp.concatenate([out, log_std], axis=-1)
+        return actions.with_std(self.dist, params, self.actor.apply(params["actor"], inputs))
 
     def value(self, params: dict[str, Any], inputs: Array) -> Array:
         """The expected discounted reward, from normalised inputs, `[...]`."""
@@ -238,11 +222,8 @@ class _Ppo:
     def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
         """Actions, and with them the draws and what they are drawn from."""
         params = self.policy(state.params, common.normalize(state, inputs))
-        raw = self.dist.mode(params) if noise is None else self.dist.sample(params, noise)
-        action, space = self.dist.to_action(raw), self.player.env.action_space
-        if isinstance(space, spaces.Discrete):
-            return action.astype(space.dtype), (raw, params)
-        return rollout.scale_action(space, action, raw), (raw, params)
+        action, raw = actions.draw(self.player.env.action_space, self.dist, params, noise)
+        return action, (raw, params)
 
     def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
         """What the agent knows of its choices, for rewards that read it."""

@@ -30,6 +30,26 @@ Choose = Callable[[Array, Any], tuple[Array, Any]]
 Judge = Callable[[Array, Any], dict[str, Array]]
 
 
+class Recurrent(NamedTuple):
+    """What stands in place of a `Choose` where the policy has a memory of its own.
+
+    Attributes:
+      choose: `choose(memory, inputs, first, noise) -> (memory, actions, extra)`,
+        which begins the memory anew where `first` is true.
+      memory: before the first step, leaves `[N, ...]`.
+    """
+
+    choose: Callable[[Any, Array, Array, Any], tuple[Any, Array, Any]]
+    memory: Any
+
+
+def recurrent(choose: Choose | Recurrent) -> Recurrent:
+    """The same choice with a memory, an empty one where there was none."""
+    if isinstance(choose, Recurrent):
+        return choose
+    return Recurrent(lambda memory, inputs, first, noise: (memory, *choose(inputs, noise)), ())
+
+
 class Rollout(NamedTuple):
     """A played block.
 
@@ -41,6 +61,7 @@ class Rollout(NamedTuple):
       episodes: the returns and lengths of the episodes that ended, `[T, N]`.
       metrics: the reward's own, scalars.
       features: what replay must store for the reward, `[T, N]`.
+      memory: the policy's own after the block, `[N, ...]`, if it has one.
     """
 
     block: Transition
@@ -50,6 +71,7 @@ class Rollout(NamedTuple):
     episodes: Any
     metrics: Metrics
     features: Any = ()
+    memory: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +107,7 @@ class Player:
         reward: Any,
         reward_state: Any,
         env_state: Any,
-        choose: Choose,
+        choose: Choose | Recurrent,
         judge: Judge,
         noise: Any,
         keys: Array,
@@ -105,27 +127,27 @@ class Player:
           The environments' state, the reward's state, and what was played.
         """
         blind = self.placement == "block"
+        decide, memory = recurrent(choose)
 
         # All randomness comes from outside and all judging happens after: the
         # loop holds only what depends on the step before.
         def step(carry: Any, xs: Any) -> Any:
-            env_state, reward_state = carry
+            env_state, reward_state, memory = carry
             key, noise = xs
             inputs, reward_state = self.look(reward, reward_state, env_state)
-            action, extra = choose(inputs, noise)
+            memory, action, extra = decide(memory, inputs, env_state.first, noise)
             env_state, transition, episodes = self.vector.step(env_state, key, action)
             seen = (transition.replace(reward=()), extra, episodes)  # no copy of `env_reward`
             if blind:
-                return (env_state, reward_state), (seen, ())
+                return (env_state, reward_state, memory), (seen, ())
             one = add_time(transition.replace(policy=judge(inputs, extra)))
             reward_state, total, metrics, features = reward.apply(reward_state, one)
-            memory = reward.observe(reward_state.local)
             features = jax.tree.map(lambda x: x[0], features)
-            scored = (inputs, total[0], metrics, memory, features)
-            return (env_state, reward_state), (seen, scored)
+            scored = (inputs, total[0], metrics, reward.observe(reward_state.local), features)
+            return (env_state, reward_state, memory), (seen, scored)
 
-        played = jax.lax.scan(step, (env_state, reward_state), (keys, noise))
-        (env_state, reward_state), ((block, extra, episodes), scored) = played
+        played = jax.lax.scan(step, (env_state, reward_state, memory), (keys, noise))
+        (env_state, reward_state, memory), ((block, extra, episodes), scored) = played
         inputs = flatten(block.obs, 2) if blind else scored[0]
         known = batching.by_steps(judge, inputs, extra)
         block = block.replace(reward=block.env_reward, policy=known)
@@ -133,12 +155,12 @@ class Player:
             reward_state, total, metrics, features = reward.apply(reward_state, block)
             next_inputs = flatten(block.next_obs, 2)
         else:
-            _, total, metrics, memory, features = scored
+            _, total, metrics, observed, features = scored
             metrics = jax.tree.map(lambda x: x.mean(0), metrics)
-            next_inputs = remember(block.next_obs, memory)
+            next_inputs = remember(block.next_obs, observed)
         # No gradient of a policy's loss may reach the reward's parameters.
         block = block.replace(reward=jax.lax.stop_gradient(total))
-        rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics, features)
+        rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics, features, memory)
         return env_state, reward_state, rollout
 
     def example(self, num_envs: int, num_steps: int) -> Transition:

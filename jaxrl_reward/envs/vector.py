@@ -109,28 +109,43 @@ class VectorEnv:
             keys, state.env_state, state.obs, state.first, action
         )
         last, reward = transition.last, transition.env_reward
+        moved = state.replace(
+            env_state=env_state,
+            obs=transition.next_obs,
+            total=state.total + reward,
+            length=state.length + 1,
+        )
+        return self._begin(moved, last), transition, EpisodeStats(last, moved.total, moved.length)
+
+    def restart(self, state: VectorState) -> VectorState:
+        """Gives up the running episodes: every environment is at a beginning.
+
+        One that has just begun is left as it is, so that no reset is wasted.
+        """
+        return self._begin(state, ~state.first).replace(first=jnp.ones_like(state.first))
+
+    def _begin(self, state: VectorState, where: Array) -> VectorState:
+        """New episodes where `where`, `[N]` bool; `first` says where, afterwards."""
         spare, used = state.spare, state.used
         if self.reset == "fresh":
-            refill = any_anywhere(last & used)
+            refill = any_anywhere(where & used)
             spare = jax.lax.cond(
                 refill, lambda: self._initial(state.keys, state.resets), lambda: state.spare
             )
-            used = jnp.where(refill, False, used) | last
+            used = jnp.where(refill, False, used) | where
         obs, env_state = jax.tree.map(
-            lambda new, old: _select(last, new, old), spare, (transition.next_obs, env_state)
+            lambda new, old: _select(where, new, old), spare, (state.obs, state.env_state)
         )
-        total, length = state.total + reward, state.length + 1
-        after = state.replace(
+        return state.replace(
             env_state=env_state,
             obs=obs,
-            first=last,
+            first=where,
             spare=spare,
             used=used,
-            resets=state.resets + last,
-            total=jnp.where(last, 0.0, total),
-            length=jnp.where(last, 0, length),
+            resets=state.resets + where,
+            total=jnp.where(where, 0.0, state.total),
+            length=jnp.where(where, 0, state.length),
         )
-        return after, transition, EpisodeStats(last, total, length)
 
     def _first(self, keys: Array, zeros: Array) -> tuple[Any, Any]:
         """What the first episodes start from, and their spares."""

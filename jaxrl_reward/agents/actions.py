@@ -1,0 +1,68 @@
+"""From a network's output to what the environment receives: what on-policy agents share."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from gymnax.environments import spaces
+
+from jaxrl_reward import distributions
+from jaxrl_reward.agents import rollout
+from jaxrl_reward.types import Array
+
+NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}
+
+
+def distribution(space: Any, name: str) -> distributions.Distribution:
+    """The distribution of actions, before they are stretched to their bounds.
+
+    Args:
+      space: of the actions, Discrete or Box.
+      name: of continuous ones, in `NORMALS`.
+    """
+    if isinstance(space, spaces.Discrete):
+        return distributions.Categorical(int(space.n))
+    return NORMALS[name](math.prod(space.shape))
+
+
+def free_std(dist: distributions.Distribution) -> bool:
+    """Whether the log-std is a parameter by itself, the same in every state."""
+    return type(dist) is distributions.DiagonalNormal
+
+
+def out_size(dist: distributions.Distribution) -> int:
+    """How many numbers the network gives."""
+    return dist.param_size // 2 if free_std(dist) else dist.param_size
+
+
+def with_std(dist: distributions.Distribution, params: dict[str, Any], out: Array) -> Array:
+    """The distribution's parameters `[..., param_size]`, from the network's output.
+
+    Args:
+      dist: the distribution.
+      params: the agent's, with `log_std` where that is free.
+      out: the network's output, `[..., out_size]`.
+    """
+    if not free_std(dist):
+        return out
+    log_std = jax.lax.broadcast(params["log_std"], out.shape[:-1])
+    return jnp.concatenate([out, log_std], axis=-1)
+
+
+def draw(
+    space: Any, dist: distributions.Distribution, params: Array, noise: Array | None
+) -> tuple[Array, Array]:
+    """What the environment receives, and the draw that it is made of.
+
+    Args:
+      space: of the actions.
+      dist: their distribution.
+      params: its parameters, `[N, param_size]`.
+      noise: what the draw is made from; the likeliest action without.
+    """
+    raw = dist.mode(params) if noise is None else dist.sample(params, noise)
+    action = dist.to_action(raw)
+    if isinstance(space, spaces.Discrete):
+        return action.astype(space.dtype), raw
+    return rollout.scale_action(space, action, raw), raw

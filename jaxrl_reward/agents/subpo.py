@@ -1,0 +1,320 @@
+"""SubPO: the policy gradient of a set function (Prajapat et al. 2024, arXiv:2307.13372).
+
+The value F of a trajectory telescopes into the marginal gains of its steps, so
+REINFORCE (Williams 1992) with the sum of the gains to come, less a baseline,
+follows the gradient of E F. The gains are an ordinary reward here,
+`marginal_gain(...)`, and on any other this is REINFORCE on whole episodes.
+
+One `iterate` plays one episode in each of `num_envs` environments and takes one
+Adam step. `placement="step"` shows the policy which elements it has (SubPO-NM),
+`"block"` does not (SubPO-M); with `modular(...)` as the reward it is ModPO.
+"""
+
+import dataclasses
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_reward import distributions, envs, networks
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
+from jaxrl_reward.agents import state as common
+from jaxrl_reward.types import Array, Mean, UserError
+
+CREDITS = ("to_go", "immediate", "cumulative", "full")
+BASELINES = ("mean", "none")
+_DRAWN = 2**31 - 1  # sets the keys of drawn actions apart from those of the environments
+
+
+def _static(default: Any) -> Any:
+    return struct.field(pytree_node=False, default=default)
+
+
+class Config(struct.PyTreeNode):
+    """SubPO's settings. Floats are leaves: `vmap` over them to sweep.
+
+    Attributes:
+      num_envs: environments played side by side, N: the episodes of a step.
+      num_steps: the length of an episode at most, T; 0 is the environment's
+        time limit. What comes after is not learned from.
+      hidden: widths of the hidden layers.
+      activation: between layers, a name that `networks` knows.
+      distribution: of continuous actions, `normal` (clipped to the bounds) or
+        `tanh_normal` (squashed into them).
+      placement: `block`, the policy is blind to the reward's memory, or
+        `step`, it sees it.
+      credit: what weighs an action: the rewards `to_go` (the paper's), the
+        `immediate` one, `cumulative` up to it (the authors' program, whose
+        expectation is that of `immediate`), or the `full` return.
+      baseline: `mean`, what the other episodes have at the same step, or `none`.
+      normalize_obs: by the mean and variance of what the policy saw so far.
+      greedy: evaluate the likeliest actions, else drawn ones.
+      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
+      learning_rate: Adam's.
+      gamma: discount per step; the set function's value has none.
+      entropy_coef: weight of the entropy bonus, per nat.
+    """
+
+    num_envs: int = _static(64)
+    num_steps: int = _static(0)
+    hidden: tuple[int, ...] = _static((64, 32))
+    activation: str = _static("tanh")
+    distribution: Literal["normal", "tanh_normal"] = _static("normal")
+    placement: Literal["block", "step"] = _static("block")
+    credit: Literal["to_go", "immediate", "cumulative", "full"] = _static("to_go")
+    baseline: Literal["mean", "none"] = _static("mean")
+    normalize_obs: bool = _static(False)
+    greedy: bool = _static(True)
+    reset: Literal["fresh", "cached"] = _static("fresh")
+    learning_rate: float = 5e-3
+    gamma: float = 1.0
+    entropy_coef: float = 0.0
+
+
+class State(common.State):
+    """`params` are of `actor`, and `log_std` where it is not an output.
+
+    Adam's state, `opt_state`, is for the parameters as one vector.
+    """
+
+
+class Batch(NamedTuple):
+    """What a step learns from, `[B, ...]`; `noise` is what made `raw`.
+
+    Rows after the end of an episode have a `weight` and an `alive` of 0.
+    """
+
+    inputs: Array
+    raw: Array
+    noise: Array
+    weight: Array
+    alive: Array
+
+
+def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
+    """A SubPO agent.
+
+    Args:
+      config: the settings.
+      env: what it plays, with Discrete or Box actions.
+      reward: what it learns from; the environment's own by default.
+
+    Raises:
+      UserError: a setting is out of range, or the environment or the reward is
+        not for SubPO.
+    """
+    if config.num_steps == 0:
+        if env.max_steps is None:
+            raise UserError(f"subpo plays whole episodes, and {env.name} never ends: set num_steps")
+        config = config.replace(num_steps=int(env.max_steps))
+    check(config)
+    reward = rw.env() if reward is None else reward
+    subpo = _SubPO(config, reward, rollout.player("subpo", config, env, reward))
+    functions = (subpo.init, subpo.iterate, subpo.act, subpo.evaluate)
+    steps = config.num_envs * config.num_steps
+    return base.Agent("subpo", config, env, reward, *functions, steps, spreads=True)
+
+
+def check(config: Config) -> None:
+    """Raises a `UserError` that names the first bad setting and what would do."""
+    rollout.check("subpo", config)
+    base.check_choice("subpo", "distribution", config.distribution, actions.NORMALS)
+    base.check_choice("subpo", "credit", config.credit, CREDITS)
+    base.check_choice("subpo", "baseline", config.baseline, BASELINES)
+    for name in ("learning_rate", "entropy_coef"):
+        base.check_range("subpo", name, getattr(config, name), 0.0)
+
+
+# ---- the estimator ----------------------------------------------------------------
+
+
+def first_episode(last: Array) -> Array:
+    """The steps up to and with the first ending of each column, `[T, N]` bool."""
+    chex.assert_rank(last, 2)
+    over = jnp.cumsum(last, axis=0, dtype=jnp.int32)
+    return over - last.astype(jnp.int32) == 0
+
+
+def credit(kind: str, reward: Array, alive: Array, gamma: float | Array) -> Array:
+    """What weighs the log-probability of each action, before the baseline.
+
+    Args:
+      kind: one of `CREDITS`.
+      reward: `[T, N]`.
+      alive: the steps of one episode a column, from the top, `[T, N]` bool.
+      gamma: discount, a scalar.
+
+    Returns:
+      `[T, N]`: `sum_{j >= t} gamma^{j - t} r_j` for `to_go`.
+    """
+    reward = jnp.where(alive, reward, 0.0)
+    no = jnp.zeros_like(alive)
+    to_go = returns.discounted_returns(reward, jnp.zeros_like(reward), no, no, gamma)
+    if kind == "to_go":
+        return to_go
+    if kind == "immediate":
+        return reward
+    if kind == "full":
+        return jnp.broadcast_to(to_go[:1], reward.shape)
+    return jnp.cumsum(reward, axis=0)
+
+
+def without_baseline(kind: str, weight: Array, alive: Array) -> Array:
+    """The credit less its baseline, `[T, N]`; 0 where not `alive`.
+
+    `mean` is that of the *other* episodes at the same step: an episode's own
+    credit in its baseline would shrink the gradient by 1 - 1/N.
+    """
+    weight = jnp.where(alive, weight, 0.0)
+    if kind == "none":
+        return weight
+    count = alive.sum(axis=1, keepdims=True, dtype=jnp.float32)
+    others = (weight.sum(axis=1, keepdims=True) - weight) / jnp.maximum(count - 1.0, 1.0)
+    return jnp.where(alive, weight - others, 0.0)
+
+
+# ---- the agent --------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _SubPO:
+    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+
+    config: Config
+    reward: rw.RewardTransform
+    player: rollout.Player
+
+    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
+        """The state before the first iteration; the same key gives the same run.
+
+        Raises:
+          UserError: `config` or `reward` differs from the agent's in more than its
+            numbers, or a number is out of range.
+        """
+        settings, reward = base.settle(self, check, config, reward)
+        key, key_env, key_reward, key_actor = jax.random.split(key, 4)
+        inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
+        params = {"actor": self.actor.init(key_actor, inputs)}
+        if actions.free_std(self.dist):
+            params["log_std"] = jnp.zeros(self.dist.param_size // 2)
+        opt_state = optax.adam(settings.learning_rate).init(ravel_pytree(params)[0])
+        return State(params=params, opt_state=opt_state, key=key, **begun)
+
+    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
+        """Plays an episode in each environment and learns from it."""
+        key, key_noise, key_env, key_learn = jax.random.split(state.key, 4)
+        shape = (state.config.num_steps, state.config.num_envs)
+        noise = self.dist.noise(key_noise, shape)
+        state = self.from_the_start(state)
+        env_state, reward_state, played = self.player.collect(
+            state.reward,
+            state.reward_state,
+            state.env_state,
+            partial(self.choose, state),
+            self.judge,
+            noise,
+            jax.random.split(key_env, shape),
+        )
+        batch = self.batch(state, played, noise)
+        params, opt_state, losses = self.update(state, batch)
+        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
+        state, metrics = common.finish(state, played, env_state, reward_state, learned)
+        metrics |= {name: Mean.of(value) for name, value in losses.items()}
+        alive = batch.alive.reshape(shape) > 0.0
+        metrics["entropy"] = Mean.of(played.block.policy["entropy"], where=alive)
+        value = jnp.where(alive, played.block.reward, 0.0).sum(0)
+        metrics["best_reward"] = Mean.of(value.max())
+        return state.replace(params=params, opt_state=opt_state, key=key), metrics
+
+    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
+        """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
+        inputs = rollout.flatten(inputs, 1)
+        noise = None if key is None else self.dist.noise(key, inputs.shape[:1])
+        return self.choose(state, inputs, noise)[0]
+
+    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
+        """Returns `[E]` of the environment's own reward, and lengths `[E]`."""
+
+        def noise(key: Array) -> Array | None:
+            if self.config.greedy:
+                return None
+            return self.dist.noise(jax.random.fold_in(key, _DRAWN), (num_episodes,))
+
+        choose = partial(self.choose, state)
+        return evaluation.evaluate(
+            self.player, state, key, num_episodes, choose, self.judge, noise
+        )
+
+    # ---- the policy ---------------------------------------------------------------
+
+    @cached_property
+    def dist(self) -> distributions.Distribution:
+        """The distribution of actions, before they are stretched to their bounds."""
+        return actions.distribution(self.player.env.action_space, self.config.distribution)
+
+    @cached_property
+    def actor(self) -> networks.Network:
+        sizes = (*self.config.hidden, actions.out_size(self.dist))
+        return networks.mlp(sizes, self.config.activation, 0.01)
+
+    def policy(self, params: dict[str, Any], inputs: Array) -> Array:
+        """The distribution's parameters, from normalised inputs, `[..., param_size]`."""
+        return actions.with_std(self.dist, params, self.actor.apply(params["actor"], inputs))
+
+    def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
+        """Actions, and with them the draws and what they are drawn from."""
+        params = self.policy(state.params, common.normalize(state, inputs))
+        action, raw = actions.draw(self.player.env.action_space, self.dist, params, noise)
+        return action, (raw, params)
+
+    def judge(self, inputs: Array, extra: Any) -> dict[str, Array]:
+        """What the agent knows of its choices, for rewards that read it; it has no value."""
+        raw, params = extra
+        return {
+            "log_prob": self.dist.log_prob(params, raw),
+            "entropy": self.dist.entropy(params, raw),
+            "value": jnp.zeros(inputs.shape[:-1]),
+        }
+
+    # ---- learning -----------------------------------------------------------------
+
+    def from_the_start(self, state: State) -> State:
+        """Episodes that `num_steps` has cut, or that began after another, are given up."""
+        env_state = self.player.vector.restart(state.env_state)
+        earlier = jnp.where(state.env_state.first, state.episode_reward, 0.0)
+        return state.replace(env_state=env_state, episode_reward=earlier)
+
+    def batch(self, state: State, played: rollout.Rollout, noise: Array) -> Batch:
+        """The weights of a block's actions, as a batch `[T * N, ...]`."""
+        config, block = state.config, played.block
+        alive = first_episode(block.last)
+        weight = credit(config.credit, block.reward, alive, config.gamma)
+        weight = without_baseline(config.baseline, weight, alive)
+        inputs, alive = common.normalize(state, played.inputs), alive.astype(jnp.float32)
+        batch = Batch(inputs, played.extra[0], noise, weight, alive)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def update(self, state: State, batch: Batch) -> tuple[Any, Any, dict[str, Array]]:
+        """One Adam step on all of the block: parameters, optimiser state, and losses."""
+        rows = jnp.arange(batch.weight.shape[0])
+        loss = partial(self.loss, state.config)
+        gradient, metrics = batching.mean_gradient(loss, state.params, batch, rows)
+        vector, tree_of = ravel_pytree(state.params)
+        optimiser = optax.adam(state.config.learning_rate)
+        change, opt_state = optimiser.update(ravel_pytree(gradient)[0], state.opt_state)
+        return tree_of(optax.apply_updates(vector, change)), opt_state, metrics
+
+    def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        """Minus what has the estimator as its gradient, over all rows; and what to log."""
+        policy = self.policy(params, batch.inputs)
+        policy_loss = -(self.dist.log_prob(policy, batch.raw) * batch.weight).mean()
+        # Of a squashed normal it is estimated from a draw, as in PPO.
+        entropy = self.dist.entropy(policy, self.dist.sample(policy, batch.noise))
+        loss = policy_loss - config.entropy_coef * (entropy * batch.alive).mean()
+        return loss, {"policy_loss": policy_loss}

@@ -1,0 +1,233 @@
+"""SubPO: its estimators by enumeration, sweeps against loops, what it refuses and learns."""
+
+import itertools
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward import agents
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import rollout, subpo
+from jaxrl_reward.types import UserError
+
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+ENVS = {2: "gymnax:CartPole-v1", 3: "gymnax:MountainCar-v0"}  # by their number of actions
+
+# ---- estimators, by enumeration ----------------------------------------------------------
+
+
+class World(NamedTuple):
+    """All trajectories of a tiny MDP, K of them, T steps each.
+
+    Attributes:
+      row: (time, state) as one number, `[K, T]`.
+      action: what was done there, `[K, T]`.
+      chance: the probability of the transitions, the policy apart, `[K]`.
+      gain: of each step, with F of the first state in the first, `[K, T]`.
+      single: the value of each next state by itself, `[K, T]`.
+    """
+
+    row: np.ndarray
+    action: np.ndarray
+    chance: np.ndarray
+    gain: np.ndarray
+    single: np.ndarray
+
+
+def line():
+    """Stay, or go right with probability 0.8: example D of three cells that cover others."""
+    covers, weights = ({0}, {0, 1}, {1, 2}), (1.0, 2.0, 4.0)
+    value = lambda states: sum(weights[i] for i in set().union(*(covers[s] for s in states)))  # noqa: E731
+    rows = []
+    for moves in itertools.product(range(3), repeat=3):  # stay, right, right but it fails
+        states, chance = [0], 1.0
+        for move in moves:
+            chance *= (1.0, 0.8, 0.2)[move]
+            states.append(min(states[-1] + (move == 1), 2))
+        worth = [value(states[: i + 1]) for i in range(4)]
+        gain = np.diff([0.0, *worth[1:]])
+        row = [3 * t + states[t] for t in range(3)]
+        single = [value([s]) for s in states[1:]]
+        rows.append((row, [int(move > 0) for move in moves], chance, gain, single))
+    return World(*map(np.array, zip(*rows, strict=True)))
+
+
+def bandit():
+    """Two picks among three sets Z = {1, 3, 5}, X = {1, 2}, Y = {3, 4}: example C."""
+    covers = ({1, 3, 5}, {1, 2}, {3, 4})
+    value = lambda picks: sum(  # noqa: E731
+        0.01 if i == 5 else 1.0 for i in set().union(*(covers[p] for p in picks))
+    )
+    rows = []
+    for first, second in itertools.product(range(3), repeat=2):
+        gain = [value([first]), value([first, second]) - value([first])]
+        single = [value([first]), value([second])]
+        rows.append(([0, 1 + first], [first, second], 1.0, gain, single))
+    return World(*map(np.array, zip(*rows, strict=True)))
+
+
+@cache
+def learner(choices, **overrides):
+    """An agent's functions with a table for a policy: a row of logits for each input."""
+    agent = agents.make("subpo", ENVS[choices], hidden=(), num_steps=2, num_envs=2, **overrides)
+    player = rollout.player("subpo", agent.config, agent.env, agent.reward)
+    return subpo._SubPO(agent.config, agent.reward, player)
+
+
+def probability(world, logits):
+    """Of each trajectory, `[K]`; differentiable."""
+    log_probs = jax.nn.log_softmax(logits)[world.row, world.action]
+    return world.chance.astype(np.float32) * jnp.exp(log_probs.sum(1))
+
+
+def estimates(world, logits, credit, *, paid=None, baseline="none", group=1):
+    """The gradient that the agent ascends, for every group of trajectories, `[G, R, A]`.
+
+    All of it is the agent's: the credit, the baseline and the gradient of its loss.
+    """
+    made, steps = learner(logits.shape[1]), world.row.shape[1]
+    paid = world.gain if paid is None else paid
+    groups = np.array(list(itertools.product(range(len(world.row)), repeat=group)))
+    layer = {"kernel": logits, "bias": jnp.zeros(logits.shape[1])}
+    params = {"actor": {"params": {"Dense_0": layer}}}
+
+    def one(members):
+        pick = lambda x: jnp.asarray(x)[members].swapaxes(0, 1)  # noqa: E731, [T, group]
+        alive = jnp.ones((steps, group), bool)
+        weight = subpo.credit(credit, pick(paid).astype(jnp.float32), alive, 1.0)
+        weight = subpo.without_baseline(baseline, weight, alive)
+        batch = subpo.Batch(
+            inputs=jax.nn.one_hot(pick(world.row), logits.shape[0]),
+            raw=pick(world.action),
+            noise=jnp.zeros((steps, group)),
+            weight=weight,
+            alive=alive.astype(jnp.float32),
+        )
+        loss = lambda params: made.loss(made.config, params, batch)[0]  # noqa: E731
+        return -steps * jax.grad(loss)(params)["actor"]["params"]["Dense_0"]["kernel"]
+
+    return jax.vmap(one)(groups), jnp.prod(probability(world, logits)[groups], axis=1)
+
+
+def expected(*args, **kwargs):
+    gradients, chance = estimates(*args, **kwargs)
+    return jnp.tensordot(chance, gradients, 1)
+
+
+def true_gradient(world, logits):
+    value = world.gain.sum(1).astype(np.float32)
+    return jax.grad(lambda logits: (probability(world, logits) * value).sum())(logits)
+
+
+def test_the_gradients_of_example_d():
+    """To go, and the full return, are the gradient; cumulative is immediate, and biased."""
+    world, uniform = line(), jnp.zeros((9, 2))
+    value = (probability(world, uniform) * world.gain.sum(1).astype(np.float32)).sum()
+    np.testing.assert_allclose(value, 3.976, atol=1e-5)
+    right = lambda gradient: np.asarray(gradient)[:, 1].reshape(3, 3)[:, :2]  # noqa: E731
+    exact = [[0.528, 0.0], [0.336, 0.192], [0.144, 0.384]]
+    immediate = [[0.400, 0.0], [0.240, 0.320], [0.144, 0.384]]
+    np.testing.assert_allclose(right(true_gradient(world, uniform)), exact, atol=1e-5)
+    for credit, known in {
+        "to_go": exact,
+        "full": exact,
+        "immediate": immediate,
+        "cumulative": immediate,
+    }.items():
+        found = quick(partial(expected, world, credit=credit))(uniform)
+        np.testing.assert_allclose(right(found), known, atol=1e-5, err_msg=credit)
+
+
+@pytest.mark.parametrize(
+    ("credit", "paid", "variance"),
+    [
+        # With F of the first state, as the authors' program has it, or without.
+        ("full", "all", 30.83),
+        ("cumulative", "all", 18.06),
+        ("to_go", "gains", 12.18),
+        ("immediate", "gains", 3.41),
+        ("to_go", "modular", 71.79),
+    ],
+)
+def test_the_variances_of_example_d(credit, paid, variance):
+    world = line()
+    start = np.array([[1.0, 0.0, 0.0]])  # F of the first state
+    paid = {"all": world.gain, "gains": world.gain - start, "modular": world.single}[paid]
+    find = quick(lambda logits: estimates(world, logits, credit, paid=paid))
+    gradients, chance = find(jnp.zeros((9, 2)))
+    mean = np.tensordot(chance, gradients, 1)
+    found = (chance * np.square(gradients - mean[None]).sum((1, 2))).sum()
+    np.testing.assert_allclose(found, variance, atol=0.005)
+
+
+def test_the_mean_of_the_others_is_a_baseline_without_bias():
+    """Over all pairs of episodes: the same mean, and less variance than two without."""
+    world, logits = line(), jax.random.normal(jax.random.key(0), (9, 2))
+
+    @quick
+    def moments(logits):
+        found = {}
+        for baseline in ("none", "mean"):
+            pairs, chance = estimates(world, logits, "to_go", baseline=baseline, group=2)
+            mean = jnp.tensordot(chance, pairs, 1)
+            found[baseline] = mean, (chance * jnp.square(pairs - mean[None]).sum((1, 2))).sum()
+        return found, true_gradient(world, logits)
+
+    found, exact = moments(logits)
+    for mean, _ in found.values():
+        np.testing.assert_allclose(mean, exact, atol=1e-4)
+    assert found["mean"][1] < 0.8 * found["none"][1]
+
+
+@pytest.mark.parametrize(
+    ("credit", "paid", "ends_at"),
+    [
+        ("to_go", "gain", 4.0),
+        ("immediate", "gain", 3.01),
+        ("cumulative", "gain", 3.01),
+        ("to_go", "single", 2.01),
+    ],
+)
+def test_where_gradient_ascent_ends_in_example_c(credit, paid, ends_at):
+    """Only the gains to come lead to the optimum; the others are greedy, or stay at one set."""
+    world = bandit()
+    returned = world.gain.sum(1).astype(np.float32)
+    value = lambda logits: (probability(world, logits) * returned).sum()  # noqa: E731
+    np.testing.assert_allclose(value(jnp.zeros((4, 3))), 2.89444, atol=1e-5)
+
+    @quick
+    @jax.vmap
+    def ascend(logits):
+        step = partial(expected, world, credit=credit, paid=getattr(world, paid))
+        logits = jax.lax.fori_loop(0, 3000, lambda _, x: x + 10.0 * step(x), logits)
+        return value(logits)
+
+    inits = 0.1 * jax.random.normal(jax.random.key(0), (3, 4, 3))
+    np.testing.assert_allclose(ascend(inits), ends_at, atol=0.01)
+
+
+def test_credits_by_hand():
+    """Two columns: one episode of three steps and more after it, one that is cut."""
+    reward = np.array([[1.0, 2.0], [0.5, 4.0], [8.0, 6.0], [99.0, 8.0]], np.float32)
+    last = np.array([[False, False], [False, False], [True, False], [True, False]])
+    alive = subpo.first_episode(jnp.asarray(last))
+    np.testing.assert_array_equal(alive[:, 0], [True, True, True, False])
+    assert alive[:, 1].all()
+    known = {
+        "to_go": [[1.0 + 0.25 + 2.0, 0.5 + 4.0, 8.0, 0.0], [2.0 + 2.0 + 1.5 + 1.0, 9.0, 10.0, 8.0]],
+        "immediate": [[1.0, 0.5, 8.0, 0.0], [2.0, 4.0, 6.0, 8.0]],
+        "cumulative": [[1.0, 1.5, 9.5, 0.0], [2.0, 6.0, 12.0, 20.0]],
+        "full": [[3.25, 3.25, 3.25, 0.0], [6.5, 6.5, 6.5, 6.5]],
+    }
+    for kind, columns in known.items():
+        weight = subpo.credit(kind, jnp.asarray(reward), alive, 0.5)
+        weight = subpo.without_baseline("none", weight, alive)
+        np.testing.assert_allclose(weight, np.array(columns).T, err_msg=kind)
+    # The others' mean: the other column's credit, and nothing where there is no other.
+    weight = subpo.without_baseline("mean", jnp.asarray(reward), alive)
+    np.testing.assert_allclose(weight[:, 0], [-1.0, -3.5, 2.0, 0.0])
+    np.testing.assert_allclose(weight[:, 1], [1.0, 3.5, -2.0, 8.0])
