@@ -42,6 +42,9 @@ class Agent(NamedTuple):
         at least as long.
       spreads: whether it learns on all devices of a mesh that its environments
         are split over; else each of them would do all of the learning.
+      recall: `recall(state, num) -> rollout.Recurrent`, how to act in `num`
+        episodes that begin, where the policy has a memory of its own; `act` is
+        then for first steps only.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Agent(NamedTuple):
     steps_per_iteration: int
     learning_starts: int = 0
     spreads: bool = False
+    recall: Callable[..., Any] | None = None
 
 
 def names() -> list[str]:
@@ -149,21 +153,22 @@ def check_range(agent: str, name: str, value: Any, low: float, high: float = mat
         raise UserError(f"{agent}'s {name} must be {bound}, not {value}")
 
 
-def check_divides(agent: str, config: Any) -> None:
+def check_divides(agent: str, config: Any, by_envs: bool = False) -> None:
     """Raises a `UserError` unless the minibatches divide the block evenly.
 
-    The message names the nearest numbers of minibatches that do.
+    The message names the nearest numbers of minibatches that do. With `by_envs`
+    they are made of environments, not of steps.
     """
-    batch, parts = config.num_envs * config.num_steps, config.minibatches
+    batch, parts = config.num_envs * (1 if by_envs else config.num_steps), config.minibatches
     if batch % parts == 0:
         return
     below = max(n for n in range(1, min(parts, batch) + 1) if batch % n == 0)
     above = next((n for n in range(parts, batch + 1) if batch % n == 0), None)
     fix = f"{below}" if above is None else f"{below} or {above}"
-    raise UserError(
-        f"{agent}'s minibatches={parts} does not divide a batch of {batch} steps "
-        f"(num_envs={config.num_envs} x num_steps={config.num_steps}); use {fix}"
-    )
+    what = f"a batch of {batch} steps (num_envs={config.num_envs} x num_steps={config.num_steps})"
+    if by_envs:
+        what = f"num_envs={batch}, of which a recurrent network learns as wholes"
+    raise UserError(f"{agent}'s minibatches={parts} does not divide {what}; use {fix}")
 
 
 def as_leaves(tree: Any) -> Any:

@@ -26,6 +26,9 @@ from jaxrl_reward.agents import state as common
 from jaxrl_reward.types import Array, Mean
 
 
+NETWORKS = ("mlp", "gru")
+
+
 def _static(default: Any) -> Any:
     return struct.field(pytree_node=False, default=default)
 
@@ -40,6 +43,8 @@ class Config(struct.PyTreeNode):
       minibatches: gradient steps of a pass; must divide N * T.
       hidden: widths of the hidden layers of actor and critic.
       activation: between layers, a name that `networks` knows.
+      network: `mlp`, or `gru`, which remembers the episode: the last hidden
+        layer is then the memory, and minibatches are of whole environments.
       distribution: of continuous actions, `normal` (clipped to the bounds) or
         `tanh_normal` (squashed into them).
       placement: `block`, the policy is blind to the reward's memory, or
@@ -65,6 +70,7 @@ class Config(struct.PyTreeNode):
     minibatches: int = _static(4)
     hidden: tuple[int, ...] = _static((64, 64))
     activation: str = _static("tanh")
+    network: Literal["mlp", "gru"] = _static("mlp")
     distribution: Literal["normal", "tanh_normal"] = _static("normal")
     placement: Literal["block", "step"] = _static("block")
     normalize_obs: bool = _static(False)
@@ -85,12 +91,19 @@ class Config(struct.PyTreeNode):
 class State(common.State):
     """`params` are of `actor` and `critic`, and `log_std` where it is not an output.
 
-    Adam's state, `opt_state`, is for the parameters as one vector.
+    Adam's state, `opt_state`, is for the parameters as one vector. `memory` is
+    the networks' own, leaves `[N, H]`, and nothing with `network="mlp"`.
     """
+
+    memory: Any = ()
 
 
 class Batch(NamedTuple):
-    """What an update learns from, `[B, ...]`; `noise` is what made `raw`."""
+    """What an update learns from, `[B, ...]`; `noise` is what made `raw`.
+
+    `recalled` is what a GRU needs to begin: its memory before the block, and
+    where it forgets.
+    """
 
     inputs: Array
     raw: Array
@@ -99,6 +112,7 @@ class Batch(NamedTuple):
     value: Array
     advantage: Array
     target: Array
+    recalled: Any = ()
 
 
 def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
@@ -115,10 +129,14 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     """
     check(config)
     reward = rw.env() if reward is None else reward
-    ppo = _Ppo(config, reward, rollout.player("ppo", config, env, reward))
+    from jaxrl_reward.agents import ppo_recurrent  # which is made of what is below
+
+    kind = ppo_recurrent.RecurrentPpo if config.network == "gru" else Ppo
+    ppo = kind(config, reward, rollout.player("ppo", config, env, reward))
     functions = (ppo.init, ppo.iterate, ppo.act, ppo.evaluate)
     steps = config.num_envs * config.num_steps
-    return base.Agent("ppo", config, env, reward, *functions, steps, spreads=True)
+    agent = base.Agent("ppo", config, env, reward, *functions, steps, spreads=True)
+    return agent._replace(recall=ppo.acting) if config.network == "gru" else agent
 
 
 def check(config: Config) -> None:
@@ -126,7 +144,8 @@ def check(config: Config) -> None:
     rollout.check("ppo", config)
     for name in ("epochs", "minibatches"):
         base.check_positive("ppo", name, getattr(config, name))
-    base.check_divides("ppo", config)
+    base.check_choice("ppo", "network", config.network, NETWORKS)
+    base.check_divides("ppo", config, by_envs=config.network == "gru")
     base.check_choice("ppo", "distribution", config.distribution, actions.NORMALS)
     for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
         base.check_range("ppo", name, getattr(config, name), 0.0)
@@ -135,7 +154,7 @@ def check(config: Config) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Ppo:
+class Ppo:
     """The functions of one agent; the numbers in `config` and `reward` are defaults."""
 
     config: Config
@@ -159,6 +178,7 @@ class _Ppo:
         if actions.free_std(self.dist):
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
         opt_state = _optimiser(settings, jnp.int32(0)).init(ravel_pytree(params)[0])
+        begun["memory"] = self.memory(settings.num_envs)
         return State(params=params, opt_state=opt_state, key=key, **begun)
 
     def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
@@ -170,7 +190,7 @@ class _Ppo:
             state.reward,
             state.reward_state,
             state.env_state,
-            partial(self.choose, state),
+            rollout.Recurrent(self.acting(state).choose, state.memory),
             partial(self.judge, state),
             noise,
             jax.random.split(key_env, shape),
@@ -182,17 +202,19 @@ class _Ppo:
         metrics |= {name: Mean.of(values) for name, values in losses.items()}
         unexplained = jnp.var(batch.target - batch.value) / (jnp.var(batch.target) + 1e-8)
         metrics["explained_variance"] = Mean.of(1.0 - unexplained)
-        return state.replace(params=params, opt_state=opt_state, key=key), metrics
+        learned = {"params": params, "opt_state": opt_state, "memory": played.memory}
+        return state.replace(key=key, **learned), metrics
 
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
         """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
         inputs = rollout.flatten(inputs, 1)
         noise = None if key is None else self.dist.noise(key, inputs.shape[:1])
-        return self.choose(state, inputs, noise)[0]
+        choose, memory = self.acting(state, inputs.shape[0])
+        return choose(memory, inputs, jnp.ones(inputs.shape[0], bool), noise)[1]
 
     def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
         """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
-        choose, judge = partial(self.choose, state), partial(self.judge, state)
+        choose, judge = self.acting(state, num_episodes), partial(self.judge, state)
         return evaluation.evaluate(self.player, state, key, num_episodes, choose, judge)
 
     # ---- the policy and the value -------------------------------------------------
@@ -219,6 +241,15 @@ class _Ppo:
         """The expected discounted reward, from normalised inputs, `[...]`."""
         return self.critic.apply(params["critic"], inputs)[..., 0]
 
+    def memory(self, num: int) -> Any:
+        """What the networks remember at the start of `num` episodes, leaves `[num, H]`."""
+        del num
+        return ()
+
+    def acting(self, state: State, num: int = 0) -> rollout.Recurrent:
+        """How to act, with the memory of `num` episodes that begin."""
+        return rollout.recurrent(partial(self.choose, state))._replace(memory=self.memory(num))
+
     def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
         """Actions, and with them the draws and what they are drawn from."""
         params = self.policy(state.params, common.normalize(state, inputs))
@@ -237,16 +268,12 @@ class _Ppo:
     # ---- learning -----------------------------------------------------------------
 
     def batch(self, state: State, played: rollout.Rollout, noise: Array) -> Batch:
-        """Advantages and targets of a block, as a batch `[T * N, ...]`."""
+        """Advantages and targets of a block, as rows: `[T * N, ...]` but for a GRU."""
         block, known = played.block, played.block.policy
-
-        def value_of(inputs: Array) -> Array:
-            return self.value(state.params, common.normalize(state, inputs))
-
         advantage, target = returns.gae(
             block.reward,
             known["value"],
-            batching.by_steps(value_of, played.next_inputs),
+            self.next_value(state, played),
             block.terminated,
             block.truncated,
             state.config.gamma,
@@ -255,7 +282,24 @@ class _Ppo:
         inputs, raw = common.normalize(state, played.inputs), played.extra[0]
         log_prob, value = known["log_prob"], known["value"]
         batch = Batch(inputs, raw, noise, log_prob, value, advantage, target)
+        return self.rows(state, played, batch)
+
+    def next_value(self, state: State, played: rollout.Rollout) -> Array:
+        """The value of each step's true successor, `[T, N]`."""
+
+        def value_of(inputs: Array) -> Array:
+            return self.value(state.params, common.normalize(state, inputs))
+
+        return batching.by_steps(value_of, played.next_inputs)
+
+    def rows(self, state: State, played: rollout.Rollout, batch: Batch) -> Batch:
+        """A block `[T, N, ...]` as the rows of which minibatches are made."""
+        del state, played
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+    def replay(self, params: dict[str, Any], batch: Batch) -> tuple[Array, Array]:
+        """The policy's distribution and the value at the rows of a minibatch."""
+        return self.policy(params, batch.inputs), self.value(params, batch.inputs)
 
     def update(self, state: State, key: Array, batch: Batch) -> tuple[Any, Any, dict[str, Array]]:
         """`epochs` passes: parameters, optimiser state, and losses `[E * M]`."""
@@ -287,12 +331,11 @@ class _Ppo:
 
     def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
         """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
-        policy = self.policy(params, batch.inputs)
+        policy, value = self.replay(params, batch)
         log_ratio = self.dist.log_prob(policy, batch.raw) - batch.log_prob
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
         policy_loss = -jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
-        value = self.value(params, batch.inputs)
         error = jnp.square(value - batch.target)
         if config.clip_value:
             near = batch.value + jnp.clip(value - batch.value, -config.clip, config.clip)

@@ -21,15 +21,18 @@ PROBES = {
     "action": "one step, reward 1 for action 1, -1 for 0: value 1",
     "action_continuous": "one step, reward 1 - (action - 0.5)^2: value 1, by action 0.5",
     "both": "one step, reward 1 if the action's sign is the observation's, else -1: value 1",
+    "recall": "four steps, reward 1 if the last action's sign is the first observation's, "
+    "else -1, and nothing is seen between: value gamma^3, for who remembers",
     "truncation": "reward 1 a step, a clock of 10 and no end: value 1 / (1 - gamma)",
 }
 
 
 class ProbeState(struct.PyTreeNode):
-    """The observation, `[1]`, and the clock."""
+    """The observation, `[1]`, the clock, and the sign that the episode began with."""
 
     obs: Array
     time: Array
+    sign: Array
 
 
 class ProbeParams(struct.PyTreeNode):
@@ -41,7 +44,7 @@ class ProbeParams(struct.PyTreeNode):
 class Probe(environment.Environment):
     """One of `PROBES`: an observation `[1]`, and two actions or one in [-1, 1].
 
-    Only `truncation` and `delayed` last longer than one step.
+    Only `truncation`, `delayed` and `recall` last longer than one step.
     """
 
     def __init__(self, kind: str):
@@ -61,19 +64,23 @@ class Probe(environment.Environment):
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
         sign = jnp.where(jax.random.bernoulli(key), 1.0, -1.0)
-        obs = sign if self.kind in ("observation", "both") else jnp.zeros(())
-        return obs[None], ProbeState(obs[None], jnp.int32(0))
+        shown = self.kind in ("observation", "both", "recall")
+        obs = sign if shown else jnp.zeros(())
+        return obs[None], ProbeState(obs[None], jnp.int32(0), sign)
 
     def step_env(
         self, key: Array, state: Any, action: Any, params: Any
     ) -> tuple[Array, Any, Array, Array, dict[Any, Any]]:
         del key, params
-        after = ProbeState(state.obs, state.time + 1)
+        after = ProbeState(state.obs, state.time + 1, state.sign)
         terminated = jnp.bool_(self.kind != "truncation")
         if self.kind == "delayed":
             terminated = after.time == 2
             after = after.replace(obs=jnp.ones((1,)))
-        reward = self._reward(state.obs[0], jnp.asarray(action), terminated)
+        if self.kind == "recall":
+            terminated = after.time == 4
+            after = after.replace(obs=jnp.zeros((1,)))
+        reward = self._reward(state.sign, jnp.asarray(action), terminated)
         return after.obs, after, reward, terminated, {}
 
     def _reward(self, sign: Array, action: Array, terminated: Array) -> Array:
@@ -87,6 +94,8 @@ class Probe(environment.Environment):
             return 1.0 - jnp.square(action[0] - 0.5)
         if self.kind == "both":
             return sign * (2.0 * action - 1.0)
+        if self.kind == "recall":
+            return jnp.where(terminated, sign * (2.0 * action - 1.0), 0.0)
         return jnp.float32(1.0)
 
     def observation_space(self, params: Any) -> Any:

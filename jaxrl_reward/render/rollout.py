@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward.agents.rollout import add_time, flatten, remember
+from jaxrl_reward.agents.rollout import add_time, flatten, recurrent, remember
 from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Transition
 
@@ -57,27 +57,34 @@ def greedy(agent: Any, state: Any) -> Policy:
       agent: built as for training.
       state: that of one seed, leaves `[...]`.
     """
-    if getattr(agent.config, "placement", "block") == "block":
-        return Policy(
-            lambda key: (),
-            lambda memory, key, obs, first: (memory, agent.act(state, flatten(obs[None], 1))[0]),
-            lambda memory, transition: memory,
-        )
-    reward = state.reward
+    blind = getattr(agent.config, "placement", "block") == "block"
+    if agent.recall is not None:
+        decide, recalled = agent.recall(state, 1)
+    else:
+        decide, recalled = recurrent(lambda inputs, noise: (agent.act(state, inputs), ()))
 
     def start(key: Array) -> Any:
-        fresh = reward.init(key, _example(agent.env))
-        return state.reward_state.replace(local=fresh.local)
+        if blind:
+            return (), recalled
+        fresh = state.reward.init(key, _example(agent.env))
+        return state.reward_state.replace(local=fresh.local), recalled
 
     def act(memory: Any, key: Array, obs: Array, first: Array) -> tuple[Any, Array]:
         del key
-        memory = reward.begin(memory, obs[None], first[None])
-        inputs = remember(obs[None], reward.observe(memory.local))
-        return memory, agent.act(state, inputs)[0]
+        seen, recalled = memory
+        inputs = flatten(obs[None], 1)
+        if not blind:
+            seen = state.reward.begin(seen, obs[None], first[None])
+            inputs = remember(obs[None], state.reward.observe(seen.local))
+        recalled, action, _ = decide(recalled, inputs, first[None], None)
+        return (seen, recalled), action[0]
 
     def see(memory: Any, transition: Transition) -> Any:
+        seen, recalled = memory
+        if blind:
+            return memory
         block = add_time(add_time(transition))
-        return memory.replace(local=reward.apply(memory, block).state.local)
+        return seen.replace(local=state.reward.apply(seen, block).state.local), recalled
 
     return Policy(start, act, see)
 

@@ -11,7 +11,7 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, ppo, rollout
+from jaxrl_reward.agents import actions, base, ppo, rollout
 from jaxrl_reward.distributions import Categorical
 from jaxrl_reward.types import UserError
 
@@ -135,7 +135,7 @@ def test_the_loss_is_the_papers(clip_value, normalize):
         advantage=rng.normal(size=32).astype(np.float32),
         target=rng.normal(size=32).astype(np.float32),
     )
-    made = ppo._Ppo(
+    made = ppo.Ppo(
         agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
     )
     fair = made.standardize(state.config, batch, np.arange(32))
@@ -197,7 +197,7 @@ def test_the_policys_loss_gives_the_reward_no_gradient():
     """The advantage is a number, also where the reward has parameters and a weight."""
     agent = small(reward="env + 0.5*rnd(width=4, features=2)")
     state = agent.init(jax.random.key(0))
-    made = ppo._Ppo(
+    made = ppo.Ppo(
         agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
     )
     shape = (16, 4)
@@ -220,7 +220,7 @@ def test_the_policys_loss_gives_the_reward_no_gradient():
 def test_observation_statistics_are_those_of_all_that_was_seen():
     agent = small(normalize_obs=True)
     state, iterate = agent.init(jax.random.key(0)), quick(agent.iterate)
-    made = ppo._Ppo(
+    made = ppo.Ppo(
         agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
     )
     seen = []
@@ -467,12 +467,12 @@ def test_lists_and_whole_numbers_are_taken():
 
 
 def test_a_distribution_for_each_kind_of_action():
-    made = lambda env, **o: ppo._Ppo(  # noqa: E731
+    made = lambda env, **o: ppo.Ppo(  # noqa: E731
         ppo.Config(**o), rw.env(), rollout.player("ppo", ppo.Config(**o), envs.make(env), rw.env())
     )
-    assert made(DISCRETE).dist == Categorical(2) and not made(DISCRETE).free_std
-    assert made(CONTINUOUS).dist.param_size == 2 and made(CONTINUOUS).free_std
-    assert not made(CONTINUOUS, distribution="tanh_normal").free_std
+    assert made(DISCRETE).dist == Categorical(2) and not actions.free_std(made(DISCRETE).dist)
+    assert made(CONTINUOUS).dist.param_size == 2 and actions.free_std(made(CONTINUOUS).dist)
+    assert not actions.free_std(made(CONTINUOUS, distribution="tanh_normal").dist)
     assert isinstance(envs.make(CONTINUOUS).action_space, spaces.Box)
 
 

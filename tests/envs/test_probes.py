@@ -81,6 +81,15 @@ def test_both(action):
         assert episode("both", [action], seed) == ([sign, sign], [reward], [(True, False)])
 
 
+@pytest.mark.parametrize("action", [0, 1])
+def test_recall(action):
+    for sign, seed in signs().items():  # drawn as the other probe's
+        seen, rewards, flags = episode("recall", [1 - action] * 3 + [action], seed)
+        reward = 1 if (action == 1) == (sign == 1) else -1
+        assert seen == [sign, 0, 0, 0, 0] and rewards == [0, 0, 0, reward]
+        assert flags == [(False, False)] * 3 + [(True, False)]
+
+
 def test_truncation():
     seen, rewards, flags = episode("truncation", [0, 1] * 5)
     assert seen == [0] * 11 and rewards == [1] * 10
