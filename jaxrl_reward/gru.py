@@ -36,9 +36,7 @@ class Recurrent(NamedTuple):
     unroll: Callable[[Any, Array, Array, Array], tuple[Array, Array]]
 
 
-def gru(
-    sizes: Sequence[int], activation: str = "tanh", final_scale: float = 1.0
-) -> Recurrent:
+def gru(sizes: Sequence[int], activation: str = "tanh", final_scale: float = 1.0) -> Recurrent:
     """Dense layers, a GRU, and a linear layer.
 
     Args:
@@ -50,7 +48,9 @@ def gru(
       UserError: fewer than two sizes, or what `networks.mlp` refuses.
     """
     if len(sizes) < 2:
-        raise UserError(f"a gru needs the width of its memory: hidden is empty, sizes {tuple(sizes)}")
+        raise UserError(
+            f"a gru needs the width of its memory: hidden is empty, sizes {tuple(sizes)}"
+        )
     *before, width, out = sizes
     squash = networks.activation(activation)
     dense = networks.mlp(before, activation) if before else None

@@ -25,7 +25,6 @@ from jaxrl_reward.agents import actions, base, batching, evaluation, returns, ro
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.types import Array, Mean
 
-
 NETWORKS = ("mlp", "gru")
 
 

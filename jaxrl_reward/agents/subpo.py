@@ -247,9 +247,7 @@ class _SubPO:
             return self.dist.noise(jax.random.fold_in(key, _DRAWN), (num_episodes,))
 
         choose = partial(self.choose, state)
-        return evaluation.evaluate(
-            self.player, state, key, num_episodes, choose, self.judge, noise
-        )
+        return evaluation.evaluate(self.player, state, key, num_episodes, choose, self.judge, noise)
 
     # ---- the policy ---------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from jaxrl_reward.types import UserError, nearest
 
 Status = Literal["holds", "fails", "undecided"]
 Results = Mapping[str, Result]  # by the arm's name
+_OPPOSITE: Mapping[Status, Status] = {"holds": "fails", "fails": "holds"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Arm:
       agent: an agent's name; None is the experiment's.
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
+      total_steps: of each seed; None is the preset's.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Arm:
     agent: str | None = None
     env: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    total_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Preset:
       evals: greedy evaluations after the one at the start.
       eval_episodes: episodes of an evaluation, per seed.
       config: settings of the agent, over those of the experiment.
+      arms: the names of those that it runs; None is all of them.
     """
 
     seeds: int
@@ -69,6 +73,7 @@ class Preset:
     evals: int = 10
     eval_episodes: int = 16
     config: Mapping[str, Any] = field(default_factory=dict)
+    arms: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,9 @@ class Experiment:
       verdict: from the results by arm to a verdict for each expectation.
       agent: an agent's name.
       config: settings of the agent that all arms share.
+      illustrate: where one figure of all arms would say little: from the folder,
+        the results and the agents by arm to paragraphs for the report, of the
+        figures that it draws into the folder, `figure.png` among them.
     """
 
     name: str
@@ -115,6 +123,7 @@ class Experiment:
     verdict: Callable[[Results], Sequence[Verdict]]
     agent: str = "ppo"
     config: Mapping[str, Any] = field(default_factory=dict)
+    illustrate: Callable[[Path, Results, Mapping[str, Any]], Sequence[str]] | None = None
 
 
 class Outcome(NamedTuple):
@@ -159,8 +168,9 @@ def run(
     size = experiment.presets[preset]
     if seeds is not None:
         size = dataclasses.replace(size, seeds=positive("seeds", seeds))
-    agents = {arm.name: build(experiment, arm, size) for arm in experiment.arms}
-    if len(agents) < len(experiment.arms):
+    arms = [arm for arm in experiment.arms if size.arms is None or arm.name in size.arms]
+    agents = {arm.name: build(experiment, arm, size) for arm in arms}
+    if len(agents) < len(arms):
         raise UserError(f"experiment {experiment.name!r} has two arms of one name; rename one")
     if not agents:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
@@ -171,11 +181,12 @@ def run(
             shape["episodes"] = size.eval_episodes
             programs = {name: Programs(agent, **shape) for name, agent in agents.items()}
             compile_together(list(programs.values()))
+        steps = {arm.name: arm.total_steps or size.total_steps for arm in arms}
         for name, agent in agents.items():
             result = train(
                 agent,
                 seeds=size.seeds,
-                total_steps=size.total_steps,
+                total_steps=steps[name],
                 seed=size.seed,
                 out=folder,
                 arm=name,
@@ -192,6 +203,9 @@ def run(
             [result.summary for result in results.values()],
             [dataclasses.asdict(verdict) for verdict in verdicts],
         )
+        drawn = None
+        if experiment.illustrate is not None:
+            drawn = experiment.illustrate(folder.path, results, agents)
         write_up(
             folder.path,
             summary,
@@ -200,6 +214,7 @@ def run(
             claim=experiment.claim,
             source=experiment.source,
             command=command or f"jaxrl-reward reproduce {experiment.name} --preset {preset}",
+            drawn=drawn,
         )
         folder.write_summary(summary)
     return Outcome(results, verdicts, summary, folder.path)
@@ -263,6 +278,36 @@ def compare(
     return Verdict(claim, source, judge(found.low, found.high, margin), evidence)
 
 
+def exceeds(
+    results: Results,
+    arm: str,
+    value: float,
+    *,
+    claim: str,
+    source: str,
+    expected: bool = True,
+    confidence: float = 0.95,
+) -> Verdict:
+    """Whether an arm's final return is above a value.
+
+    Judged by the bootstrap interval of the interquartile mean over seeds. With
+    `expected` false the claim is that it is below.
+    """
+    from jaxrl_reward.report import statistics, tables
+
+    returns = results[arm].returns
+    found = statistics.stratified_bootstrap(returns, statistics.iqm, confidence=confidence)
+    status = judge(found.low, found.high, value)
+    if not expected:
+        status = _OPPOSITE.get(status, status)
+    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
+    evidence = (
+        f"IQM of {arm} = {estimate}, {100 * confidence:g} % interval [{low}, {high}], "
+        f"against {value:g}, {len(returns)} seeds"
+    )
+    return Verdict(claim, source, status, evidence)
+
+
 def reaches(
     results: Results,
     arm: str,
@@ -286,8 +331,7 @@ def reaches(
     interval = binomtest(count, seeds).proportion_ci(confidence, method="exact")
     status = judge(interval.low, interval.high, share)
     if not expected:
-        opposite: dict[Status, Status] = {"holds": "fails", "fails": "holds"}
-        status = opposite.get(status, status)
+        status = _OPPOSITE.get(status, status)
     evidence = (
         f"{count} of {seeds} seeds of {arm} end above {goal:g}: {count / seeds:.0%}, "
         f"{100 * confidence:g} % interval [{interval.low:.0%}, {interval.high:.0%}]"

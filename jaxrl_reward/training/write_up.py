@@ -1,6 +1,6 @@
 """A run's `figure.png` and `report.md`: what was done, what came out, how to redo it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def write_up(
     command: str,
     claim: str = "",
     source: str = "",
+    drawn: Sequence[str] | None = None,
 ) -> None:
     """Writes both files into a run's folder.
 
@@ -38,16 +39,26 @@ def write_up(
       command: how to run it again.
       claim: what was to be shown, if anything.
       source: who claimed it.
+      drawn: paragraphs on the figures that are in the folder already; None draws
+        the arms' learning curves.
     """
     from jaxrl_reward.report import plots
 
-    plots.learning_curves(rows.table, path / "figure.png", title=title)
+    if drawn is None:
+        plots.learning_curves(rows.table, path / "figure.png", title=title)
+        drawn = ["![Return over environment steps, one line per arm](figure.png)"]
     parts = [f"# {title}"]
     if claim:
         parts.append(f"**Claim.** {claim}")
     if source:
         parts.append(f"**Source.** {source}")
-    parts += [*_verdicts(summary), *_results(summary), *_setup(path), *_again(summary, command)]
+    parts += [
+        *_verdicts(summary),
+        *_results(summary),
+        *drawn,
+        *_setup(path),
+        *_again(summary, command),
+    ]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
 
@@ -66,8 +77,7 @@ def _results(summary: Mapping[str, Any]) -> list[str]:
         "Returns of the greedy policy at the end of training, on the environment's own reward: "
         "interquartile mean (IQM) over seeds, with a bootstrap interval."
     )
-    figure = "![Return over environment steps, one line per arm](figure.png)"
-    return ["## Results", tables.markdown(summary["arms"]).rstrip(), note, figure]
+    return ["## Results", tables.markdown(summary["arms"]).rstrip(), note]
 
 
 def _setup(path: Path) -> list[str]:

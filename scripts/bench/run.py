@@ -50,6 +50,8 @@ def cartpole(iterations: int, **changes: Any) -> dict[str, Any]:
     return {**CARTPOLE, "seeds": seeds, "iterations": iterations, "settings": SMALL | changes}
 
 
+COVERAGE = {"num_envs": 64, "num_steps": 79, "hidden": [64, 32], "learning_rate": 1e-2}
+
 WORK = {
     "cartpole-4": Work("PPO CartPole, 1 seed, 4 x 128", cartpole(800), ("rejax",)),
     "cartpole-1024": Work(
@@ -83,6 +85,14 @@ WORK = {
             "settings": SAC | {"num_envs": 8, "updates": 8},
         },
         ("brax",),
+    ),
+    "submodular": Work(
+        "SubPO coverage of 30 x 30 cells, 16 seeds, 64 episodes of 79 steps",
+        {
+            **{"kind": "subpo", "env": "grid:coverage", "seeds": 16, "episodes": 8, "loops": 2},
+            **{"iterations": 40, "settings": COVERAGE},
+        },
+        ("loop",),
     ),
     "stepping": Work(
         "CartPole, random actions, 1024 environments",

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents
-from jaxrl_reward import rewards as rw
+from jaxrl_reward import agents, training
 from jaxrl_reward.agents import rollout, subpo
+from jaxrl_reward.submodular import oracles
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -132,36 +132,35 @@ def test_the_gradients_of_example_d():
     exact = [[0.528, 0.0], [0.336, 0.192], [0.144, 0.384]]
     immediate = [[0.400, 0.0], [0.240, 0.320], [0.144, 0.384]]
     np.testing.assert_allclose(right(true_gradient(world, uniform)), exact, atol=1e-5)
-    for credit, known in {
-        "to_go": exact,
-        "full": exact,
-        "immediate": immediate,
-        "cumulative": immediate,
-    }.items():
-        found = quick(partial(expected, world, credit=credit))(uniform)
-        np.testing.assert_allclose(right(found), known, atol=1e-5, err_msg=credit)
+    known = {"to_go": exact, "full": exact, "immediate": immediate, "cumulative": immediate}
+    found = quick(lambda logits: {kind: expected(world, logits, kind) for kind in known})(uniform)
+    for kind, gradient in known.items():
+        np.testing.assert_allclose(right(found[kind]), gradient, atol=1e-5, err_msg=kind)
 
 
-@pytest.mark.parametrize(
-    ("credit", "paid", "variance"),
-    [
-        # With F of the first state, as the authors' program has it, or without.
-        ("full", "all", 30.83),
-        ("cumulative", "all", 18.06),
-        ("to_go", "gains", 12.18),
-        ("immediate", "gains", 3.41),
-        ("to_go", "modular", 71.79),
-    ],
-)
-def test_the_variances_of_example_d(credit, paid, variance):
+def test_the_variances_of_example_d():
     world = line()
-    start = np.array([[1.0, 0.0, 0.0]])  # F of the first state
-    paid = {"all": world.gain, "gains": world.gain - start, "modular": world.single}[paid]
-    find = quick(lambda logits: estimates(world, logits, credit, paid=paid))
-    gradients, chance = find(jnp.zeros((9, 2)))
-    mean = np.tensordot(chance, gradients, 1)
-    found = (chance * np.square(gradients - mean[None]).sum((1, 2))).sum()
-    np.testing.assert_allclose(found, variance, atol=0.005)
+    # With F of the first state, as the authors' program has it, or without.
+    without = world.gain - np.array([[1.0, 0.0, 0.0]])
+    known = {
+        ("full", "all"): (world.gain, 30.83),
+        ("cumulative", "all"): (world.gain, 18.06),
+        ("to_go", "gains"): (without, 12.18),
+        ("immediate", "gains"): (without, 3.41),
+        ("to_go", "modular"): (world.single, 71.79),
+    }
+
+    @quick
+    def variances(logits):
+        found = {}
+        for (kind, paid), (reward, _) in known.items():
+            gradients, chance = estimates(world, logits, kind, paid=reward)
+            off = gradients - jnp.tensordot(chance, gradients, 1)[None]
+            found[kind, paid] = (chance * jnp.square(off).sum((1, 2))).sum()
+        return found
+
+    for which, variance in variances(jnp.zeros((9, 2))).items():
+        np.testing.assert_allclose(variance, known[which][1], atol=0.005, err_msg=str(which))
 
 
 def test_the_mean_of_the_others_is_a_baseline_without_bias():
@@ -183,31 +182,30 @@ def test_the_mean_of_the_others_is_a_baseline_without_bias():
     assert found["mean"][1] < 0.8 * found["none"][1]
 
 
-@pytest.mark.parametrize(
-    ("credit", "paid", "ends_at"),
-    [
-        ("to_go", "gain", 4.0),
-        ("immediate", "gain", 3.01),
-        ("cumulative", "gain", 3.01),
-        ("to_go", "single", 2.01),
-    ],
-)
-def test_where_gradient_ascent_ends_in_example_c(credit, paid, ends_at):
+def test_where_gradient_ascent_ends_in_example_c():
     """Only the gains to come lead to the optimum; the others are greedy, or stay at one set."""
-    world = bandit()
+    world, inits = bandit(), 0.1 * jax.random.normal(jax.random.key(0), (3, 4, 3))
     returned = world.gain.sum(1).astype(np.float32)
     value = lambda logits: (probability(world, logits) * returned).sum()  # noqa: E731
     np.testing.assert_allclose(value(jnp.zeros((4, 3))), 2.89444, atol=1e-5)
+    known = {
+        ("to_go", "gain"): 4.0,
+        ("immediate", "gain"): 3.01,
+        ("cumulative", "gain"): 3.01,
+        ("to_go", "single"): 2.01,
+    }
 
     @quick
     @jax.vmap
     def ascend(logits):
-        step = partial(expected, world, credit=credit, paid=getattr(world, paid))
-        logits = jax.lax.fori_loop(0, 3000, lambda _, x: x + 10.0 * step(x), logits)
-        return value(logits)
+        def climb(kind, paid):
+            step = partial(expected, world, credit=kind, paid=getattr(world, paid))
+            return value(jax.lax.fori_loop(0, 3000, lambda _, x: x + 10.0 * step(x), logits))
 
-    inits = 0.1 * jax.random.normal(jax.random.key(0), (3, 4, 3))
-    np.testing.assert_allclose(ascend(inits), ends_at, atol=0.01)
+        return {which: climb(*which) for which in known}
+
+    for which, ends_at in ascend(inits).items():
+        np.testing.assert_allclose(ends_at, known[which], atol=0.01, err_msg=str(which))
 
 
 def test_credits_by_hand():
@@ -231,3 +229,146 @@ def test_credits_by_hand():
     weight = subpo.without_baseline("mean", jnp.asarray(reward), alive)
     np.testing.assert_allclose(weight[:, 0], [-1.0, -3.5, 2.0, 0.0])
     np.testing.assert_allclose(weight[:, 1], [1.0, 3.5, -2.0, 8.0])
+
+
+# ---- the agent ---------------------------------------------------------------------------
+
+SMALL = {"num_envs": 4, "hidden": (8,)}
+SHORT = "gymnax:CartPole-v1,max_steps_in_episode=24"  # some fall before, some do not
+
+
+def repeat(iterate, times):
+    return lambda state: jax.lax.fori_loop(0, times, lambda _, s: iterate(s)[0], state)
+
+
+@cache
+def played():
+    """A state after some iterations, and the metrics of the last."""
+    agent = agents.make("subpo", SHORT, "env + 0.1*counts(buckets=16)", placement="step", **SMALL)
+    state, iterate = agent.init(jax.random.key(0)), quick(agent.iterate)
+    for _ in range(3):
+        state, metrics = iterate(state)
+    return agent, state, metrics
+
+
+def test_an_iteration_keeps_shapes_and_is_one_episode_each():
+    agent, state, metrics = played()
+    assert agent.config.num_steps == 24 and agent.steps_per_iteration == 96
+    before = jax.eval_shape(agent.init, jax.random.key(0))
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(state)] == [
+        (x.shape, x.dtype) for x in jax.tree.leaves(before)
+    ]
+    means = {k: float(m.total / m.count) for k, m in metrics.items() if m.count > 0}
+    assert {"policy_loss", "entropy", "best_reward", "episode_return"} <= set(means)
+    assert all(np.isfinite(value) for value in means.values())
+    assert 0 < means["entropy"] <= np.log(2) + 1e-6
+
+
+def test_every_block_begins_with_an_episode():
+    """Where another one was running, it is given up, and so is what it had earned."""
+    agent, state, _ = played()
+    player = rollout.player("subpo", agent.config, agent.env, agent.reward)
+    made = subpo._SubPO(agent.config, agent.reward, player)
+    running = ~np.asarray(state.env_state.first)
+    assert running.any()  # after an early fall the block went on
+    begun = made.from_the_start(state)
+    env_state = begun.env_state
+    assert env_state.first.all() and (env_state.length == 0).all()
+    assert (np.asarray(begun.episode_reward)[running] == 0.0).all()
+    fresh = np.asarray(env_state.resets - state.env_state.resets)
+    np.testing.assert_array_equal(fresh, running)  # who has just begun, stays
+
+
+def test_seeds_and_rates_at_once_are_each_alone():
+    agent, _, _ = played()
+
+    def run(key, rate):
+        state = agent.init(key, agent.config.replace(learning_rate=rate))
+        return repeat(agent.iterate, 3)(state).params
+
+    keys, rates = jax.random.split(jax.random.key(0), 2), jnp.array([1e-3, 1e-1])
+    many, one = quick(jax.vmap(run))(keys, rates), quick(run)
+    for i in range(2):
+        alone = one(keys[i], rates[i])
+        jax.tree.map(
+            lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-3, atol=1e-4), many, alone
+        )
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_as_one_that_was_never_cut(tmp_path):
+    agent = agents.make("subpo", SHORT, "env + 0.1*counts(buckets=8)", normalize_obs=True, **SMALL)
+    settings = {"seeds": 2, "total_steps": 96 * 4, "evals": 2, "eval_episodes": 1, "log_points": 4}
+
+    class Stop:
+        def write(self, *args, **kwargs):
+            raise KeyboardInterrupt
+
+        def close(self):
+            pass
+
+    whole = training.train(agent, out=tmp_path / "whole", progress=False, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(agent, out=tmp_path / "cut", progress=False, sinks=[Stop()], **settings)
+    resumed = training.train(agent, out=tmp_path / "cut", progress=False, resume=True, **settings)
+    jax.tree.map(np.testing.assert_array_equal, whole.state.params, resumed.state.params)
+    jax.tree.map(np.testing.assert_array_equal, whole.state.opt_state, resumed.state.opt_state)
+    assert resumed.curves == whole.curves
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"credit": "togo"}, "subpo has no credit 'togo', did you mean 'to_go'?"),
+        ({"baseline": "critic"}, "subpo has no baseline 'critic', known: mean, none"),
+        ({"learning_rate": -1.0}, "subpo's learning_rate must be at least 0, not -1.0"),
+        ({"num_steps": -2}, "subpo's num_steps must be a positive integer, not -2"),
+    ],
+)
+def test_bad_settings_name_their_fix(overrides, message):
+    with pytest.raises(UserError) as error:
+        agents.make("subpo", SHORT, **overrides)
+    assert str(error.value) == message
+
+
+# ---- learning ----------------------------------------------------------------------------
+
+
+def learned(env, updates, placement="step", reward=None, seeds=4, **overrides):
+    """Greedy values of F after training, `[S]`, and the best there is."""
+    settings = {"num_envs": 32, "hidden": (16,), "learning_rate": 3e-2, **overrides}
+    reward = reward or f"marginal_gain('{env}')"
+    agent = agents.make("subpo", env, reward, placement=placement, **settings)
+
+    @quick
+    @jax.vmap
+    def run(key):
+        state = repeat(agent.iterate, updates)(agent.init(key))
+        return agent.evaluate(state, key, 64)[0].mean()
+
+    return np.asarray(run(jax.random.split(jax.random.key(0), seeds))), agent.env.environment.task
+
+
+def test_only_who_remembers_reaches_the_optimum_of_example_b():
+    """Left or right by chance, a hub, then a choice: 2 with a memory, 1.5 without."""
+    seen, task = learned("graph:history", 60)
+    assert oracles.optimum(task) == 2.0
+    np.testing.assert_allclose(seen, 2.0)
+    blind, _ = learned("graph:history", 60, placement="block")
+    assert abs(blind.mean() - 1.5) < 0.15  # 256 episodes: 5 standard deviations
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "env",
+    [
+        "graph:three_sets",
+        "graph:bandit",
+        "graph:line",
+        "grid:coverage,rows=3,cols=3,start=0,max_steps_in_episode=4",
+    ],
+)
+def test_tiny_tasks_are_solved_to_the_known_share(env):
+    """F of what is learned, against the enumerated optimum."""
+    values, task = learned(env, 100)
+    assert (values >= (1.0 - 1.0 / np.e) * oracles.optimum(task)).all()

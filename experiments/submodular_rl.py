@@ -1,0 +1,275 @@
+"""Submodular RL: what diminishing returns ask of the learner, and of what the policy sees.
+
+Every arm is scored by F of the states that it visits, which is the environments'
+own reward; they differ in what they learn from. SubPO-M and SubPO-NM follow the
+marginal gains of F, the second seeing what it has visited; ModPO is paid F of
+single states, revisits again. Two arms are not the paper's comparison: `driver`
+weighs actions as the authors' program does, by F so far, and `PPO-NM` is PPO on
+SubPO-NM's reward.
+
+On maps of 900 cells the policy sees the path as the paper's does, on the others
+the memory of F. Batches are a tenth of the paper's, on all presets but `paper`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_reward.training.experiment import (
+    Arm,
+    Experiment,
+    Preset,
+    Results,
+    Verdict,
+    compare,
+    exceeds,
+)
+from jaxrl_reward.training.metrics import Rows
+
+SOURCE = "Prajapat et al. 2024 (ICLR), Submodular Reinforcement Learning"
+RANDOM = {"learning_rate": 0.0, "greedy": False, "hidden": (), "num_envs": 16}
+ONE_ROOM = 40.0  # cells of one room and all of the corridor: more is of both rooms
+WIDTH = 512  # walks that the beam search keeps
+
+
+class Task(NamedTuple):
+    """One environment.
+
+    Attributes:
+      env: its name.
+      history: arguments of `marginal_gain`: what SubPO-NM sees.
+      figure: of the paper.
+      config: settings of all arms.
+    """
+
+    env: str
+    history: str
+    figure: str
+    config: Mapping[str, Any] = {}
+
+
+MEMORY, PATH = "", ", observed='path', scale=900"
+TASKS = {
+    "two rooms": Task("grid:two_rooms", MEMORY, "figure 5a"),
+    "path planning": Task("grid:path_planning", PATH, "figure 3"),
+    "nests": Task("grid:nests", PATH, "figure 3"),
+    "item collection": Task("grid:item_collection", MEMORY, "figure 3"),
+    "Steiner covering": Task("grid:steiner", MEMORY, "section 6"),
+    "experiment design": Task("grid:experiment_design", PATH, "figure 3"),
+    "bimodal": Task("grid:bimodal", PATH, "the authors' program"),
+    "coverage": Task(
+        "grid:coverage", PATH.replace("900", "900, length=80"), "the authors' program"
+    ),
+    "disc": Task("arena:disc", MEMORY, "figure 5c, on a point mass"),
+}
+HEAT_MAPS = ("two rooms", "path planning", "item collection")
+METHODS = ("SubPO-NM", "SubPO-M", "ModPO", "random")
+
+
+def arms_of(name: str, task: Task) -> list[Arm]:
+    """The four methods on a task."""
+    env, seen = task.env, {**task.config, "placement": "step"}
+    gains = f"marginal_gain('{env}'{task.history})"
+    return [
+        Arm(f"{name}: SubPO-NM", gains, env=env, config=seen),
+        Arm(f"{name}: SubPO-M", "env", env=env, config=task.config),
+        Arm(f"{name}: ModPO", f"modular('{env}')", env=env, config=task.config),
+        Arm(f"{name}: random", "env", env=env, config=RANDOM, total_steps=1),
+    ]
+
+
+def more_arms() -> list[Arm]:
+    """What the paper does not compare."""
+    rooms, plan = TASKS["two rooms"], TASKS["path planning"]
+    driver = {**plan.config, "credit": "cumulative", "baseline": "none"}
+    ppo = {
+        **{"placement": "step", "num_steps": 39, "epochs": 4, "minibatches": 4},
+        **{"gamma": 1.0, "gae_lambda": 0.95, "learning_rate": 2e-3, "entropy_coef": 0.01},
+    }
+    gains = f"marginal_gain('{rooms.env}') | scale(0.1)"
+    return [
+        Arm("path planning: driver", "env", env=plan.env, config=driver),
+        Arm("two rooms: PPO-NM", gains, agent="ppo", env=rooms.env, config=ppo),
+    ]
+
+
+# ---- verdicts ---------------------------------------------------------------------
+
+
+def played(results: Results) -> dict[str, Task]:
+    """The tasks that the preset has; `smoke` leaves most of them out."""
+    return {name: task for name, task in TASKS.items() if f"{name}: SubPO-M" in results}
+
+
+def verdict(results: Results) -> Sequence[Verdict]:
+    """The paper's orderings, and two of ours."""
+    found = []
+    for name, task in played(results).items():
+        about = {"source": f"{SOURCE}, {task.figure}"}
+        better = [("SubPO-M", "ModPO"), ("SubPO-NM", "ModPO")]
+        if name == "item collection":
+            better.append(("SubPO-NM", "SubPO-M"))
+        if name == "two rooms":
+            better = [("SubPO-NM", "SubPO-M"), ("SubPO-NM", "ModPO")]
+        for high, low in better:
+            claim = f"{name}: {high} reaches a higher F than {low}"
+            found.append(
+                compare(results, f"{name}: {high}", f"{name}: {low}", claim=claim, **about)
+            )
+    rooms = {"source": f"{SOURCE}, figure 5a"}
+    claim = "two rooms: SubPO-NM explores both rooms (F above 40)"
+    found.append(exceeds(results, "two rooms: SubPO-NM", ONE_ROOM, claim=claim, **rooms))
+    claim = "two rooms: SubPO-M is stuck in one room (F below 40)"
+    stuck = exceeds(results, "two rooms: SubPO-M", ONE_ROOM, expected=False, claim=claim, **rooms)
+    found.append(stuck)
+    if "path planning" not in played(results):
+        return found
+    found.append(
+        compare(
+            results,
+            "path planning: SubPO-M",
+            "path planning: driver",
+            claim="path planning: the paper's estimator reaches more than its program's weights",
+            source="our ablation; section 4 of the paper against its public code",
+        )
+    )
+    return found
+
+
+# ---- figures ----------------------------------------------------------------------
+
+
+def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Sequence[str]:
+    """Curves of every task, maps of where the arms went, and what searches find."""
+    from jaxrl_reward.report import panels, plots
+
+    best = {name: searched(agents[f"{name}: SubPO-M"].env) for name in played(results)}
+    curves = plots.curves(Rows.concatenate([r.curves for r in results.values()]).table)
+    tasks: dict[str, dict[str, Any]] = {name: {} for name in best}
+    for arm, curve in curves.items():
+        task, _, method = arm.partition(": ")
+        longest = results[f"{task}: SubPO-M"].plan.total_steps
+        tasks[task][method] = level(curve, longest) if method == "random" else curve
+    reached = {name: ("beam search", value[1]) for name, value in best.items() if value}
+    panels.learning_curves(
+        tasks,
+        path / "figure.png",
+        title="Submodular RL: F of the states visited",
+        label="F of the greedy policy",
+        best=reached,
+    )
+    maps = {}
+    for name in (each for each in HEAT_MAPS if each in best):
+        names = [f"{name}: {method}" for method in METHODS]
+        maps[name] = {arm.partition(": ")[2]: visits(path, agents[arm], arm) for arm in names}
+    panels.heat_maps(
+        maps,
+        path / "visits.png",
+        title="Where the agents went",
+        note="Mean over seeds of one episode, greedy but for the random walk; the start is a dot",
+    )
+    return [
+        "![F of the greedy policy over environment steps, a panel for each task](figure.png)",
+        "![Visits of each cell, a row for each task and a column for each method](visits.png)",
+        "Best walks that searches on the known map find, beside what was learned without it "
+        f"(greedy: the largest next gain; beam: {WIDTH} walks are kept):",
+        table(results, best),
+    ]
+
+
+def level(curve: Any, until: float) -> Any:
+    """A curve of one value, drawn out to a last step."""
+    ends = np.array([0.0, until])
+    rest = {part: np.repeat(getattr(curve, part)[-1:], 2) for part in ("estimate", "low", "high")}
+    return curve._replace(step=ends, **rest)
+
+
+def searched(env: Any) -> tuple[float, float] | None:
+    """F of the myopic walk and of a beam search's, None where there is no grid to search."""
+    from jaxrl_reward import submodular
+
+    if not env.name.startswith("grid:"):
+        return None
+    task = env.environment.task
+    return submodular.oracles.greedy(task).value, submodular.oracles.beam(task, WIDTH).value
+
+
+def visits(path: Path, agent: Any, arm: str) -> Any:
+    """How often an arm's policy is in each cell, the mean over its seeds."""
+    from jaxrl_reward.envs import vector
+    from jaxrl_reward.render import rollout
+    from jaxrl_reward.report import panels
+    from jaxrl_reward.training.result import load
+
+    env, task = agent.env, agent.env.environment.task
+    states = load(agent, path, arm).state
+
+    def walk(state: Any, key: jax.Array) -> jax.Array:
+        draws = arm.endswith("random")
+        policy = rollout.random(env) if draws else rollout.greedy(agent, state)
+
+        def step(carry: Any, key: jax.Array) -> Any:
+            obs, env_state, memory, first = carry
+            memory, action = policy.act(memory, key, obs, first)
+            env_state, seen = vector.step(env, key, env_state, obs, first, action)
+            known = dict.fromkeys(("log_prob", "entropy", "value"), jnp.float32(0.0))
+            memory = policy.see(memory, seen.replace(policy=known))
+            return (seen.next_obs, env_state, memory, jnp.array(False)), seen.info["cell"]
+
+        obs, env_state = env.reset(key)
+        start = (obs, env_state, policy.start(key), jnp.array(True))
+        return jax.lax.scan(step, start, jax.random.split(key, task.steps))[1]
+
+    seeds = jax.tree.leaves(states)[0].shape[0]
+    keys = jax.random.split(jax.random.key(0), seeds)
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    walks = jax.jit(jax.vmap(walk), compiler_options=quick)(states, keys)
+    counts = np.bincount(np.asarray(walks).reshape(-1), minlength=task.cells) / seeds
+    counts[task.start] += 1
+    shape = (task.rows, task.cols)
+    walls = np.asarray(task.walls).reshape(shape)
+    return panels.Map(counts.reshape(shape), walls, divmod(task.start, task.cols))
+
+
+def table(results: Results, best: Mapping[str, tuple[float, float] | None]) -> str:
+    """A line for each task: the means of the methods beside what searches find."""
+    from jaxrl_reward.report import statistics, tables
+
+    head = ("Task", *METHODS, "greedy search", "beam search")
+    lines = [head, ("--",) + ("--:",) * (len(head) - 1)]
+    for name in best:
+        means = [float(statistics.iqm(results[f"{name}: {m}"].returns)) for m in METHODS]
+        found = best[name]
+        searches = (tables.number(value, 1.0) for value in found) if found else ("", "")
+        lines.append((name, *(tables.number(mean, 1.0) for mean in means), *searches))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+experiment = Experiment(
+    name="submodular_rl",
+    title="Submodular RL",
+    claim="Policies that follow marginal gains cover more than those paid for single states, "
+    "and where the way back matters they must see what they have visited",
+    source=SOURCE,
+    env="grid:two_rooms",
+    agent="subpo",
+    arms=[*(arm for name, task in TASKS.items() for arm in arms_of(name, task)), *more_arms()],
+    presets={
+        "smoke": Preset(
+            *(2, 4 * 16 * 39),
+            evals=2,
+            eval_episodes=2,
+            config={"num_envs": 16},
+            arms=[arm.name for arm in arms_of("two rooms", TASKS["two rooms"])],
+        ),
+        "quick": Preset(16, 120 * 64 * 39, config={"num_envs": 64}),
+        "paper": Preset(20, 150 * 500 * 39, config={"num_envs": 500}),
+    },
+    verdict=verdict,
+    illustrate=illustrate,
+    config={"learning_rate": 1e-2},
+)
