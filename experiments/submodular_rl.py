@@ -5,8 +5,10 @@ own reward; they differ in what they learn from. SubPO-M and SubPO-NM follow the
 marginal gains of F, the second seeing what it has visited; ModPO is paid F of
 single states, revisits again. Two arms are not the paper's comparison: `driver`
 weighs actions as the authors' program does, by F so far, and `PPO-NM` is PPO on
-SubPO-NM's reward.
+SubPO-NM's reward, whose likeliest actions count.
 
+As in the paper, a policy's value is that of its drawn actions: the likeliest ones
+of a policy that is still random may go in circles. `random` is the untrained one.
 On maps of 900 cells the policy sees the path as the paper's does, on the others
 the memory of F. Batches are a tenth of the paper's, on all presets but `paper`.
 """
@@ -31,7 +33,8 @@ from jaxrl_reward.training.experiment import (
 from jaxrl_reward.training.metrics import Rows
 
 SOURCE = "Prajapat et al. 2024 (ICLR), Submodular Reinforcement Learning"
-RANDOM = {"learning_rate": 0.0, "greedy": False, "hidden": (), "num_envs": 16}
+DRAWN = {"greedy": False}
+RANDOM = {**DRAWN, "learning_rate": 0.0, "hidden": (), "num_envs": 16}
 ONE_ROOM = 40.0  # cells of one room and all of the corridor: more is of both rooms
 WIDTH = 512  # walks that the beam search keeps
 
@@ -72,12 +75,13 @@ METHODS = ("SubPO-NM", "SubPO-M", "ModPO", "random")
 
 def arms_of(name: str, task: Task) -> list[Arm]:
     """The four methods on a task."""
-    env, seen = task.env, {**task.config, "placement": "step"}
+    env, blind = task.env, {**DRAWN, **task.config}
+    seen = {**blind, "placement": "step"}
     gains = f"marginal_gain('{env}'{task.history})"
     return [
         Arm(f"{name}: SubPO-NM", gains, env=env, config=seen),
-        Arm(f"{name}: SubPO-M", "env", env=env, config=task.config),
-        Arm(f"{name}: ModPO", f"modular('{env}')", env=env, config=task.config),
+        Arm(f"{name}: SubPO-M", "env", env=env, config=blind),
+        Arm(f"{name}: ModPO", f"modular('{env}')", env=env, config=blind),
         Arm(f"{name}: random", "env", env=env, config=RANDOM, total_steps=1),
     ]
 
@@ -85,7 +89,7 @@ def arms_of(name: str, task: Task) -> list[Arm]:
 def more_arms() -> list[Arm]:
     """What the paper does not compare."""
     rooms, plan = TASKS["two rooms"], TASKS["path planning"]
-    driver = {**plan.config, "credit": "cumulative", "baseline": "none"}
+    driver = {**DRAWN, **plan.config, "credit": "cumulative", "baseline": "none"}
     ppo = {
         **{"placement": "step", "num_steps": 39, "epochs": 4, "minibatches": 4},
         **{"gamma": 1.0, "gae_lambda": 0.95, "learning_rate": 2e-3, "entropy_coef": 0.01},
@@ -159,7 +163,7 @@ def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Seque
         tasks,
         path / "figure.png",
         title="Submodular RL: F of the states visited",
-        label="F of the greedy policy",
+        label="F of an episode",
         best=reached,
     )
     maps = {}
@@ -170,10 +174,10 @@ def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Seque
         maps,
         path / "visits.png",
         title="Where the agents went",
-        note="Mean over seeds of one episode, greedy but for the random walk; the start is a dot",
+        note="Mean over seeds of one episode at the end of training; the start is a dot",
     )
     return [
-        "![F of the greedy policy over environment steps, a panel for each task](figure.png)",
+        "![F of an episode over environment steps, a panel for each task](figure.png)",
         "![Visits of each cell, a row for each task and a column for each method](visits.png)",
         "Best walks that searches on the known map find, beside what was learned without it "
         f"(greedy: the largest next gain; beam: {WIDTH} walks are kept):",
@@ -209,8 +213,7 @@ def visits(path: Path, agent: Any, arm: str) -> Any:
     states = load(agent, path, arm).state
 
     def walk(state: Any, key: jax.Array) -> jax.Array:
-        draws = arm.endswith("random")
-        policy = rollout.random(env) if draws else rollout.greedy(agent, state)
+        policy = rollout.greedy(agent, state, draw=True)
 
         def step(carry: Any, key: jax.Array) -> Any:
             obs, env_state, memory, first = carry

@@ -50,18 +50,19 @@ def random(env: Any) -> Policy:
     )
 
 
-def greedy(agent: Any, state: Any) -> Policy:
+def greedy(agent: Any, state: Any, *, draw: bool = False) -> Policy:
     """The likeliest actions of a trained agent.
 
     Args:
       agent: built as for training.
       state: that of one seed, leaves `[...]`.
+      draw: draw actions instead, of an agent without a memory of its own.
     """
     blind = getattr(agent.config, "placement", "block") == "block"
     if agent.recall is not None:
         decide, recalled = agent.recall(state, 1)
     else:
-        decide, recalled = recurrent(lambda inputs, noise: (agent.act(state, inputs), ()))
+        decide, recalled = recurrent(lambda inputs, key: (agent.act(state, inputs, key), ()))
 
     def start(key: Array) -> Any:
         if blind:
@@ -70,13 +71,12 @@ def greedy(agent: Any, state: Any) -> Policy:
         return state.reward_state.replace(local=fresh.local), recalled
 
     def act(memory: Any, key: Array, obs: Array, first: Array) -> tuple[Any, Array]:
-        del key
         seen, recalled = memory
         inputs = flatten(obs[None], 1)
         if not blind:
             seen = state.reward.begin(seen, obs[None], first[None])
             inputs = remember(obs[None], state.reward.observe(seen.local))
-        recalled, action, _ = decide(recalled, inputs, first[None], None)
+        recalled, action, _ = decide(recalled, inputs, first[None], key if draw else None)
         return (seen, recalled), action[0]
 
     def see(memory: Any, transition: Transition) -> Any:

@@ -90,7 +90,7 @@ def learning_curves(
         handles,
         names,
         loc="lower center",
-        ncols=min(len(names), 5),
+        ncols=min(len(names), 6),
         frameon=False,
         fontsize=plots._SMALL,
         bbox_to_anchor=(0.5, -0.01),

@@ -70,11 +70,14 @@ def _verdicts(summary: Mapping[str, Any]) -> list[str]:
     return ["## Verdicts", _table(("Expected", "Verdict", "Evidence", "Source"), rows)]
 
 
-def _results(summary: Mapping[str, Any]) -> list[str]:
+def _results(path: Path, summary: Mapping[str, Any]) -> list[str]:
     from jaxrl_reward.report import tables
 
+    arms = load_config(path)["arms"].values()
+    greedy = all(arm["config"].get("greedy", True) for arm in arms)
+    policy = "the greedy policy" if greedy else "the policy (greedy unless `greedy=False`)"
     note = (
-        "Returns of the greedy policy at the end of training, on the environment's own reward: "
+        f"Returns of {policy} at the end of training, on the environment's own reward: "
         "interquartile mean (IQM) over seeds, with a bootstrap interval."
     )
     return ["## Results", tables.markdown(summary["arms"]).rstrip(), note]

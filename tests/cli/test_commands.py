@@ -16,13 +16,23 @@ EXPERIMENT = """
 from jaxrl_reward.training import experiment as ex
 
 def verdict(results):
+    assert results["same"].plan.total_steps == 80
     return [ex.reaches(results, "env", 1e6, claim="It is perfect", source="nobody")]
+
+def illustrate(path, results, agents):
+    (path / "figure.png").write_bytes(b"drawn")
+    return [f"Drawn for {', '.join(agents)}."]
 
 experiment = ex.Experiment(
     name="mine", title="My experiment", claim="A claim", source="A paper",
-    env="gymnax:CartPole-v1", arms=(ex.Arm("env"), ex.Arm("same")),
-    presets={"smoke": ex.Preset(seeds=2, total_steps=160, evals=2, eval_episodes=2)},
-    verdict=verdict,
+    env="gymnax:CartPole-v1", 
+    arms=(ex.Arm("env"), ex.Arm("same", total_steps=80), ex.Arm("not run", reward="2")),
+    presets={
+        "smoke": ex.Preset(
+            seeds=2, total_steps=160, evals=2, eval_episodes=2, arms=["env", "same"]
+        )
+    },
+    verdict=verdict, illustrate=illustrate,
     config=dict(num_envs=2, num_steps=8, epochs=1, minibatches=1, hidden=(4,)),
 )
 """
@@ -190,6 +200,7 @@ def test_reproduce_runs_an_experiment_of_ones_own(run, trained):
     assert [verdict["status"] for verdict in summary["verdicts"]] == ["undecided"]
     report = Path("mine/report.md").read_text()
     assert "**Claim.** A claim" in report and "jaxrl-reward reproduce mine.py" in report
+    assert "Drawn for env, same." in report and Path("mine/figure.png").read_bytes() == b"drawn"
 
 
 # ---- what there is ----------------------------------------------------------------

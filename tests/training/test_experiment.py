@@ -59,14 +59,26 @@ def test_a_share_of_seeds_is_judged_by_its_exact_interval(reached, expected, sta
     assert verdict.evidence.startswith(f"{reached} of 16 seeds of a end above 0.5")
 
 
+@pytest.mark.parametrize(
+    ("low", "expected", "status"),
+    [(1.0, True, "holds"), (1.0, False, "fails"), (0.0, True, "undecided"), (-9.0, True, "fails")],
+)
+def test_an_arm_is_compared_with_a_value(low, expected, status):
+    found = results(a=np.linspace(low, low + 1.0, 16))
+    verdict = experiments.exceeds(found, "a", 0.5, expected=expected, **ABOUT)
+    assert verdict.status == status and "against 0.5, 16 seeds" in verdict.evidence
+
+
 def test_the_shipped_experiments_load_and_build_every_arm():
-    assert "shaping" in experiments.names()
+    assert {"shaping", "submodular_rl"} <= set(experiments.names())
     for name in experiments.names():
         loaded = experiments.load(name)
         assert loaded.name == name and {"smoke", "quick", "paper"} <= set(loaded.presets)
-        for preset in loaded.presets.values():
-            for arm in loaded.arms:
+        for i, preset in enumerate(loaded.presets.values()):
+            # Presets differ in sizes: the first with every arm, the others with two.
+            for arm in loaded.arms if i == 0 else loaded.arms[:2]:
                 assert experiments.build(loaded, arm, preset).env.name
+            assert preset.arms is None or set(preset.arms) <= {arm.name for arm in loaded.arms}
 
 
 def made(**changes):
