@@ -34,8 +34,8 @@ def test_the_cell_is_that_of_flax():
     theirs["hn"]["bias"] = params["memory_bias"]
     x, memory = inputs()[0][0], jax.random.normal(jax.random.key(4), (N, H))
     with jax.numpy_rank_promotion("allow"):
-        expected, _ = cell.apply({"params": theirs}, memory, x)
-    found, _ = network.step(params, memory, x, jnp.zeros(N, bool))
+        expected, _ = jax.jit(cell.apply)({"params": theirs}, memory, x)
+    found, _ = jax.jit(network.step)(params, memory, x, jnp.zeros(N, bool))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -45,13 +45,14 @@ def test_a_sequence_is_its_steps_and_forgets_where_an_episode_begins(sizes):
     x, first = inputs()
     params = network.init(jax.random.key(0), x)
     memory = start = jax.random.normal(jax.random.key(4), (N, H))
-    memories, out = network.unroll(params, start, x, first)
+    unroll, step = jax.jit(network.unroll), jax.jit(network.step)
+    memories, out = unroll(params, start, x, first)
     for t in range(T):
-        memory, now = network.step(params, memory, x[t], first[t])
+        memory, now = step(params, memory, x[t], first[t])
         np.testing.assert_allclose(memories[t], memory, atol=1e-6)
         np.testing.assert_allclose(out[t], now, atol=1e-6)
     # From where it begins, an episode has nothing of what was before.
-    fresh = network.unroll(params, network.start(N), x[4:], first[4:])[1]
+    fresh = unroll(params, network.start(N), x[4:], first[4:])[1]
     np.testing.assert_allclose(out[4:, 1], fresh[:, 1], atol=1e-6)
     assert np.abs(out[4:, 0] - fresh[:, 0]).max() > 1e-3
 

@@ -24,15 +24,18 @@ def small(env=CLOCK, reward=None, **overrides):
 
 @cache
 def played(placement="block"):
-    """The functions, a state whose memory is not empty, and the block played from it."""
+    """The functions, a state inside of episodes, and the block played from it."""
     agent = small(reward="env + 0.1*counts(buckets=16)", normalize_obs=True, placement=placement)
     player = rollout.player("ppo", agent.config, agent.env, agent.reward)
     made = ppo_recurrent.RecurrentPpo(agent.config, agent.reward, player)
 
     @quick
-    def play(state):
-        state = agent.iterate(state)[0]
-        _, key_noise, key_env, *_ = jax.random.split(state.key, 5)
+    def play(key):
+        key, key_memory, key_noise, key_env = jax.random.split(key, 4)
+        state = agent.init(key)
+        random = lambda x: 0.5 * jax.random.normal(key_memory, x.shape)  # noqa: E731
+        inside = state.env_state.replace(first=jnp.array([False, False, True, False]))
+        state = state.replace(memory=jax.tree.map(random, state.memory), env_state=inside)
         noise = made.dist.noise(key_noise, (12, 4))
         block = player.collect(
             state.reward,
@@ -44,16 +47,15 @@ def played(placement="block"):
             jax.random.split(key_env, (12, 4)),
         )[2]
         batch = made.batch(state, block, noise)
-        return state, block, batch, made.replay(state.params, batch)
+        return state, block, batch, made.replay(state.params, batch), made.next_value(state, block)
 
-    return made, *play(agent.init(jax.random.key(0)))
+    return made, *play(jax.random.key(0))
 
 
 @pytest.mark.parametrize("placement", ["block", pytest.param("step", marks=pytest.mark.slow)])
 def test_what_is_replayed_is_what_was_played(placement):
     """Densities and values of whole sequences, from the kept memory, over resets."""
-    made, state, block, batch, (policy, value) = played(placement)
-    assert np.abs(state.memory["actor"]).max() > 0.01  # the block begins inside episodes
+    made, _, block, batch, (policy, value), _ = played(placement)
     assert block.block.first[1:].any() and block.block.truncated.any()
     np.testing.assert_allclose(made.dist.log_prob(policy, batch.raw), batch.log_prob, atol=1e-5)
     np.testing.assert_allclose(value, batch.value, atol=1e-5)
@@ -61,19 +63,18 @@ def test_what_is_replayed_is_what_was_played(placement):
 
 def test_values_after_each_step_are_the_critics_with_its_memory():
     """Inside an episode the next row's value; at a time limit that of the true successor."""
-    made, state, block, _, _ = played()
+    made, state, block, _, _, found = played()
     value, flags = block.block.policy["value"], block.block
-    found = made.next_value(state, block)
     goes_on = ~np.asarray(flags.last)[:-1]
     np.testing.assert_allclose(found[:-1][goes_on], value[1:][goes_on], atol=1e-5)
     # By hand for environment 0: unroll its first whole episode and the true successor.
-    begin = int(np.argmax(np.asarray(flags.first)[:, 0]))
+    begin = int(np.argmax(np.asarray(flags.first)[:, 0]))  # after one that was running
     end = begin + int(np.argmax(np.asarray(flags.truncated)[begin:, 0]))
     assert 0 < end < 11 and bool(flags.truncated[end, 0])
     inputs = jnp.concatenate([block.inputs[begin : end + 1, :1], block.next_inputs[end, None, :1]])
     inputs = (inputs - state.obs_stats.mean[None, None]) / state.obs_stats.std[None, None]
     critic, first = made.critic, jnp.zeros((len(inputs), 1), bool)
-    alone = critic.unroll(state.params["critic"], critic.start(1), inputs, first)[1]
+    alone = quick(critic.unroll)(state.params["critic"], critic.start(1), inputs, first)[1]
     np.testing.assert_allclose(found[end, 0], alone[-1, 0, 0], atol=1e-4)
     assert abs(found[end, 0] - value[end + 1, 0]) > 1e-3  # which is another episode's
 

@@ -69,16 +69,19 @@ def test_an_arm_is_compared_with_a_value(low, expected, status):
     assert verdict.status == status and "against 0.5, 16 seeds" in verdict.evidence
 
 
-def test_the_shipped_experiments_load_and_build_every_arm():
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_shipped_experiments_load_and_build_their_arms(every):
+    """Those of the smallest preset, or all."""
     assert {"shaping", "submodular_rl"} <= set(experiments.names())
     for name in experiments.names():
         loaded = experiments.load(name)
         assert loaded.name == name and {"smoke", "quick", "paper"} <= set(loaded.presets)
-        for i, preset in enumerate(loaded.presets.values()):
-            # Presets differ in sizes: the first with every arm, the others with two.
-            for arm in loaded.arms if i == 0 else loaded.arms[:2]:
-                assert experiments.build(loaded, arm, preset).env.name
-            assert preset.arms is None or set(preset.arms) <= {arm.name for arm in loaded.arms}
+        arms = {arm.name: arm for arm in loaded.arms}
+        few = loaded.presets["smoke"].arms or list(arms)
+        for preset in loaded.presets.values():
+            assert set(preset.arms or ()) <= set(arms)
+            for arm in arms if every else few:
+                assert experiments.build(loaded, arms[arm], preset).env.name
 
 
 def made(**changes):
