@@ -8,7 +8,8 @@ weighs actions as the authors' program does, by F so far, and `PPO-NM` is PPO on
 SubPO-NM's reward, whose likeliest actions count.
 
 As in the paper, a policy's value is that of its drawn actions: the likeliest ones
-of a policy that is still random may go in circles. `random` is the untrained one.
+of a policy that is still random may go in circles. `random` is SubPO-M before
+training, whose actions are uniform but for last weights a hundredth of the usual.
 On maps of 900 cells the policy sees the path as the paper's does, on the others
 the memory of F. Batches are a tenth of the paper's, on all presets but `paper`.
 """
@@ -34,7 +35,6 @@ from jaxrl_reward.training.metrics import Rows
 
 SOURCE = "Prajapat et al. 2024 (ICLR), Submodular Reinforcement Learning"
 DRAWN = {"greedy": False}
-RANDOM = {**DRAWN, "learning_rate": 0.0, "hidden": (), "num_envs": 16}
 ONE_ROOM = 40.0  # cells of one room and all of the corridor: more is of both rooms
 WIDTH = 512  # walks that the beam search keeps
 
@@ -70,11 +70,12 @@ TASKS = {
     "disc": Task("arena:disc", MEMORY, "figure 5c, on a point mass"),
 }
 HEAT_MAPS = ("two rooms", "path planning", "item collection")
-METHODS = ("SubPO-NM", "SubPO-M", "ModPO", "random")
+METHODS = ("SubPO-NM", "SubPO-M", "ModPO")
+QUICK = ("two rooms", "path planning", "nests", "item collection", "experiment design", "disc")
 
 
 def arms_of(name: str, task: Task) -> list[Arm]:
-    """The four methods on a task."""
+    """The three methods on a task."""
     env, blind = task.env, {**DRAWN, **task.config}
     seen = {**blind, "placement": "step"}
     gains = f"marginal_gain('{env}'{task.history})"
@@ -82,7 +83,6 @@ def arms_of(name: str, task: Task) -> list[Arm]:
         Arm(f"{name}: SubPO-NM", gains, env=env, config=seen),
         Arm(f"{name}: SubPO-M", "env", env=env, config=blind),
         Arm(f"{name}: ModPO", f"modular('{env}')", env=env, config=blind),
-        Arm(f"{name}: random", "env", env=env, config=RANDOM, total_steps=1),
     ]
 
 
@@ -105,7 +105,7 @@ def more_arms() -> list[Arm]:
 
 
 def played(results: Results) -> dict[str, Task]:
-    """The tasks that the preset has; `smoke` leaves most of them out."""
+    """The tasks that the preset has: only `paper` has all."""
     return {name: task for name, task in TASKS.items() if f"{name}: SubPO-M" in results}
 
 
@@ -156,8 +156,9 @@ def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Seque
     tasks: dict[str, dict[str, Any]] = {name: {} for name in best}
     for arm, curve in curves.items():
         task, _, method = arm.partition(": ")
-        longest = results[f"{task}: SubPO-M"].plan.total_steps
-        tasks[task][method] = level(curve, longest) if method == "random" else curve
+        tasks[task][method] = curve
+    for arms in tasks.values():
+        arms["random"] = untrained(arms["SubPO-M"])
     reached = {name: ("beam search", value[1]) for name, value in best.items() if value}
     panels.learning_curves(
         tasks,
@@ -168,8 +169,9 @@ def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Seque
     )
     maps = {}
     for name in (each for each in HEAT_MAPS if each in best):
-        names = [f"{name}: {method}" for method in METHODS]
-        maps[name] = {arm.partition(": ")[2]: visits(path, agents[arm], arm) for arm in names}
+        arms = {method: f"{name}: {method}" for method in METHODS}
+        maps[name] = {method: visits(path, agents[arm], arm) for method, arm in arms.items()}
+        maps[name]["random"] = visits(path, agents[f"{name}: SubPO-M"], None)
     panels.heat_maps(
         maps,
         path / "visits.png",
@@ -185,11 +187,10 @@ def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Seque
     ]
 
 
-def level(curve: Any, until: float) -> Any:
-    """A curve of one value, drawn out to a last step."""
-    ends = np.array([0.0, until])
-    rest = {part: np.repeat(getattr(curve, part)[-1:], 2) for part in ("estimate", "low", "high")}
-    return curve._replace(step=ends, **rest)
+def untrained(curve: Any) -> Any:
+    """A curve's beginning, drawn out to its last step."""
+    ends = {part: getattr(curve, part)[[0, 0]] for part in ("estimate", "low", "high")}
+    return curve._replace(step=curve.step[[0, -1]], **ends)
 
 
 def searched(env: Any) -> tuple[float, float] | None:
@@ -202,18 +203,18 @@ def searched(env: Any) -> tuple[float, float] | None:
     return submodular.oracles.greedy(task).value, submodular.oracles.beam(task, WIDTH).value
 
 
-def visits(path: Path, agent: Any, arm: str) -> Any:
-    """How often an arm's policy is in each cell, the mean over its seeds."""
+def visits(path: Path, agent: Any, arm: str | None) -> Any:
+    """How often a policy is in each cell, the mean over an arm's seeds; at random without."""
     from jaxrl_reward.envs import vector
     from jaxrl_reward.render import rollout
     from jaxrl_reward.report import panels
     from jaxrl_reward.training.result import load
 
     env, task = agent.env, agent.env.environment.task
-    states = load(agent, path, arm).state
+    states = load(agent, path, arm).state if arm else ()
 
     def walk(state: Any, key: jax.Array) -> jax.Array:
-        policy = rollout.greedy(agent, state, draw=True)
+        policy = rollout.greedy(agent, state, draw=True) if arm else rollout.random(env)
 
         def step(carry: Any, key: jax.Array) -> Any:
             obs, env_state, memory, first = carry
@@ -227,7 +228,7 @@ def visits(path: Path, agent: Any, arm: str) -> Any:
         start = (obs, env_state, policy.start(key), jnp.array(True))
         return jax.lax.scan(step, start, jax.random.split(key, task.steps))[1]
 
-    seeds = jax.tree.leaves(states)[0].shape[0]
+    seeds = jax.tree.leaves(states)[0].shape[0] if arm else 16
     keys = jax.random.split(jax.random.key(0), seeds)
     quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     walks = jax.jit(jax.vmap(walk), compiler_options=quick)(states, keys)
@@ -242,10 +243,12 @@ def table(results: Results, best: Mapping[str, tuple[float, float] | None]) -> s
     """A line for each task: the means of the methods beside what searches find."""
     from jaxrl_reward.report import statistics, tables
 
-    head = ("Task", *METHODS, "greedy search", "beam search")
+    head = ("Task", *METHODS, "random", "greedy search", "beam search")
     lines = [head, ("--",) + ("--:",) * (len(head) - 1)]
     for name in best:
-        means = [float(statistics.iqm(results[f"{name}: {m}"].returns)) for m in METHODS]
+        finals = [results[f"{name}: {method}"].returns for method in METHODS]
+        start = results[f"{name}: SubPO-M"].curves.curve("return")[1][:, 0]
+        means = [float(statistics.iqm(values)) for values in (*finals, start)]
         found = best[name]
         searches = (tables.number(value, 1.0) for value in found) if found else ("", "")
         lines.append((name, *(tables.number(mean, 1.0) for mean in means), *searches))
@@ -267,9 +270,16 @@ experiment = Experiment(
             evals=2,
             eval_episodes=2,
             config={"num_envs": 16},
-            arms=[arm.name for arm in arms_of("two rooms", TASKS["two rooms"])],
+            arms=[f"two rooms: {method}" for method in METHODS],
         ),
-        "quick": Preset(16, 120 * 64 * 39, config={"num_envs": 64}),
+        "quick": Preset(
+            *(16, 120 * 64 * 39),
+            config={"num_envs": 64},
+            arms=[
+                *(f"{task}: {method}" for task in QUICK for method in METHODS),
+                *("path planning: driver", "two rooms: PPO-NM"),
+            ],
+        ),
         "paper": Preset(20, 150 * 500 * 39, config={"num_envs": 500}),
     },
     verdict=verdict,
