@@ -42,7 +42,6 @@ class Arm:
       agent: an agent's name; None is the experiment's.
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
-      total_steps: of each seed; None is the preset's.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Arm:
     agent: str | None = None
     env: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
-    total_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -181,12 +179,11 @@ def run(
             shape["episodes"] = size.eval_episodes
             programs = {name: Programs(agent, **shape) for name, agent in agents.items()}
             compile_together(list(programs.values()))
-        steps = {arm.name: arm.total_steps or size.total_steps for arm in arms}
         for name, agent in agents.items():
             result = train(
                 agent,
                 seeds=size.seeds,
-                total_steps=steps[name],
+                total_steps=size.total_steps,
                 seed=size.seed,
                 out=folder,
                 arm=name,

@@ -16,7 +16,6 @@ EXPERIMENT = """
 from jaxrl_reward.training import experiment as ex
 
 def verdict(results):
-    assert results["same"].plan.total_steps == 80
     return [ex.reaches(results, "env", 1e6, claim="It is perfect", source="nobody")]
 
 def illustrate(path, results, agents):
@@ -26,7 +25,7 @@ def illustrate(path, results, agents):
 experiment = ex.Experiment(
     name="mine", title="My experiment", claim="A claim", source="A paper",
     env="gymnax:CartPole-v1", 
-    arms=(ex.Arm("env"), ex.Arm("same", total_steps=80), ex.Arm("not run", reward="2")),
+    arms=(ex.Arm("env"), ex.Arm("same"), ex.Arm("not run", reward="2")),
     presets={
         "smoke": ex.Preset(
             seeds=2, total_steps=160, evals=2, eval_episodes=2, arms=["env", "same"]
