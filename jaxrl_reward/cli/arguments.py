@@ -202,8 +202,12 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = _reader(default)
-            options["metavar"] = _metavar(default)
+            options["type"] = (
+                _reals
+                if isinstance(default, tuple) and "float" in str(field.type)
+                else _reader(default)
+            )
+            options["metavar"] = "X,X,..." if options["type"] is _reals else _metavar(default)
             if choices := [each for each in get_args(field.type) if isinstance(each, str)]:
                 options["choices"] = choices
                 options["metavar"] = "|".join(choices)
@@ -255,6 +259,10 @@ def _real(text: str) -> float:
 
 def _wholes(text: str) -> tuple[int, ...]:
     return tuple(_whole(part.strip()) for part in text.strip("()[] ,").split(","))
+
+
+def _reals(text: str) -> tuple[float, ...]:
+    return tuple(_real(part.strip()) for part in text.strip("()[] ,").split(","))
 
 
 def _reader(default: Any) -> Callable[[str], Any]:

@@ -63,6 +63,7 @@ def greedy(agent: Any, state: Any) -> Policy:
             lambda memory, key, obs, first: (memory, agent.act(state, flatten(obs[None], 1))[0]),
             lambda memory, transition: memory,
         )
+    state = agent.settle(state, jax.random.key(0))
     reward = state.reward
 
     def start(key: Array) -> Any:
