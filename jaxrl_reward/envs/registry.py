@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from jaxrl_reward.envs import brax, finite, options, probes
+from jaxrl_reward.envs import brax, finite, options, probes, rally
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -123,8 +123,9 @@ def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
-      name: `gymnax:NAME`, `brax:NAME`, `probe:NAME` or `tabular:NAME`; options
-        may follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
+      name: `gymnax:NAME`, `brax:NAME`, `probe:NAME`, `tabular:NAME` or
+        `arcade:NAME`; options may follow after commas:
+        `gymnax:MountainCar-v0,max_steps_in_episode=500`.
       **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
 
@@ -213,6 +214,7 @@ _FAMILIES: dict[str, _Family] = {
     "brax": _Family(brax.make, lambda: brax.NAMES),
     "probe": _Family(probes.make, lambda: probes.PROBES),
     "tabular": _Family(finite.make, finite.names),
+    "arcade": _Family(rally.make, lambda: rally.GAMES),
 }
 
 

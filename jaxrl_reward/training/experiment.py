@@ -41,6 +41,7 @@ class Arm:
       agent: an agent's name; None is the experiment's.
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
+      share: of the preset's steps that this arm takes.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Arm:
     agent: str | None = None
     env: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,11 @@ class Experiment:
       verdict: from the results by arm to a verdict for each expectation.
       agent: an agent's name.
       config: settings of the agent that all arms share.
+      study: from an arm, its agent and its final state, leaves `[S, ...]`, to
+        anything that the verdicts need beside returns; the arm's `study`.
+      present: from the results by arm and the folder to what stands in the
+        report below the returns, as Markdown. It draws `figure.png`, in place
+        of the learning curves.
     """
 
     name: str
@@ -115,6 +122,8 @@ class Experiment:
     verdict: Callable[[Results], Sequence[Verdict]]
     agent: str = "ppo"
     config: Mapping[str, Any] = field(default_factory=dict)
+    study: Callable[[Arm, Any, Any], Any] | None = None
+    present: Callable[[Results, Path], Sequence[str]] | None = None
 
 
 class Outcome(NamedTuple):
@@ -164,6 +173,7 @@ def run(
         raise UserError(f"experiment {experiment.name!r} has two arms of one name; rename one")
     if not agents:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
+    arms = {arm.name: arm for arm in experiment.arms}
     with RunFolder.claim(out, resume=resume) as folder:
         results, programs = {}, {}
         if not folder.resume:
@@ -175,7 +185,7 @@ def run(
             result = train(
                 agent,
                 seeds=size.seeds,
-                total_steps=size.total_steps,
+                total_steps=max(1, round(size.total_steps * arms[name].share)),
                 seed=size.seed,
                 out=folder,
                 arm=name,
@@ -185,13 +195,15 @@ def run(
                 sinks=sinks,
                 programs=programs.pop(name, None),
             )
+            study = experiment.study and experiment.study(arms[name], agent, result.state)
             # Verdicts read numbers; a state per arm might fill the device.
-            results[name] = dataclasses.replace(result, state=None)
+            results[name] = dataclasses.replace(result, state=None, study=study)
         verdicts = tuple(experiment.verdict(results))
         summary = merge_summaries(
             [result.summary for result in results.values()],
             [dataclasses.asdict(verdict) for verdict in verdicts],
         )
+        sections = experiment.present and experiment.present(results, folder.path)
         write_up(
             folder.path,
             summary,
@@ -200,6 +212,7 @@ def run(
             claim=experiment.claim,
             source=experiment.source,
             command=command or f"jaxrl-reward reproduce {experiment.name} --preset {preset}",
+            sections=sections,
         )
         folder.write_summary(summary)
     return Outcome(results, verdicts, summary, folder.path)
