@@ -53,9 +53,12 @@ PRICE = 3.0
 @cache
 def world(name: str) -> Any:
     """The MDP behind an environment's name."""
+    import jax
+
     from jaxrl_reward import envs
 
-    return envs.make(name).environment.mdp
+    with jax.ensure_compile_time_eval():  # it is kept, whoever asks first
+        return envs.make(name).environment.mdp
 
 
 def horizon(name: str) -> int:
@@ -66,6 +69,8 @@ def horizon(name: str) -> int:
 @cache
 def shape(name: str) -> tuple[Any, Any]:
     """The stocks and the representation of laws in which a world of integers is exact."""
+    import jax
+
     from jaxrl_reward import tabular
 
     grids = {
@@ -75,7 +80,25 @@ def shape(name: str) -> tuple[Any, Any]:
         MINE: (((-8.0, -8.0), (12.0, 8.0), (21, 17)), tabular.Particles(40)),
     }
     ends, representation = grids.get(name, ((-30.0, 15.0, 46), tabular.Particles(16)))
-    return tabular.grid(*ends), representation
+    with jax.ensure_compile_time_eval():
+        return tabular.grid(*ends), representation
+
+
+@cache
+def wide(name: str) -> Any:
+    """The stocks that a policy, however bad, may reach: laws are carried over these."""
+    import jax
+
+    from jaxrl_reward import tabular
+
+    ends = {
+        GRID: (-80.0, 60.0, 141),
+        CLIFF: (-160.0, 60.0, 221),
+        PANTRY: ((-20.0, -20.0), (30.0, 30.0), (51, 51)),
+        MINE: ((-2.0, -8.0), (8.0, 8.0), (11, 17)),
+    }
+    with jax.ensure_compile_time_eval():
+        return tabular.grid(*ends.get(name, (-30.0, 40.0, 71)))
 
 
 def functional(kind: str) -> Any:
@@ -146,23 +169,29 @@ def actions(agent: Any, state: Any, stocks: Any) -> Any:
     return agent.act(state, seen).reshape(states, count)
 
 
-def laws(agent: Any, name: str, state: Any, stock: Any, frozen: bool) -> tuple[Any, Any]:
+def laws(agent: Any, name: str, state: Any, stock: Any, table: Any = None) -> tuple[Any, Any]:
     """The law of the return at the start, from one initial stock: values and weights.
 
-    The grid of stocks is moved so that this one is a point of it.
+    Args:
+      agent: the agent.
+      name: its world.
+      state: of one seed.
+      stock: the initial one. The grid of stocks is moved so that it is a point.
+      table: the actions `[S, C]` on the grid, which then is not moved; they are
+        computed by default. `[S, 1]` where they do not depend on the stock.
     """
     import jax
     import jax.numpy as jnp
 
     from jaxrl_reward.tabular import forward
 
-    grid = shape(name)[0]
-    stock = jnp.asarray(stock, jnp.float32).reshape(jnp.shape(grid.low))
-    moved = grid.replace(low=grid.low + stock - jnp.round(stock))
-    points = moved.points()
-    seen = jnp.broadcast_to(stock[None], points.shape) if frozen else points
-    policy = jax.nn.one_hot(actions(agent, state, seen), world(name).actions)
-    found = forward.law(world(name), policy, moved, stock, horizon=horizon(name))
+    grid, mdp = wide(name), world(name)
+    if table is None:
+        grid = grid.replace(low=grid.low + stock - jnp.round(stock))
+        table = actions(agent, state, grid.points())
+    table = jnp.broadcast_to(table, (mdp.states, grid.size))
+    policy = jax.nn.one_hot(table, mdp.actions)
+    found = forward.law(mdp, policy, grid, stock, horizon=horizon(name))
     return found.values, found.weights
 
 
@@ -190,29 +219,31 @@ def study(arm: Arm, agent: Any, state: Any) -> dict[str, np.ndarray]:
 
         return {"returns": np.asarray(play(state))}
 
-    frozen = agent.name == "eta" and not agent.config.tracked
+    kind, frozen = arm.name.split()[0], agent.name == "eta" and not agent.config.tracked
+    stocks = {
+        "target": [-g for g in REQUESTS],
+        "reach": [-g for g in GOALS],
+        "pantry": NEEDS,
+        "mine": [(0, slack) for slack in SLACKS],
+    }
+    if agent.name == "dqn":
+        stocks[kind] = [-DESIGNED.get(arm.name, 0.0)]
 
-    def ask(state: Any, stock: Any) -> dict[str, Any]:
-        values, weights = laws(agent, name, state, stock, frozen)
+    def ask(state: Any, table: Any, stock: Any) -> dict[str, Any]:
+        if frozen:
+            table = actions(agent, state, stock[None])
+        values, weights = laws(agent, name, state, stock, table)
         return {"values": values, "weights": weights, "stocks": stock}
 
-    def asked(state: Any) -> dict[str, Any]:
-        kind = arm.name.split()[0]
-        if agent.name == "dqn":
-            return jax.lax.map(partial(ask, state), jnp.array([-DESIGNED.get(arm.name, 0.0)]))
-        if kind in ("lotteries", "cliff"):
-            return jax.lax.map(lambda tau: searched(state, tau), jnp.array(TAUS))
-        stocks = {
-            "target": [-g for g in REQUESTS],
-            "reach": [-g for g in GOALS],
-            "pantry": NEEDS,
-            "mine": [(0, slack) for slack in SLACKS],
-        }
-        return jax.lax.map(partial(ask, state), jnp.array(stocks[kind], jnp.float32))
-
-    def searched(state: Any, tau: Any) -> dict[str, Any]:
+    def search(state: Any, tau: Any) -> dict[str, Any]:
         state = state.replace(config=state.config.replace(tau=tau))
-        return ask(state, agent.settle(state, jax.random.key(2)).reward.parts[1].first_low)
+        return ask(state, None, agent.settle(state, jax.random.key(2)).reward.parts[1].first_low)
+
+    def asked(state: Any) -> dict[str, Any]:
+        if kind not in stocks:
+            return jax.lax.map(partial(search, state), jnp.array(TAUS))
+        table = None if frozen else actions(agent, state, wide(name).points())
+        return jax.lax.map(partial(ask, state, table), jnp.array(stocks[kind], jnp.float32))
 
     found = jax.jit(lambda state: jax.lax.map(asked, state))(state)
     if name in MAPS and agent.name == "eta":
