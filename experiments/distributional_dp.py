@@ -44,7 +44,7 @@ SCALE = 10.0
 NEEDS = tuple((x, y) for x in range(-8, 9, 4) for y in range(-8, 9, 4))  # deviations at first
 MAPS = {GRID: ((3, 4), (3.0, 5.0, 8.0)), CLIFF: ((4, 6), (7.0, 15.0, 30.0))}
 SLACKS = (0, 1, 2, 3, 4)
-PRICE = 3.0
+PRICE = 5.0
 
 
 # ---- what is exact --------------------------------------------------------------------
@@ -177,8 +177,8 @@ def laws(agent: Any, name: str, state: Any, stock: Any, table: Any = None) -> tu
       name: its world.
       state: of one seed.
       stock: the initial one. The grid of stocks is moved so that it is a point.
-      table: the actions `[S, C]` on the grid, which then is not moved; they are
-        computed by default. `[S, 1]` where they do not depend on the stock.
+      table: the actions `[S, C]` on the grid, which then is not moved, or `[S, 1]`
+        where they do not depend on the stock; they are computed by default.
     """
     import jax
     import jax.numpy as jnp
@@ -186,8 +186,9 @@ def laws(agent: Any, name: str, state: Any, stock: Any, table: Any = None) -> tu
     from jaxrl_reward.tabular import forward
 
     grid, mdp = wide(name), world(name)
-    if table is None:
+    if table is None or table.shape[1] == 1:
         grid = grid.replace(low=grid.low + stock - jnp.round(stock))
+    if table is None:
         table = actions(agent, state, grid.points())
     table = jnp.broadcast_to(table, (mdp.states, grid.size))
     policy = jax.nn.one_hot(table, mdp.actions)
@@ -219,6 +220,7 @@ def study(arm: Arm, agent: Any, state: Any) -> dict[str, np.ndarray]:
 
         return {"returns": np.asarray(play(state))}
 
+    state = jax.device_put(state, jax.devices()[0])
     kind, frozen = arm.name.split()[0], agent.name == "eta" and not agent.config.tracked
     stocks = {
         "target": [-g for g in REQUESTS],
@@ -626,12 +628,14 @@ def _tables(arm: Mapping[str, Any]) -> list[str]:
 _AIM = {"objective": "target", "c0": (8.0,), "stock_low": (-10.0,), "stock_high": (25.0,)}
 _DRAW = {"objective": "cvar", "tau": 0.75, "stock_low": (-22.0,), "stock_high": (12.0,)}
 _EDGE = {"objective": "cvar", "tau": 0.1, "stock_low": (-10.0,), "stock_high": (50.0,)}
+_EDGE = {**_EDGE, "quantiles": 64}
 _KEEP = {"objective": "target", "stocks": 2, "stock_low": (-12.0,), "stock_high": (12.0,)}
 _KEEP = {**_KEEP, "c0": (-4.0, 4.0)}
 _DIG = {"objective": "constrained", "price": PRICE, "stocks": 2, "c0": (0.0, 1.0)}
 _DIG = {**_DIG, "stock_low": (-7.0,), "stock_high": (7.0,)}
 _FROZEN = {"tracked": False}
 _SEES = {"placement": "step", "n_step": 1, "quantiles": 32, "huber_delta": 0.1, "batch_size": 256}
+_SEES = {**_SEES, "updates": 1}
 _PLAIN = {**_SEES, "placement": "block"}
 _TINY = {"learning_starts": 64, "buffer_size": 1024, "batch_size": 16}
 
@@ -649,8 +653,8 @@ experiment = Experiment(
     agent="eta",
     arms=(
         Arm("target eta", env=GRID, config=_AIM),
-        Arm("target frozen", env=GRID, config={**_AIM, **_FROZEN}),
-        Arm("target designed", _utility(8, -1), "dqn", GRID, _SEES),
+        Arm("target frozen", env=GRID, config={**_AIM, **_FROZEN}, share=0.5),
+        Arm("target designed", _utility(8, -1), "dqn", GRID, _SEES, share=0.5),
         Arm(
             "rally eta",
             env=RALLY,
@@ -659,20 +663,20 @@ experiment = Experiment(
         Arm("lotteries eta", env="tabular:lotteries", config=_DRAW, share=0.4),
         Arm("lotteries frozen", env="tabular:lotteries", config={**_DRAW, **_FROZEN}, share=0.4),
         Arm("lotteries designed", _utility(-14, 0), "dqn", "tabular:lotteries", _SEES, share=0.4),
-        Arm("cliff eta", env=CLIFF, config=_EDGE, share=2.0),
+        Arm("cliff eta", env=CLIFF, config=_EDGE, share=1.75),
         Arm("cliff dqn", "env", "dqn", CLIFF, _PLAIN),
         Arm("reach eta", env=GRID, config={**_AIM, "objective": "reach", "slack": 0.5}),
-        Arm("pantry eta", env=PANTRY, config=_KEEP),
-        Arm("pantry frozen", env=PANTRY, config={**_KEEP, **_FROZEN}),
+        Arm("pantry eta", env=PANTRY, config=_KEEP, share=1.0),
+        Arm("pantry frozen", env=PANTRY, config={**_KEEP, **_FROZEN}, share=0.5),
         Arm("mine eta", env=MINE, config=_DIG, share=0.6),
         Arm("mine frozen", env=MINE, config={**_DIG, **_FROZEN}, share=0.6),
     ),
     presets={
         "smoke": Preset(seeds=2, total_steps=640, evals=1, eval_episodes=2, config=_TINY),
-        "quick": Preset(seeds=5, total_steps=50_000, seed=100, evals=1, eval_episodes=64),
+        "quick": Preset(seeds=4, total_steps=40_000, seed=100, evals=1, eval_episodes=64),
         "paper": Preset(seeds=20, total_steps=400_000, seed=100, evals=4, eval_episodes=256),
     },
-    config={"gamma": 1.0, "epsilon_steps": 15_000.0},
+    config={"gamma": 1.0, "epsilon_steps": 12_000.0},
     verdict=verdict,
     study=study,
     present=present,

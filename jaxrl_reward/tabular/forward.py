@@ -49,10 +49,7 @@ def law(mdp: MDP, policy: Array, grid: Grid, stock: Array, *, horizon: int) -> L
         return empty.reshape(-1).at[index].add(moved).reshape(mass.shape)
 
     where, weight, _ = grid.locate(stock)
-    begin = (
-        jnp.zeros((states + 1, count))
-        .at[:states, where]
-        .set(mdp.start[:, None] * weight.reshape(1, -1))
-    )
+    begin = jnp.zeros((states + 1, count))
+    begin = begin.at[:states, where].add(mdp.start[:, None] * weight[None])
     mass = jax.lax.fori_loop(0, horizon, step, begin)
     return Laws(points - jnp.asarray(stock)[None], mass.sum(0), jnp.zeros(()))

@@ -134,7 +134,7 @@ def test_stocks_that_were_played_are_kept_on_request():
     agent = small(relabel=False)
     batch = replay.Batch(normal(2, 16, 4), 0, 0, 0, 0)
     assert inside(agent).criterion.redraw(agent.config, None, batch) is batch
-    with pytest.raises(UserError, match="stocks.. remembers"):
+    with pytest.raises(UserError, match=r"stocks.. remembers"):
         small(reward="rnd()", relabel=False)  # the rewards that the stock has seen change
     small(reward="rnd()")
 
