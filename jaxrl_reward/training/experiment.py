@@ -10,6 +10,7 @@ another into one folder:
 
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -352,6 +353,7 @@ def _run_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"_experiment_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # it may import what lies beside it
     try:
         spec.loader.exec_module(module)
     except UserError:
@@ -359,4 +361,6 @@ def _run_file(path: Path) -> ModuleType:
     except Exception as error:
         line = " ".join(str(error).split())
         raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {line}") from error
+    finally:
+        sys.path.pop(0)
     return module
