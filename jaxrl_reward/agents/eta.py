@@ -22,13 +22,15 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax.core import Tracer
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, q_learning, replay, rollout
 from jaxrl_reward.agents import state as common
-from jaxrl_reward.agents.objectives import OBJECTIVES
+from jaxrl_reward.agents.objectives import OBJECTIVES, check_numbers
 from jaxrl_reward.agents.objectives import check as check_objective
 from jaxrl_reward.agents.q_learning import LOSSES, State
 from jaxrl_reward.agents.stocks import OwnRewards, Stocks, seen
@@ -189,10 +191,13 @@ def check(config: Config, horizon: int | None = None) -> None:
         base.check_positive("eta", name, getattr(config, name))
     base.check_choice("eta", "placement", config.placement, ("step",))
     base.check_range("eta", "tie_break", config.tie_break, 0.0)
-    for name in ("stock_low", "stock_high"):
-        if len(getattr(config, name)) not in (1, config.stocks):
-            count = len(getattr(config, name))
-            raise UserError(f"eta's {name} must be 1 or {config.stocks} numbers, not {count}")
+    ends = ("stock_low", "stock_high")
+    for name in ends:
+        check_numbers("eta", config, name)
+    low, high = (getattr(config, name) for name in ends)
+    known = not any(isinstance(x, Tracer) for x in (*low, *high))
+    if known and np.any(np.broadcast_to(low, config.stocks) >= np.array(high)):
+        raise UserError(f"eta's stock_low must be below stock_high, not {low} and {high}")
     if config.normalize_obs and not config.relabel:
         raise UserError("eta's normalize_obs needs relabel: the stocks played are not kept apart")
     check_objective("eta", config, horizon)

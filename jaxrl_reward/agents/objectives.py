@@ -71,8 +71,16 @@ def check(agent: str, config: Any, horizon: int | None) -> None:
             f"{agent}'s objective {config.objective!r} needs c0, the stock to start from: "
             "minus the return to aim at"
         )
-    if len(config.c0) not in (0, 1, config.stocks):
-        raise UserError(f"{agent}'s c0 must be one number or {config.stocks}, not {len(config.c0)}")
+    if config.c0:
+        check_numbers(agent, config, "c0")
     problems = functionals.problems(found.make(config, config.stocks), config.gamma, horizon)
     if problems and not config.unsound:
         raise UserError(f"{agent}: {'; '.join(problems)} (unsound=True learns it all the same)")
+
+
+def check_numbers(agent: str, config: Any, name: str) -> None:
+    """Raises a `UserError` unless a setting is one number, or one for each stock."""
+    count, several = len(getattr(config, name)), config.stocks > 1
+    if count not in (1, config.stocks):
+        known = f"one number or {config.stocks}" if several else "one number"
+        raise UserError(f"{agent}'s {name} must be {known}, not {count}")

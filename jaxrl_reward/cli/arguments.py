@@ -290,11 +290,13 @@ def _shown(default: Any) -> str:
 
 
 def _joined(argv: list[str]) -> list[str]:
-    """`--reward -env` as `--reward=-env`: a reward may begin with a minus."""
+    """`--reward -env` as `--reward=-env`: rewards and lists of numbers may begin with a minus."""
     result: list[str] = []
     for text in argv:
         if result and result[-1] == "--reward" and not text.startswith("--"):
             result[-1] = f"--reward={text}"
+        elif result and result[-1].startswith("--") and re.match(r"-[\d.]+,", text):
+            result[-1] = f"{result[-1]}={text}"
         else:
             result.append(text)
     if argv[:1] == ["explain"] and len(argv) == 2 and re.match(r"-[^-h]", argv[1]):

@@ -239,8 +239,12 @@ def test_the_initial_stock_is_searched_for(objective):
             "eta's objective 'cvar' needs stocks=1, not 2",
         ),
         ({"tau": 0.0}, "eta's tau must be between 1e-06 and 1, not 0.0"),
-        ({"c0": (1.0, 2.0)}, "eta's c0 must be one number or 1, not 2"),
-        ({"stock_low": (1.0, 2.0)}, "eta's stock_low must be 1 or 1 numbers, not 2"),
+        ({"c0": (1.0, 2.0)}, "eta's c0 must be one number, not 2"),
+        ({"stock_low": (1.0, 2.0)}, "eta's stock_low must be one number, not 2"),
+        (
+            {"stock_low": 3.0, "stock_high": 3.0},
+            "eta's stock_low must be below stock_high, not (3.0,) and (3.0,)",
+        ),
         ({"placement": "block"}, "eta has no placement 'block', known: step"),
         (
             {"stocks": 2},
