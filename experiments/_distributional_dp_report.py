@@ -114,7 +114,7 @@ def _policies(arm: Mapping[str, Any]) -> Any:
     """In each cell, of the first seed: under the same stock wherever it is."""
     from jaxrl_reward.report import return_laws as draw
 
-    figure, axes = draw.sheet(4, 3, height=2.2)
+    figure, axes = draw.sheet(4, 3, width=2.9, height=2.1)
     danger = {study.GRID: [(0, 1), (0, 2)], study.CLIFF: [(3, column) for column in range(1, 5)]}
     goals = {study.GRID: (0, 3), study.CLIFF: (3, 5)}
     rows = ((study.GRID, "target", "target eta"), (study.CLIFF, "cliff", "cliff eta"))

@@ -57,7 +57,7 @@ def better(claim: str, what: str, x: Any, y: Any, margin: float = 0.0) -> Verdic
     found = statistics.difference(np.asarray(x, np.float64), np.asarray(y, np.float64))
     evidence = (
         f"{what}: difference {found.estimate:.3g}, 95 % interval [{found.low:.3g}, "
-        f"{found.high:.3g}], against {margin:.3g}"
+        f"{found.high:.3g}], {len(x)} and {len(y)} seeds, against {margin:.3g}"
     )
     return Verdict(claim, SOURCE, judge(found.low, found.high, margin), evidence)
 

@@ -73,6 +73,10 @@ def curves(
         axes.plot(x, values.mean(0), "o-", color=colour, linewidth=1.5, markersize=3.5, label=arm)
     if exact is not None:
         axes.plot(x, exact, "k--", linewidth=1.2, label="exact", zorder=3)
+    if all(float(each).is_integer() for each in x):
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=plots.GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, frameon=False)
