@@ -39,7 +39,7 @@ def _values(arm: Mapping[str, Any]) -> Any:
         float(np.dot(*study.optimal_law("target", study.GRID, -g))) for g in study.REQUESTS
     ]
     panel = axes[0, 0]
-    arms = {"eta": study.mean(arm["target eta"]), "frozen": study.mean(arm["target frozen"])}
+    arms: dict[str, Any] = {k: study.mean(arm[f"target {k}"]) for k in ("eta", "frozen")}
     designed = study.mean(arm["target designed"])[:, 0]
     arms["designed"] = (study.DESIGNED["target designed"], designed)
     draw.curves(panel, study.REQUESTS, arms, exact_means, identity=True)
@@ -48,7 +48,9 @@ def _values(arm: Mapping[str, Any]) -> Any:
     draw.curves(panel, study.SCORES, {"eta": arm["rally eta"]["returns"].mean(-1)}, identity=True)
     draw.name(panel, "Target score, rally", "requested score", "realised mean score")
     panel, name = axes[0, 2], "tabular:lotteries"
-    lotteries = {kind: study.cvar(arm[f"lotteries {kind}"]) for kind in ("eta", "frozen")}
+    lotteries: dict[str, Any] = {
+        kind: study.cvar(arm[f"lotteries {kind}"]) for kind in ("eta", "frozen")
+    }
     lotteries["designed"] = (0.75, study.cvar(arm["lotteries designed"], (0.75,))[:, 0])
     draw.curves(
         panel, study.TAUS, lotteries, [study.exact_cvar(name, tau)[0] for tau in study.TAUS]

@@ -203,7 +203,7 @@ def _others(arm: Mapping[str, Any]) -> list[Verdict]:
 _AIM = {"objective": "target", "c0": (8.0,), "stock_low": (-10.0,), "stock_high": (25.0,)}
 _DRAW = {"objective": "cvar", "tau": 0.75, "stock_low": (-22.0,), "stock_high": (12.0,)}
 _EDGE = {"objective": "cvar", "tau": 0.1, "stock_low": (-10.0,), "stock_high": (50.0,)}
-_EDGE = {**_EDGE, "quantiles": 64}
+_EDGE = {**_EDGE, "updates": 2}
 _KEEP = {"objective": "target", "stocks": 2, "stock_low": (-12.0,), "stock_high": (12.0,)}
 _KEEP = {**_KEEP, "c0": (-4.0, 4.0)}
 _DIG = {"objective": "constrained", "price": study.PRICE, "stocks": 2, "c0": (0.0, 1.0)}
@@ -238,7 +238,7 @@ experiment = Experiment(
         Arm("lotteries eta", env="tabular:lotteries", config=_DRAW, share=0.4),
         Arm("lotteries frozen", env="tabular:lotteries", config={**_DRAW, **_FROZEN}, share=0.4),
         Arm("lotteries designed", _utility(-14, 0), "dqn", "tabular:lotteries", _SEES, share=0.4),
-        Arm("cliff eta", env=study.CLIFF, config=_EDGE, share=1.75),
+        Arm("cliff eta", env=study.CLIFF, config=_EDGE, share=2.5),
         Arm("cliff dqn", "env", "dqn", study.CLIFF, _PLAIN),
         Arm("reach eta", env=study.GRID, config={**_AIM, "objective": "reach", "slack": 0.5}),
         Arm("pantry eta", env=study.PANTRY, config=_KEEP, share=1.0),

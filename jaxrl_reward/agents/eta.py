@@ -295,9 +295,9 @@ def _redraw(config: Config, key: Array, batches: replay.Batch) -> replay.Batch:
     stock = low + (high - low) * jax.random.uniform(key, shape)
     after = stock
     if config.tracked:
-        weight = batch.weight[..., None]
-        after = stock + batch.reward.reshape(shape)
-        after = jnp.where(weight > 0, after / jnp.where(weight > 0, weight, 1.0), 0.0)
+        weight: Array = batch.weight[..., None]
+        total: Array = stock + batch.reward.reshape(shape)
+        after = jnp.where(weight > 0, total / jnp.where(weight > 0, weight, 1.0), 0.0)
     look = partial(seen, low=low[0, 0], high=high[0, 0])
     return batch._replace(
         inputs=_replace(batch.inputs, look(stock)),

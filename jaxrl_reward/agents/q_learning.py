@@ -276,7 +276,8 @@ class QLearner:
             (q_loss, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params["online"])
             change, opt_state = optimiser(config).update(gradient, opt_state)
             online, updates = optax.apply_updates(params["online"], change), updates + 1
-            rate = jnp.where(updates % config.target_every == 0, config.target_rate, 0.0)
+            moves = updates % config.target_every == 0
+            rate = jnp.where(moves, jnp.asarray(config.target_rate), 0.0)
             slow = optax.incremental_update(online, params["target"], rate)
             params = {"online": online, "target": slow}
             return (params, opt_state, updates), {"q_loss": q_loss, "q_mean": q_mean}

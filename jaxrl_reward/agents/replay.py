@@ -186,7 +186,10 @@ def n_step_return(
       termination, `[B]` (Sutton and Barto 2018, section 7.1).
     """
     chex.assert_equal_shape_prefix([reward, inside], 2)
-    wide = lambda x: x.reshape(*x.shape, *(1,) * (reward.ndim - x.ndim - 1))  # noqa: E731
+
+    def wide(x: Array) -> Array:
+        return x.reshape(*x.shape, *(1,) * (reward.ndim - x.ndim - 1))
+
     total, weight = jnp.zeros(reward.shape[1:]), jnp.ones(inside.shape[1:])
     for i in range(reward.shape[0]):
         total = total + jnp.where(wide(inside[i]), wide(weight) * reward[i], 0.0)

@@ -109,7 +109,7 @@ def distributions(axes: "Axes", laws: Mapping[str, tuple[Any, Any]]) -> None:
 
 
 def arrows(
-    axes: "Axes", moves: Any, cells: Mapping[tuple[int, int], str] = (), goal: Any = None
+    axes: "Axes", moves: Any, cells: Mapping[tuple[int, int], str] | None = None, goal: Any = None
 ) -> None:
     """The move of a policy in each cell of a grid, `[rows, columns]` of `MOVES`.
 
@@ -121,7 +121,7 @@ def arrows(
     """
     moves = np.asarray(moves)
     rows, columns = moves.shape
-    for cell, colour in dict(cells).items():
+    for cell, colour in (cells or {}).items():
         axes.add_patch(_square(cell, colour))
     for row in range(rows):
         for column in range(columns):
