@@ -148,11 +148,21 @@ def verdict(results: Results) -> Sequence[Verdict]:
 # ---- figures ----------------------------------------------------------------------
 
 
-def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Sequence[str]:
+def study(arm: Arm, agent: Any, state: Any) -> Mapping[str, Any]:
+    """Where the arm went, and beside the blind one what needs no learning, of its task."""
+    task, _, method = arm.name.partition(": ")
+    mapped, first = task in HEAT_MAPS and method in METHODS, method == "SubPO-M"
+    found: dict[str, Any] = {"searched": searched(agent.env) if first else None}
+    found["visits"] = visits(agent, state) if mapped else None
+    found["random"] = visits(agent, None) if mapped and first else None
+    return found
+
+
+def present(results: Results, path: Path) -> Sequence[str]:
     """Curves of every task, maps of where the arms went, and what searches find."""
     from jaxrl_reward.report import panels, plots
 
-    best = {name: searched(agents[f"{name}: SubPO-M"].env) for name in played(results)}
+    best = {name: results[f"{name}: SubPO-M"].study["searched"] for name in played(results)}
     curves = plots.curves(Rows.concatenate([r.curves for r in results.values()]).table)
     tasks: dict[str, dict[str, Any]] = {name: {} for name in best}
     for arm, curve in curves.items():
@@ -170,9 +180,9 @@ def illustrate(path: Path, results: Results, agents: Mapping[str, Any]) -> Seque
     )
     maps = {}
     for name in (each for each in HEAT_MAPS if each in best):
-        arms = {method: f"{name}: {method}" for method in METHODS}
-        maps[name] = {method: visits(path, agents[arm], arm) for method, arm in arms.items()}
-        maps[name]["random"] = visits(path, agents[f"{name}: SubPO-M"], None)
+        arms = {method: results[f"{name}: {method}"].study for method in METHODS}
+        maps[name] = {method: arm["visits"] for method, arm in arms.items()}
+        maps[name]["random"] = arms["SubPO-M"]["random"]
     panels.heat_maps(
         maps,
         path / "visits.png",
@@ -204,18 +214,17 @@ def searched(env: Any) -> tuple[float, float] | None:
     return submodular.oracles.greedy(task).value, submodular.oracles.beam(task, WIDTH).value
 
 
-def visits(path: Path, agent: Any, arm: str | None) -> Any:
-    """How often a policy is in each cell, the mean over an arm's seeds; at random without."""
+def visits(agent: Any, states: Any) -> Any:
+    """How often a policy is in each cell, the mean over seeds; at random without states."""
     from jaxrl_reward.envs import vector
     from jaxrl_reward.render import rollout
     from jaxrl_reward.report import panels
-    from jaxrl_reward.training.result import load
 
     env, task = agent.env, agent.env.environment.task
-    states = load(agent, path, arm).state if arm else ()
+    states = () if states is None else states
 
     def walk(state: Any, key: jax.Array) -> jax.Array:
-        policy = rollout.greedy(agent, state, draw=True) if arm else rollout.random(env)
+        policy = rollout.greedy(agent, state, draw=True) if states else rollout.random(env)
 
         def step(carry: Any, key: jax.Array) -> Any:
             obs, env_state, memory, first = carry
@@ -229,7 +238,7 @@ def visits(path: Path, agent: Any, arm: str | None) -> Any:
         start = (obs, env_state, policy.start(key), jnp.array(True))
         return jax.lax.scan(step, start, jax.random.split(key, task.steps))[1]
 
-    seeds = jax.tree.leaves(states)[0].shape[0] if arm else 16
+    seeds = jax.tree.leaves(states)[0].shape[0] if states else 16
     keys = jax.random.split(jax.random.key(0), seeds)
     quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
     walks = jax.jit(jax.vmap(walk), compiler_options=quick)(states, keys)
@@ -284,6 +293,7 @@ experiment = Experiment(
         "paper": Preset(20, 150 * 500 * 39, config={"num_envs": 500}),
     },
     verdict=verdict,
-    illustrate=illustrate,
+    study=study,
+    present=present,
     config={"learning_rate": 1e-2},
 )

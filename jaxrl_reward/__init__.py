@@ -11,7 +11,7 @@ from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
     from jaxrl_reward import agents, envs, report, rewards, submodular, tabular, training
-    from jaxrl_reward.agents import dqn, ppo, sac, subpo
+    from jaxrl_reward.agents import dqn, eta, ppo, sac, subpo
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "agents",
     "dqn",
     "envs",
+    "eta",
     "ppo",
     "report",
     "rewards",
@@ -31,7 +32,7 @@ __all__ = [
     "training",
 ]
 
-_AGENTS = ("dqn", "ppo", "sac", "subpo")  # of the package `agents`, for short
+_AGENTS = ("dqn", "eta", "ppo", "sac", "subpo")  # of the package `agents`, for short
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
-_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in ("dqn", "ppo", "sac", "subpo")}
+_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in ("dqn", "eta", "ppo", "sac", "subpo")}
 
 
 class Agent(NamedTuple):
@@ -40,6 +40,8 @@ class Agent(NamedTuple):
       steps_per_iteration: environment steps that one `iterate` takes.
       learning_starts: environment steps before the first update; a run must be
         at least as long.
+      settle: `settle(state, key) -> state` as it is played greedily, for those
+        who play it themselves: an agent may have to choose before an episode.
       spreads: whether it learns on all devices of a mesh that its environments
         are split over; else each of them would do all of the learning.
       recall: `recall(state, num) -> rollout.Recurrent`, how to act in `num`
@@ -57,6 +59,7 @@ class Agent(NamedTuple):
     evaluate: Callable[..., Any]
     steps_per_iteration: int
     learning_starts: int = 0
+    settle: Callable[..., Any] = lambda state, key: state
     spreads: bool = False
     recall: Callable[..., Any] | None = None
 
@@ -124,6 +127,8 @@ def override(agent: str, config: Any, values: dict[str, Any]) -> Any:
             fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         else:
             fits = isinstance(value, list | tuple)
+            if isinstance(value, numbers.Real) and all(isinstance(x, float) for x in default):
+                values, fits = {**values, name: (value,)}, True  # one number of several
         if not fits:
             kind = type(default).__name__
             raise UserError(f"{agent}'s {name} must be of type {kind}, like {default}: {value!r}")

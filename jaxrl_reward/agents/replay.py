@@ -176,19 +176,23 @@ def n_step_return(
     """`sum_i gamma^i r_i` over windows, and the weight of the value that follows.
 
     Args:
-      reward: `[n, B]`.
+      reward: `[n, B]`, or `[n, B, m]`.
       inside: which steps count, `[n, B]` bool.
       terminated: whether the last step of the window ended the task, `[B]` bool.
       gamma: discount per step.
 
     Returns:
-      The sums `[B]`, and `gamma^k` for a window of k steps, 0 after a
+      The sums `[B]` (`[B, m]`), and `gamma^k` for a window of k steps, 0 after a
       termination, `[B]` (Sutton and Barto 2018, section 7.1).
     """
-    chex.assert_equal_shape([reward, inside])
-    total, weight = jnp.zeros(reward.shape[1:]), jnp.ones(reward.shape[1:])
+    chex.assert_equal_shape_prefix([reward, inside], 2)
+
+    def wide(x: Array) -> Array:
+        return x.reshape(*x.shape, *(1,) * (reward.ndim - x.ndim - 1))
+
+    total, weight = jnp.zeros(reward.shape[1:]), jnp.ones(inside.shape[1:])
     for i in range(reward.shape[0]):
-        total = total + jnp.where(inside[i], weight * reward[i], 0.0)
+        total = total + jnp.where(wide(inside[i]), wide(weight) * reward[i], 0.0)
         weight = jnp.where(inside[i], weight * gamma, weight)
     return total, jnp.where(terminated, 0.0, weight)
 
@@ -306,7 +310,8 @@ class Recorder:
         flat = jax.tree.map(
             lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), (step, window.items["features"])
         )
-        return step.replace(reward=reward.relabel(shared, *flat).reshape(shape))
+        rewards = reward.relabel(shared, *flat)
+        return step.replace(reward=rewards.reshape(*shape, *rewards.shape[1:]))
 
 
 def recorder(agent: str, player: rollout.Player, reward: rw.RewardTransform) -> Recorder:

@@ -189,7 +189,13 @@ def check(agent: str, config: Any) -> None:
     base.check_range(agent, "gamma", config.gamma, 0.0, 1.0)
 
 
-def player(agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform) -> Player:
+def player(
+    agent: str,
+    config: Any,
+    env: envs.Env,
+    reward: rw.RewardTransform,
+    parts: tuple[int, ...] = (),
+) -> Player:
     """What plays `env` for an agent that learns from blocks of steps.
 
     Args:
@@ -197,6 +203,7 @@ def player(agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform) -
       config: has `num_envs`, `num_steps`, `placement` and `reset`.
       env: what it plays.
       reward: what it learns from.
+      parts: `(m,)` for an agent that learns from m rewards a step.
 
     Raises:
       UserError: the agent cannot play this environment or use this reward.
@@ -217,10 +224,13 @@ def player(agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform) -
     def apply(key: Array) -> Array:
         return reward.apply(reward.init(key, example), example).reward
 
-    shape = jax.eval_shape(apply, jax.random.key(0)).shape
-    if len(shape) > 2:
+    given = jax.eval_shape(apply, jax.random.key(0)).shape[2:]
+    if given != parts:
+        counts = [str(shape[0]) if shape else "one" for shape in (parts, given)]
+        fix = "" if parts else ": add a scalariser"
+        number = "number" if not parts else "numbers"
         raise UserError(
-            f"{agent} needs one number a step, and {reward} gives {shape[2]}: add a scalariser"
+            f"{agent} needs {counts[0]} {number} a step, and {reward} gives {counts[1]}{fix}"
         )
     return made
 
@@ -229,7 +239,7 @@ def ended(rollout: Rollout, earlier: Array) -> tuple[Array, dict[str, Mean]]:
     """What to log of a block and of the episodes that ended in it.
 
     Args:
-      rollout: the block.
+      rollout: the block; several rewards a step count as their sum.
       earlier: transformed reward of the running episodes before it, `[N]`.
 
     Returns:
@@ -238,6 +248,7 @@ def ended(rollout: Rollout, earlier: Array) -> tuple[Array, dict[str, Mean]]:
       transformed one) and `reward` (the latter, per step).
     """
     reward, episodes = rollout.block.reward, rollout.episodes
+    reward = reward.sum(-1) if reward.ndim > 2 else reward
     time = jax.lax.broadcasted_iota(jnp.int32, reward.shape, 0)
     last = jnp.where(episodes.ended, time, -1).max(0, keepdims=True)
     # Up to its environment's last ending, a step is in an episode that is over.

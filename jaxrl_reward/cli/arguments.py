@@ -202,8 +202,12 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = _reader(default)
-            options["metavar"] = _metavar(default)
+            options["type"] = (
+                _reals
+                if isinstance(default, tuple) and "float" in str(field.type)
+                else _reader(default)
+            )
+            options["metavar"] = "X,X,..." if options["type"] is _reals else _metavar(default)
             if choices := [each for each in get_args(field.type) if isinstance(each, str)]:
                 options["choices"] = choices
                 options["metavar"] = "|".join(choices)
@@ -257,6 +261,10 @@ def _wholes(text: str) -> tuple[int, ...]:
     return tuple(_whole(part.strip()) for part in text.strip("()[] ,").split(","))
 
 
+def _reals(text: str) -> tuple[float, ...]:
+    return tuple(_real(part.strip()) for part in text.strip("()[] ,").split(","))
+
+
 def _reader(default: Any) -> Callable[[str], Any]:
     if isinstance(default, int):
         return _whole
@@ -282,11 +290,13 @@ def _shown(default: Any) -> str:
 
 
 def _joined(argv: list[str]) -> list[str]:
-    """`--reward -env` as `--reward=-env`: a reward may begin with a minus."""
+    """`--reward -env` as `--reward=-env`: rewards and lists of numbers may begin with a minus."""
     result: list[str] = []
     for text in argv:
         if result and result[-1] == "--reward" and not text.startswith("--"):
             result[-1] = f"--reward={text}"
+        elif result and result[-1].startswith("--") and re.match(r"-[\d.]+,", text):
+            result[-1] = f"{result[-1]}={text}"
         else:
             result.append(text)
     if argv[:1] == ["explain"] and len(argv) == 2 and re.match(r"-[^-h]", argv[1]):

@@ -10,7 +10,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from jaxrl_reward.options import check
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.mdp import MDP, with_clock
 from jaxrl_reward.tabular.worlds import WORLDS
 from jaxrl_reward.types import Array
 
@@ -83,16 +83,19 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
 
     Args:
       name: one of `names()`.
-      options: the world's own, and `max_steps_in_episode`.
+      options: the world's own, `max_steps_in_episode`, and `horizon`: above 0,
+        episodes end after so many steps and the state tells the time.
 
     Raises:
       UserError: an option is unknown, or does not fit.
     """
     world = WORLDS[name]
     own = {key: each.default for key, each in inspect.signature(world).parameters.items()}
-    given = check(f"tabular:{name}", options, {**own, "max_steps_in_episode": 100})
-    limit = given.pop("max_steps_in_episode", 100)
-    finite = Finite(world(**given), name)
+    every = {"max_steps_in_episode": 100, "horizon": 0}
+    given = check(f"tabular:{name}", options, {**own, **every})
+    limit, horizon = (given.pop(key, default) for key, default in every.items())
+    mdp = world(**given)
+    finite = Finite(with_clock(mdp, horizon) if horizon else mdp, name)
     return finite, finite.default_params.replace(max_steps_in_episode=limit)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gymnax.environments import spaces
 
 from jaxrl_reward import options
-from jaxrl_reward.envs import arena, brax, finite, probes, walk
+from jaxrl_reward.envs import arena, brax, finite, probes, rally, walk
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -125,9 +125,9 @@ def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
-      name: `gymnax:NAME`, `brax:NAME`, `probe:NAME`, `tabular:NAME`, or one of the
-        submodular tasks, `grid:NAME`, `graph:NAME` and `arena:NAME`; options may
-        follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
+      name: `gymnax:NAME`, `brax:NAME`, `probe:NAME`, `tabular:NAME`, `arcade:NAME`,
+        or one of the submodular tasks, `grid:NAME`, `graph:NAME` and `arena:NAME`;
+        options may follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
       **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
 
@@ -219,6 +219,7 @@ _FAMILIES: dict[str, _Family] = {
     "arena": _Family(arena.make, arena.names),
     "grid": _Family(partial(walk.make, "grid"), walk.grids),
     "graph": _Family(partial(walk.make, "graph"), walk.graphs),
+    "arcade": _Family(rally.make, lambda: rally.GAMES),
 }
 
 

@@ -58,6 +58,7 @@ def greedy(agent: Any, state: Any, *, draw: bool = False) -> Policy:
       state: that of one seed, leaves `[...]`.
       draw: draw actions instead, of an agent without a memory of its own.
     """
+    state = agent.settle(state, jax.random.key(0))
     blind = getattr(agent.config, "placement", "block") == "block"
     if agent.recall is not None:
         decide, recalled = agent.recall(state, 1)

@@ -34,7 +34,7 @@ _LABELS = {
     "approx_kl": "Change of the policy, KL (nats)",
 }
 _FORMATS = (".png", ".pdf", ".svg")
-_INK, _MUTED, _GRID = "#222222", "#666666", "#E4E4E4"
+INK, MUTED, GRID = "#222222", "#666666", "#E4E4E4"
 _SMALL, _MEDIUM, _LARGE = 8.5, 9.5, 12.0  # font sizes in points
 
 
@@ -127,7 +127,7 @@ def learning_curves(
     if path.suffix not in _FORMATS:
         raise UserError(f"{path} must end in one of: {', '.join(_FORMATS)}")
     arms = curves(table, metric, points=points, confidence=confidence, resamples=resamples)
-    return _save(_figure(arms, title, label or _LABELS.get(metric, metric), confidence), path)
+    return save(_figure(arms, title, label or _LABELS.get(metric, metric), confidence), path)
 
 
 def _figure(
@@ -141,16 +141,14 @@ def _figure(
     for i, curve in enumerate(arms.values()):
         _draw(axes, curve, *_look(i), shade)
     _style(axes, max(curve.step[-1] for curve in arms.values()))
-    axes.set_ylabel(label, color=_INK, fontsize=_MEDIUM)
+    axes.set_ylabel(label, color=INK, fontsize=_MEDIUM)
     _name_lines(axes, arms)
     above = {"xycoords": "axes fraction", "textcoords": "offset points", "parse_math": False}
     note = _note(arms, confidence)
-    axes.annotate(note, (0, 1), (0, 8), color=_MUTED, fontsize=_SMALL, **above)
+    axes.annotate(note, (0, 1), (0, 8), color=MUTED, fontsize=_SMALL, **above)
     if title:
         text = textwrap.fill(title, 80)
-        axes.annotate(
-            text, (0, 1), (0, 23), color=_INK, fontsize=_LARGE, fontweight="bold", **above
-        )
+        axes.annotate(text, (0, 1), (0, 23), color=INK, fontsize=_LARGE, fontweight="bold", **above)
     return figure
 
 
@@ -169,12 +167,12 @@ def _style(axes: "Axes", last_step: float) -> None:
     from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_MUTED, labelcolor=_INK, labelsize=_SMALL, length=3)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=_SMALL, length=3)
     axes.set_xlim(0, max(last_step, 1))
-    axes.set_xlabel("Environment steps (per seed)", color=_INK, fontsize=_MEDIUM)
+    axes.set_xlabel("Environment steps (per seed)", color=INK, fontsize=_MEDIUM)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     large = max(map(abs, axes.get_ylim())) >= 2e4
@@ -209,7 +207,7 @@ def _name_lines(axes: "Axes", arms: Mapping[str, Curve]) -> None:
             1.065,
             y,
             name,
-            color=_INK,
+            color=INK,
             fontsize=size,
             va="center",
             transform=axes.transAxes,
@@ -279,7 +277,7 @@ def _grid(
     return steps, np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
     """Writes beside the file, then renames: a reader never sees a part."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

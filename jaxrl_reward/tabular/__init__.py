@@ -2,6 +2,7 @@
 
 from jaxrl_reward.tabular import (
     distributional,
+    forward,
     functionals,
     laws,
     mdp,
@@ -11,7 +12,14 @@ from jaxrl_reward.tabular import (
     worlds,
 )
 from jaxrl_reward.tabular.laws import Categorical, Laws, Particles, Quantiles
-from jaxrl_reward.tabular.mdp import MDP, from_outcomes, from_tables, garnet, stack
+from jaxrl_reward.tabular.mdp import (
+    MDP,
+    from_outcomes,
+    from_tables,
+    garnet,
+    stack,
+    with_clock,
+)
 from jaxrl_reward.tabular.risk import cvar, cvar_of, mean_cvar, upper_cvar
 from jaxrl_reward.tabular.stock import Grid, covering, grid, lattice, solve, solve_with_clock
 from jaxrl_reward.tabular.tabulate import tabulate
@@ -27,6 +35,7 @@ __all__ = [
     "cvar",
     "cvar_of",
     "distributional",
+    "forward",
     "from_outcomes",
     "from_tables",
     "functionals",
@@ -44,5 +53,6 @@ __all__ = [
     "stock",
     "tabulate",
     "upper_cvar",
+    "with_clock",
     "worlds",
 ]

@@ -164,6 +164,31 @@ def garnet(
     )
 
 
+def with_clock(mdp: MDP, horizon: int) -> MDP:
+    """The MDP with the time as part of the state, which ends after `horizon` steps.
+
+    State s at time t is state `t S + s` of `horizon * S`. So what is optimal for
+    the horizon needs no other clock, and a learner that sees the state can find it.
+
+    Raises:
+      UserError: the horizon is not positive.
+    """
+    if horizon < 1:
+        raise UserError(f"a horizon must be at least 1, not {horizon}")
+    over = (jnp.arange(horizon) == horizon - 1).repeat(mdp.states)
+    again = lambda x: jnp.tile(x, (horizon, *(1,) * (x.ndim - 1)))  # noqa: E731
+    later = (jnp.arange(horizon, dtype=jnp.int32) + 1).repeat(mdp.states) * mdp.states
+    later = jnp.where(over, 0, later)[:, None, None]
+    ends = again(mdp.ends) | over[:, None, None]
+    return MDP(
+        probability=again(mdp.probability),
+        successor=jnp.where(ends, 0, again(mdp.successor) + later),
+        reward=again(mdp.reward),
+        ends=ends,
+        start=jnp.zeros(horizon * mdp.states).at[: mdp.states].set(mdp.start),
+    )
+
+
 def stack(mdps: Sequence[MDP]) -> MDP:
     """MDPs of one shape as a batch, with a leading axis.
 

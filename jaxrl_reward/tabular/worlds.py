@@ -53,6 +53,15 @@ def homeostasis() -> MDP:
     return from_outcomes([[[(1.0, 0, r)] for r in ((2.0, -1.0), (-1.0, 2.0), (0.0, 0.0))]])
 
 
+def mine(damage: float = 0.3) -> MDP:
+    """Rest (0, 0), or dig: earns 1, at the risk of losing 1 of what may be lost; for ever.
+
+    Two rewards: how long to go on digging depends on how much may still be lost.
+    """
+    dig = [(1 - damage, 0, (1.0, 0.0)), (damage, 0, (1.0, -1.0))]
+    return from_outcomes([[[(1.0, 0, (0.0, 0.0))], dig]])
+
+
 def pantry(size: int = 4) -> MDP:
     """A grid with food in one corner and water in the opposite one, for ever.
 
@@ -136,6 +145,7 @@ WORLDS: dict[str, Callable[..., MDP]] = {
         postponed,
         spread,
         homeostasis,
+        mine,
         pantry,
         risky_grid,
         windy_cliff,

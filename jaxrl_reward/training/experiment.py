@@ -10,6 +10,7 @@ another into one folder:
 
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Arm:
       agent: an agent's name; None is the experiment's.
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
+      share: of the preset's steps that this arm takes.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Arm:
     agent: str | None = None
     env: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,11 @@ class Experiment:
       verdict: from the results by arm to a verdict for each expectation.
       agent: an agent's name.
       config: settings of the agent that all arms share.
-      illustrate: where one figure of all arms would say little: from the folder,
-        the results and the agents by arm to paragraphs for the report, of the
-        figures that it draws into the folder, `figure.png` among them.
+      study: from an arm, its agent and its final state, leaves `[S, ...]`, to
+        anything that the verdicts need beside returns; the arm's `study`.
+      present: from the results by arm and the folder to what stands in the
+        report below the returns, as Markdown. It draws `figure.png`, in place
+        of the learning curves.
     """
 
     name: str
@@ -121,7 +126,8 @@ class Experiment:
     verdict: Callable[[Results], Sequence[Verdict]]
     agent: str = "ppo"
     config: Mapping[str, Any] = field(default_factory=dict)
-    illustrate: Callable[[Path, Results, Mapping[str, Any]], Sequence[str]] | None = None
+    study: Callable[[Arm, Any, Any], Any] | None = None
+    present: Callable[[Results, Path], Sequence[str]] | None = None
 
 
 class Outcome(NamedTuple):
@@ -166,12 +172,13 @@ def run(
     size = experiment.presets[preset]
     if seeds is not None:
         size = dataclasses.replace(size, seeds=positive("seeds", seeds))
-    arms = [arm for arm in experiment.arms if size.arms is None or arm.name in size.arms]
-    agents = {arm.name: build(experiment, arm, size) for arm in arms}
-    if len(agents) < len(arms):
+    chosen = [arm for arm in experiment.arms if size.arms is None or arm.name in size.arms]
+    agents = {arm.name: build(experiment, arm, size) for arm in chosen}
+    if len(agents) < len(chosen):
         raise UserError(f"experiment {experiment.name!r} has two arms of one name; rename one")
     if not agents:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
+    arms = {arm.name: arm for arm in chosen}
     with RunFolder.claim(out, resume=resume) as folder:
         results, programs = {}, {}
         if not folder.resume:
@@ -183,7 +190,7 @@ def run(
             result = train(
                 agent,
                 seeds=size.seeds,
-                total_steps=size.total_steps,
+                total_steps=max(1, round(size.total_steps * arms[name].share)),
                 seed=size.seed,
                 out=folder,
                 arm=name,
@@ -193,16 +200,15 @@ def run(
                 sinks=sinks,
                 programs=programs.pop(name, None),
             )
+            study = experiment.study and experiment.study(arms[name], agent, result.state)
             # Verdicts read numbers; a state per arm might fill the device.
-            results[name] = dataclasses.replace(result, state=None)
+            results[name] = dataclasses.replace(result, state=None, study=study)
         verdicts = tuple(experiment.verdict(results))
         summary = merge_summaries(
             [result.summary for result in results.values()],
             [dataclasses.asdict(verdict) for verdict in verdicts],
         )
-        drawn = None
-        if experiment.illustrate is not None:
-            drawn = experiment.illustrate(folder.path, results, agents)
+        sections = experiment.present and experiment.present(results, folder.path)
         write_up(
             folder.path,
             summary,
@@ -211,7 +217,7 @@ def run(
             claim=experiment.claim,
             source=experiment.source,
             command=command or f"jaxrl-reward reproduce {experiment.name} --preset {preset}",
-            drawn=drawn,
+            sections=sections,
         )
         folder.write_summary(summary)
     return Outcome(results, verdicts, summary, folder.path)
@@ -380,6 +386,7 @@ def _run_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"_experiment_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # it may import what lies beside it
     try:
         spec.loader.exec_module(module)
     except UserError:
@@ -387,4 +394,6 @@ def _run_file(path: Path) -> ModuleType:
     except Exception as error:
         line = " ".join(str(error).split())
         raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {line}") from error
+    finally:
+        sys.path.pop(0)
     return module

@@ -51,6 +51,7 @@ class Result:
         ended because something was not finite.
       plan: the run's steps and points.
       arms: the names, more than one only with `vary`.
+      study: what an experiment's `study` made of the state, if it has one.
     """
 
     arm: str
@@ -60,6 +61,7 @@ class Result:
     returns: np.ndarray
     plan: Plan = field(repr=False)
     arms: tuple[str, ...] = ()
+    study: Any = field(default=None, repr=False)
 
     def by_arm(self) -> dict[str, "Result"]:
         """Each arm's own result. Steps and times are shared out evenly."""

@@ -27,7 +27,7 @@ def write_up(
     command: str,
     claim: str = "",
     source: str = "",
-    drawn: Sequence[str] | None = None,
+    sections: Sequence[str] | None = None,
 ) -> None:
     """Writes both files into a run's folder.
 
@@ -39,26 +39,21 @@ def write_up(
       command: how to run it again.
       claim: what was to be shown, if anything.
       source: who claimed it.
-      drawn: paragraphs on the figures that are in the folder already; None draws
-        the arms' learning curves.
+      sections: what stands below the returns in place of the learning curves, for
+        a figure that is drawn already.
     """
     from jaxrl_reward.report import plots
 
-    if drawn is None:
+    if sections is None:
         plots.learning_curves(rows.table, path / "figure.png", title=title)
-        drawn = ["![Return over environment steps, one line per arm](figure.png)"]
+        sections = ["![Return over environment steps, one line per arm](figure.png)"]
     parts = [f"# {title}"]
     if claim:
         parts.append(f"**Claim.** {claim}")
     if source:
         parts.append(f"**Source.** {source}")
-    parts += [
-        *_verdicts(summary),
-        *_results(summary),
-        *drawn,
-        *_setup(path),
-        *_again(summary, command),
-    ]
+    parts += [*_verdicts(summary), *_results(summary), *sections]
+    parts += [*_setup(path), *_again(summary, command)]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
 
@@ -67,7 +62,7 @@ def _verdicts(summary: Mapping[str, Any]) -> list[str]:
     if not verdicts:
         return []
     rows = [(v["claim"], f"**{v['status']}**", v["evidence"], v["source"]) for v in verdicts]
-    return ["## Verdicts", _table(("Expected", "Verdict", "Evidence", "Source"), rows)]
+    return ["## Verdicts", markdown_table(("Expected", "Verdict", "Evidence", "Source"), rows)]
 
 
 def _results(path: Path, summary: Mapping[str, Any]) -> list[str]:
@@ -99,7 +94,7 @@ def _setup(path: Path) -> list[str]:
         (name, _code(arms[name]["reward"]), *(_value(flat[name].get(key)) for key in differ))
         for name in arms
     ]
-    return ["## Set-up", "\n".join(shared), _table(head, rows)]
+    return ["## Set-up", "\n".join(shared), markdown_table(head, rows)]
 
 
 def _again(summary: Mapping[str, Any], command: str) -> list[str]:
@@ -121,7 +116,8 @@ def _code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
     lines = [head, ("--",) * len(head), *rows]
     return "\n".join(
         "| " + " | ".join(" ".join(cell.split()) for cell in row) + " |" for row in lines

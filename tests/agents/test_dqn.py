@@ -345,7 +345,7 @@ def test_quantiles_are_those_of_the_return():
     reward = (np.random.default_rng(0).uniform(size=(1000, 32)) < 0.7).astype(np.float32)
     zeros = np.zeros((1000, 32, 4), np.float32)
     batches = replay.Batch(zeros, np.zeros((1000, 32), np.int32), reward, 0 * reward, zeros)
-    start = (params, dqn._optimiser(agent.config).init(params["online"]), jnp.int32(0))
+    start = (params, dqn.optimiser(agent.config).init(params["online"]), jnp.int32(0))
     (params, _, updates), _ = quick(made.update)(agent.config, start, batches)
     learned = np.asarray(made.quantiles(params["online"], jnp.zeros(4)))
     np.testing.assert_allclose(learned[:, 0], [0.0, 1.0, 1.0, 1.0], atol=0.15)
@@ -397,7 +397,7 @@ def test_when_the_target_network_moves(every, rate):
     batches = jax.tree.map(lambda x: x[None], batch)
     update = quick(lambda now: made.update(config, now, batches)[0])
     bias = lambda p: np.asarray(p["params"]["Dense_1"]["bias"])  # noqa: E731
-    now = (params, dqn._optimiser(config).init(params["online"]), jnp.int32(0))
+    now = (params, dqn.optimiser(config).init(params["online"]), jnp.int32(0))
     expected = bias(now[0]["target"])
     for i in range(1, 7):
         now = update(now)

@@ -11,7 +11,7 @@ from jaxrl_reward import agents, training
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError
 
-AGENTS = ("dqn", "sac")
+AGENTS = ("dqn", "eta", "sac")
 SMALL = {
     "num_envs": 4,
     "num_steps": 2,
@@ -50,7 +50,9 @@ def test_rewards_that_replay_cannot_give_are_refused(name):
     small(name, "delay() | rnd()")  # nothing before the delay changes
 
 
-@pytest.mark.parametrize("name", [pytest.param("dqn", marks=pytest.mark.slow), "sac"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "eta")), "sac"]
+)
 def test_a_store_costs_no_copies(name):
     """Nor with several seeds, whose predicates and rows are arrays."""
     agent = small(name, buffer_size=80_000)
@@ -63,7 +65,9 @@ def test_a_store_costs_no_copies(name):
     assert program.memory_analysis().temp_size_in_bytes < size / 5
 
 
-@pytest.mark.parametrize("name", [pytest.param("dqn", marks=pytest.mark.slow), "sac"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "eta")), "sac"]
+)
 def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
     """The store and what it holds are in the checkpoint."""
     agent = small(name, "env + 0.1*counts(buckets=8)", buffer_size=48, updates=1)

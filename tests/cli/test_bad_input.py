@@ -157,6 +157,18 @@ def test_settings_of_sac(run, flags, message):
             "lower it, or raise total_steps",
         ),
         (
+            ["eta", "tabular:lotteries", "--objective", "cvra"],
+            "eta has no objective 'cvra', did you mean 'cvar'?",
+        ),
+        (
+            ["eta", "tabular:lotteries", "--objective", "target", "--c0", "-3,1"],
+            "eta's c0 must be one number, not 2",
+        ),
+        (
+            ["eta", "tabular:lotteries", "--c0", "-3,x"],
+            "--c0 must be a number, not 'x'; see jaxrl-reward train --help",
+        ),
+        (
             ["dqn", CARTPOLE, "--buffer-size", "32"],
             "dqn's buffer_size=32 has no room for a batch of 64 steps "
             "(num_envs=8 x num_steps=1 at a time); use at least 64",

@@ -4,6 +4,8 @@ They show what the stock buys, that the bound on its convergence is tight, and
 how it fails where its conditions do not hold.
 """
 
+from itertools import product
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -131,6 +133,13 @@ def test_lotteries_optimal_policies():
     assert choices(functionals.target(), -20) == [RISKY, RISKY]
 
 
+def test_lotteries_where_both_actions_are_as_good():
+    """From -10 the shortfall is 0 after 10 whatever is done; from -14 it is not."""
+    plan = tabular.solve(LOTTERIES, functionals.shortfall(), STOCKS, gamma=1.0, horizon=2)
+    close(plan.q[1, at(STOCKS, 0)[0]], [0.0, 0.0])
+    assert plan.q[1, at(STOCKS, -4)[0], SAFE] > plan.q[1, at(STOCKS, -4)[0], RISKY]
+
+
 def test_lotteries_search_over_the_stock():
     for tau, value, stock in ((0.75, 8.0, -14), (0.5, 5.0, -10), (0.25, 4.0, -4)):
         found = tabular.cvar(LOTTERIES, STOCKS, tau=tau, gamma=1.0, horizon=2)
@@ -191,11 +200,13 @@ def test_digits_the_bound_is_tight():
 
 def test_digits_the_optimal_actions_alternate():
     plan = tabular.solve(DIGITS, functionals.target(), FINE, gamma=0.5, horizon=30)
-    stock, actions = -4 / 3, []
+    stock, stocks, actions = -4 / 3, [], []
     for _ in range(4):
         actions.append(int(plan.q[0, at(FINE, stock)[0]].argmax()))
         stock = 2 * (stock + actions[-1])
+        stocks.append(stock)
     assert actions == [1, 0, 1, 0]
+    close(stocks, [-2 / 3, -4 / 3, -2 / 3, -4 / 3])
 
 
 def test_digits_policy_iteration():
@@ -301,6 +312,26 @@ def test_homeostasis_policies():
     assert eaten == [0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("gamma", "start", "best", "orders"),
+    [
+        (1.0, (-3, 0), 0.0, {(0, 0, 1), (0, 1, 0), (1, 0, 0)}),
+        (1.0, (2, -4), 0.0, {(1, 1, 2), (1, 2, 1), (2, 1, 1)}),
+        (0.5, (-3, 1), -0.25, {(0, 0, 1)}),
+        (0.5, (2, -4), -0.75, {(1, 1, 1)}),
+    ],
+)
+def test_homeostasis_every_order(gamma, start, best, orders):
+    """Of all 27 sequences of eat, drink, rest these are the best, and no other."""
+    meals = np.array([(2, -1), (-1, 2), (0, 0)])
+    values = {
+        order: -np.abs(start + sum(gamma**t * meals[a] for t, a in enumerate(order))).sum()
+        for order in product(range(3), repeat=3)
+    }
+    found = {order for order, value in values.items() if value == max(values.values())}
+    assert found == orders and max(values.values()) == best
+
+
 # ---- 6: a grid -------------------------------------------------------------------------
 
 GRID = worlds.risky_grid()
@@ -326,6 +357,31 @@ def test_grid_cvar(tau, value):
     close(found.value[0], value)
 
 
+STAGES = "straight", "detour"
+
+
+def walk(stages):
+    """The law of a walk: right along the top row, or around it, whatever happens."""
+    rows, columns = 3, 4
+    actions = np.zeros((rows * columns, GRID_STOCKS.size), int)
+    actions[:3] = 1 if stages == "straight" else 2  # right, or down
+    actions[4:7], actions[7] = 1, 0  # right, and up to the goal
+    laws = distributional.evaluate(
+        GRID, jnp.eye(4)[actions], GRID_STOCKS, MANY, gamma=1.0, iterations=8
+    )
+    return laws, (0, at(GRID_STOCKS, 0)[0])
+
+
+def test_grid_two_walks():
+    """The detour is -5 for certain; their CVaRs are equal at 0.8, and only there."""
+    laws = {stages: walk(stages) for stages in STAGES}
+    assert law(laws["straight"][0], *laws["straight"][1]) == STRAIGHT
+    assert law(laws["detour"][0], *laws["detour"][1]) == {-5: 1.0}
+    found, place = laws["straight"]
+    for tau, value in ((0.5, -6.2), (0.8, -5.0), (0.9, -43 / 9), (1.0, -4.6)):
+        close(tabular.cvar_of(found.values[place], found.weights[place], tau), value)
+
+
 def test_grid_probabilities_of_reaching():
     plan = grid_plan(functionals.Reach())
     close(plan.values[0, at(GRID_STOCKS, 3, 5, 13)], [0.81, 1.0, 1.0])
@@ -341,6 +397,10 @@ def test_grid_a_policy_that_reacts_to_luck():
     assert found[3] == STRAIGHT
     assert found[5] == {-5: 1.0}
     assert found[13] == {-3: 0.81, -11: 0.09, -13: 0.10}
+    # Its mean is -4.72. Without the stock only the detour never ends below -13, at -5.
+    close(sum(value * p.expected for value, p in found[13].items()), -4.72, 1e-4)
+    straight, place = walk("straight")
+    close((straight.values[place] >= -13) @ straight.weights[place], 0.99)
 
 
 def test_grid_targets():

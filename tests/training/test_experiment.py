@@ -72,16 +72,45 @@ def test_an_arm_is_compared_with_a_value(low, expected, status):
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_shipped_experiments_load_and_build_their_arms(every):
     """Those of the smallest preset, or all."""
-    assert {"shaping", "submodular_rl"} <= set(experiments.names())
+    assert {"shaping", "submodular_rl", "distributional_dp"} <= set(experiments.names())
+    assert not any(name.startswith("_") for name in experiments.names())
     for name in experiments.names():
         loaded = experiments.load(name)
         assert loaded.name == name and {"smoke", "quick", "paper"} <= set(loaded.presets)
         arms = {arm.name: arm for arm in loaded.arms}
-        few = loaded.presets["smoke"].arms or list(arms)
+        few = loaded.presets["smoke"].arms or list(arms)[:3]
         for preset in loaded.presets.values():
             assert set(preset.arms or ()) <= set(arms)
             for arm in arms if every else few:
                 assert experiments.build(loaded, arms[arm], preset).env.name
+
+
+@pytest.mark.slow
+def test_an_experiment_may_look_into_the_final_states(tmp_path):
+    """Each arm takes its share of the steps; what is found is for verdicts and the report."""
+
+    def study(arm, agent, state):
+        return f"{arm.name} {agent.name} {state.iteration.tolist()}"
+
+    def present(results, folder):
+        (folder / "figure.png").write_bytes(b"drawn")
+        return [f"Found: {', '.join(result.study for result in results.values())}"]
+
+    sizes = {"num_envs": 4, "num_steps": 8, "minibatches": 1, "epochs": 1, "hidden": (4,)}
+    small = made(
+        arms=(Arm("a"), Arm("b", share=0.5)),
+        presets={"quick": Preset(2, 128, evals=1, eval_episodes=1, config=sizes)},
+        study=study,
+        present=present,
+        verdict=lambda results: [
+            experiments.Verdict("c", "s", "holds", results["b"].study),
+        ],
+    )
+    outcome = experiments.run(small, out=tmp_path / "run", progress=False)
+    assert outcome.verdicts[0].evidence == "b ppo [2, 2]"
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Found: a ppo [4, 4], b ppo [2, 2]" in report and "learning" not in report
+    assert (tmp_path / "run" / "figure.png").read_bytes() == b"drawn"
 
 
 def made(**changes):
@@ -117,3 +146,14 @@ def test_a_file_must_hold_one_experiment(tmp_path):
         experiments.load(str(file))
     with pytest.raises(UserError, match="did you mean 'shaping'"):
         experiments.load("shapng")
+
+
+def test_a_file_may_import_what_lies_beside_it(tmp_path):
+    (tmp_path / "beside_mine.py").write_text("title = 'found'\n")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import beside_mine\n"
+        "from jaxrl_reward.training.experiment import Experiment\n"
+        "experiment = Experiment('mine', beside_mine.title, '', '', '', (), {}, lambda _: ())\n"
+    )
+    assert experiments.load(str(file)).title == "found"
