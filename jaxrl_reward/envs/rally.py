@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from jaxrl_reward.envs.options import check
+from jaxrl_reward.options import check
 from jaxrl_reward.types import Array, UserError
 
 SIZE = 6  # rows and columns: a ball is as long on its way as the paddle at most

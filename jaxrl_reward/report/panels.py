@@ -66,7 +66,7 @@ def learning_curves(
         axes.set_title(task, loc="left", fontsize=plots._MEDIUM, fontweight="bold", pad=9)
         if best and task in best:
             what, value = best[task]
-            axes.axhline(value, color=plots._MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
+            axes.axhline(value, color=plots.MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
             note = {"xy": (0.99, value), "xycoords": ("axes fraction", "data"), "ha": "right"}
             axes.annotate(
                 f"{what} {value:.4g}",
@@ -74,7 +74,7 @@ def learning_curves(
                 xytext=(0, 2),
                 textcoords="offset points",
                 fontsize=plots._SMALL - 1.5,
-                color=plots._MUTED,
+                color=plots.MUTED,
             )
             reach.append(value)
         axes.set_ylim(min(reach), max(reach) * 1.09)
@@ -95,11 +95,11 @@ def learning_curves(
         fontsize=plots._SMALL,
         bbox_to_anchor=(0.5, -0.01),
     )
-    figure.supylabel(label, fontsize=plots._MEDIUM, color=plots._INK, x=0.005)
+    figure.supylabel(label, fontsize=plots._MEDIUM, color=plots.INK, x=0.005)
     figure.text(0.5, 0.58 / figure.get_figheight(), "Environment steps (per seed)", ha="center",
-                fontsize=plots._MEDIUM, color=plots._INK)  # fmt: skip
+                fontsize=plots._MEDIUM, color=plots.INK)  # fmt: skip
     figure.tight_layout(rect=(0.015, 0.75 / figure.get_figheight(), 1, _below_title(figure)))
-    return plots._save(figure, Path(path))
+    return plots.save(figure, Path(path))
 
 
 def heat_maps(
@@ -133,7 +133,7 @@ def heat_maps(
             axes.set_xticks([])
             axes.set_yticks([])
             for spine in axes.spines.values():
-                spine.set_color(plots._GRID)
+                spine.set_color(plots.GRID)
             if name not in maps:
                 axes.set_axis_off()
                 continue
@@ -141,15 +141,15 @@ def heat_maps(
             axes.imshow(np.ma.array(shown.visits, mask=shown.walls), cmap=colours, norm=scale)
             row, column = shown.start
             axes.plot(column, row, marker="o", markersize=4, color="#D55E00")
-            axes.set_title(f"{task}: {name}", fontsize=plots._SMALL, color=plots._INK, loc="left")
+            axes.set_title(f"{task}: {name}", fontsize=plots._SMALL, color=plots.INK, loc="left")
     _frame(figure, title, note)
     figure.tight_layout(rect=(0, 0, 0.93, _below_title(figure)))
     bar = figure.add_axes((0.945, 0.3, 0.012, 0.4))
     colour_bar = figure.colorbar(ScalarMappable(scale, colours), cax=bar, extend="max")
     colour_bar.set_ticks([0, 0.5, 1, 2, 4])
-    colour_bar.set_label("Visits per episode", fontsize=plots._SMALL, color=plots._INK)
-    colour_bar.ax.tick_params(labelsize=plots._SMALL, colors=plots._MUTED)
-    return plots._save(figure, Path(path))
+    colour_bar.set_label("Visits per episode", fontsize=plots._SMALL, color=plots.INK)
+    colour_bar.ax.tick_params(labelsize=plots._SMALL, colors=plots.MUTED)
+    return plots.save(figure, Path(path))
 
 
 def _frame(figure: "Figure", title: str, note: str) -> None:
@@ -157,9 +157,9 @@ def _frame(figure: "Figure", title: str, note: str) -> None:
     look: dict[str, Any] = {"x": 0.015, "ha": "left", "va": "top"}
     figure.text(
         y=1 - 0.06 / height, s=title, fontsize=plots._LARGE, fontweight="bold",
-        color=plots._INK, **look,
+        color=plots.INK, **look,
     )  # fmt: skip
-    figure.text(y=1 - 0.31 / height, s=note, fontsize=plots._SMALL, color=plots._MUTED, **look)
+    figure.text(y=1 - 0.31 / height, s=note, fontsize=plots._SMALL, color=plots.MUTED, **look)
 
 
 def _below_title(figure: "Figure") -> float:
