@@ -75,6 +75,7 @@ def learning_curves(
                 textcoords="offset points",
                 fontsize=plots._SMALL - 1.5,
                 color=plots._MUTED,
+                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
             )
             reach.append(value)
         axes.set_ylim(min(reach), max(reach) * 1.09)

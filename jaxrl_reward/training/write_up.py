@@ -52,7 +52,7 @@ def write_up(
         parts.append(f"**Claim.** {claim}")
     if source:
         parts.append(f"**Source.** {source}")
-    parts += [*_verdicts(summary), *_results(summary), *sections]
+    parts += [*_verdicts(summary), *_results(path, summary), *sections]
     parts += [*_setup(path), *_again(summary, command)]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
