@@ -37,7 +37,7 @@ from jaxrl_reward.training.metrics import Rows
 SOURCE = "Prajapat et al. 2024 (ICLR), Submodular Reinforcement Learning"
 DRAWN = {"greedy": False}
 ONE_ROOM = 40.0  # cells of one room and all of the corridor: more is of both rooms
-WIDTH = 512  # walks that the beam search keeps
+WIDTH = 64  # walks that the beam search keeps
 
 
 class Task(NamedTuple):
@@ -189,7 +189,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
         maps,
         path / "visits.png",
         title="Where the agents went",
-        note="Mean over seeds of one episode at the end of training; the start is a dot",
+        note="Mean over seeds of one episode, after training or at random; the start is a dot",
     )
     return [
         "![F of an episode over environment steps, a panel for each task](figure.png)",

@@ -61,9 +61,10 @@ class RecurrentPpo(ppo.Ppo):
 
         def value_of(inputs: Array, memory: Array) -> Array:
             lead, inputs = inputs.shape[:-1], common.normalize(state, inputs)
-            flat = (x.reshape(-1, x.shape[-1]) for x in (memory, inputs))
-            goes_on = jnp.zeros(inputs.size // inputs.shape[-1], bool)
-            return self.critic.step(state.params["critic"], *flat, goes_on)[1].reshape(lead)
+            memory, inputs = (x.reshape(-1, x.shape[-1]) for x in (memory, inputs))
+            first = jnp.zeros(inputs.shape[0], bool)
+            value = self.critic.step(state.params["critic"], memory, inputs, first)[1]
+            return value.reshape(lead)
 
         return batching.by_steps(value_of, played.next_inputs, played.extra[3])
 

@@ -306,7 +306,8 @@ class _SubPO:
         vector, tree_of = ravel_pytree(state.params)
         optimiser = optax.adam(state.config.learning_rate)
         change, opt_state = optimiser.update(ravel_pytree(gradient)[0], state.opt_state)
-        return tree_of(optax.apply_updates(vector, change)), opt_state, metrics
+        moved: Any = optax.apply_updates(vector, change)
+        return tree_of(moved), opt_state, metrics
 
     def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
         """Minus what has the estimator as its gradient, over all rows; and what to log."""

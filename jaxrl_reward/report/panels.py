@@ -75,6 +75,7 @@ def learning_curves(
                 textcoords="offset points",
                 fontsize=plots._SMALL - 1.5,
                 color=plots.MUTED,
+                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
             )
             reach.append(value)
         axes.set_ylim(min(reach), max(reach) * 1.09)
@@ -125,8 +126,8 @@ def heat_maps(
         facecolor="white",
     )
     grid = figure.subplots(len(rows), len(names), squeeze=False, height_ratios=heights)
-    colours = LinearSegmentedColormap.from_list("visits", (_PAPER, "#56B4E9", "#0072B2", "#00284A"))
-    colours.set_bad(_WALL)
+    shades = (_PAPER, "#56B4E9", "#0072B2", "#00284A")
+    colours = LinearSegmentedColormap.from_list("visits", shades).with_extremes(bad=_WALL)
     scale = PowerNorm(0.5, 0.0, 4.0)
     for line, (task, maps) in zip(grid, rows.items(), strict=True):
         for axes, name in zip(line, names, strict=True):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents
+from jaxrl_reward import agents, running_statistics
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import ppo, ppo_recurrent, rollout
 from jaxrl_reward.render import rollout as render
@@ -35,7 +35,10 @@ def played(placement="block"):
         state = agent.init(key)
         random = lambda x: 0.5 * jax.random.normal(key_memory, x.shape)  # noqa: E731
         inside = state.env_state.replace(first=jnp.array([False, False, True, False]))
-        state = state.replace(memory=jax.tree.map(random, state.memory), env_state=inside)
+        seen = 0.5 + 2.0 * jax.random.normal(key_memory, (64, *state.obs_stats.mean.shape))
+        stats = running_statistics.update(state.obs_stats, seen)
+        memory = jax.tree.map(random, state.memory)
+        state = state.replace(memory=memory, env_state=inside, obs_stats=stats)
         noise = made.dist.noise(key_noise, (12, 4))
         block = player.collect(
             state.reward,
