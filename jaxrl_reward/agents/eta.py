@@ -258,6 +258,13 @@ def _range(config: Config) -> tuple[Array, Array]:
     return low, high
 
 
+class _Stocked(Chain):
+    """An expression with its stocks, printed without them."""
+
+    def text(self) -> tuple[str, int]:
+        return self.parts[0].text()
+
+
 def _with_stocks(config: Config, reward: Any) -> Chain:
     """The expression, and the stocks behind it."""
     low, high = _range(config)
@@ -266,7 +273,7 @@ def _with_stocks(config: Config, reward: Any) -> Chain:
     elif str(reward) == "env":
         reward = OwnRewards()
     kept = {"tracked": config.tracked, "recorded": not config.relabel}
-    return Chain((reward, Stocks(low, high, low, high, config.gamma, **kept)))
+    return _Stocked((reward, Stocks(low, high, low, high, config.gamma, **kept)))
 
 
 def _start_from(state: State, stock: Array) -> State:
@@ -274,7 +281,7 @@ def _start_from(state: State, stock: Array) -> State:
     reward, stocks = state.reward.parts
     stock = stock.reshape(jnp.shape(stocks.low))
     fixed = stocks.replace(first_low=stock, first_high=stock)
-    return state.replace(reward=Chain((reward, fixed)))
+    return state.replace(reward=_Stocked((reward, fixed)))
 
 
 def _replace(looks: Array, seen: Array) -> Array:

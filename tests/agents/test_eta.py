@@ -1,6 +1,6 @@
 """Deep eta-networks: stocks and targets by hand, functionals, the search, what is refused."""
 
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 
 import jax
@@ -37,6 +37,17 @@ quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 def small(env=LOTTERIES, reward=None, **overrides):
     return agents.make("eta", env, reward, **{**SMALL, **overrides})
+
+
+@cache
+def plain():
+    """One agent for all that does not depend on how it is made."""
+    return small()
+
+
+def worth(quantiles, looks, **settings):
+    config = plain().config.replace(**{"tie_break": 0.0, "c0": (0.0,), **settings})
+    return np.asarray(quick(inside(plain()).criterion.worth)(as_leaves(config), quantiles, looks))
 
 
 def inside(agent):
@@ -103,7 +114,7 @@ def test_a_stock_that_is_not_tracked_stays():
     np.testing.assert_array_equal(seen, 1.5)
 
 
-@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("tracked", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_stored_steps_are_learned_under_any_stock(tracked):
     """`c' = (c + R) / gamma^k`; what follows an end does not matter."""
     agent = small(stock_low=(-5.0,), stock_high=(7.0,), gamma=0.9, tracked=tracked, c0=(0.0,))
@@ -113,7 +124,8 @@ def test_stored_steps_are_learned_under_any_stock(tracked):
     batch = replay.Batch(
         normal(2, 16, 4), np.zeros((2, 16), np.int32), normal(2, 16), weight, normal(2, 16, 4)
     )
-    drawn = made.criterion.redraw(config, jax.random.key(0), batch)
+    drawn = quick(made.criterion.redraw)(config, jax.random.key(0), batch)
+    drawn = jax.tree.map(np.asarray, drawn)
     assert drawn.reward.shape == (2, 48)
     np.testing.assert_array_equal(drawn.reward, np.repeat(batch.reward, 3, 1))
     np.testing.assert_array_equal(drawn.inputs[..., :2], np.repeat(batch.inputs, 3, 1)[..., :2])
@@ -154,11 +166,10 @@ SCALAR = {
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_actions_are_compared_by_the_law_of_stock_plus_return(name):
-    agent = small(objective=name, c0=(0.0,), tie_break=0.0)
     quantiles, looks = 3 * normal(7, 5, 2), normal(7, 4, seed=1)
-    worth = inside(agent).criterion.worth(as_leaves(agent.config), quantiles, looks)
     lifted = looks[:, 3, None, None] + quantiles.swapaxes(1, 2)
-    np.testing.assert_allclose(worth, SCALAR[name](lifted), rtol=1e-4, atol=1e-5)
+    found = worth(quantiles, looks, objective=name)
+    np.testing.assert_allclose(found, SCALAR[name](lifted), rtol=1e-4, atol=1e-5)
 
 
 def test_of_several_rewards_each_has_its_quantiles():
@@ -168,28 +179,27 @@ def test_of_several_rewards_each_has_its_quantiles():
         ("target", -np.abs(lifted).mean(2).sum(1)),
         ("constrained", (lifted[:, 0] + 10 * np.minimum(lifted[:, 1], 0)).mean(1)),
     ):
-        agent = small(MINE, objective=name, stocks=2, c0=(0.0,), tie_break=0.0)
-        worth = inside(agent).criterion.worth(as_leaves(agent.config), quantiles, looks)
-        np.testing.assert_allclose(worth, expected, rtol=1e-4, atol=1e-4)
+        found = worth(quantiles, looks, objective=name, stocks=2)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    small(MINE, objective="constrained", stocks=2, c0=(0.0, 1.0))
 
 
 def test_ties_go_to_the_larger_mean():
-    agent = small(objective="cvar")
     looks = jnp.array([[0.0, 1.0, 1.0, 20.0]])  # from so far above, nothing falls short
     quantiles = jnp.stack([jnp.full((1, 5), 4.0), jnp.arange(5.0)[None] * 3], -1)
-    assert inside(agent).criterion.worth(as_leaves(agent.config), quantiles, looks).argmax() == 1
+    assert worth(quantiles, looks, objective="cvar", tie_break=0.01).argmax() == 1
 
 
 def test_the_network_sees_places_and_not_stocks():
-    made = inside(small())
+    made = inside(plain())
     looks = jnp.array([[0.0, 1.0, 0.25, -10.0]])
     waves = np.cos(np.pi * 0.25 * np.arange(1, 4))
     expected = [[0.0, 1.0, 0.25, *waves]]
     np.testing.assert_allclose(made.criterion.encode(looks), expected, atol=1e-6)
-    np.testing.assert_allclose(eta.inputs(small().config, looks[:, :2], jnp.array([-10.0])), looks)
+    np.testing.assert_allclose(eta.inputs(plain().config, looks[:, :2], jnp.array([-10.0])), looks)
 
 
-@pytest.mark.parametrize("objective", ["cvar", "upper_cvar"])
+@pytest.mark.parametrize("objective", ["cvar", pytest.param("upper_cvar", marks=pytest.mark.slow)])
 def test_the_initial_stock_is_searched_for(objective):
     """With the learned laws, on average over initial states."""
     agent = small(objective=objective, tau=0.5, search_points=9)
@@ -210,7 +220,7 @@ def test_the_initial_stock_is_searched_for(objective):
         obs_stats=(),
         reward_state=reward.init(jax.random.key(0), made.player.example(4, 1)),
     )
-    found = eta.initial_stock(fixed, state, jax.random.key(0))
+    found = quick(lambda: eta.initial_stock(fixed, state, jax.random.key(0)))()
     part = np.minimum if objective == "cvar" else np.maximum
     values = part(points[:, None, None] + laws[None], 0).mean(1) / 0.5
     best = values.max(1) - points

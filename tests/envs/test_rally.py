@@ -13,12 +13,11 @@ from jaxrl_reward.types import UserError
 
 
 def follow(obs, towards):
-    """Towards where the ball will be, or away from it, `[*]` actions."""
+    """An action towards where the ball will be, or one that will not be there."""
     ball = obs[..., 1].sum(0).argmax()
     paddle = obs[..., 2].sum(0).argmax()
-    away = jnp.where(ball < SIZE // 2, SIZE - 1, 0)
-    goal = jnp.where(towards, ball, away)
-    return 1 + jnp.sign(goal - paddle)
+    away = jnp.where(paddle == ball, jnp.where(paddle > 0, 0, 2), 1)
+    return jnp.where(towards, 1 + jnp.sign(ball - paddle), away)
 
 
 @pytest.mark.parametrize("caught", [0, 2, 3])

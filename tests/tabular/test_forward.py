@@ -24,7 +24,7 @@ def test_a_random_policy_has_one_law():
         np.testing.assert_allclose(ahead.weights.sum(), 1.0, atol=1e-5)
         expected = np.asarray(backwards.weights[0, index])
         found = np.zeros(41)
-        for value, weight in zip(ahead.values, ahead.weights, strict=True):
+        for value, weight in zip(*map(np.asarray, ahead[:2]), strict=True):
             if weight > 0:
                 found[round(float(value)) + 40] += weight
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -38,7 +38,7 @@ def test_several_rewards_and_a_start_between_points():
     law = forward.law(world, policy, stocks, jnp.array([0.0, 1.0]), horizon=2)
     sums = {
         tuple(np.round(value).tolist()): round(float(weight), 4)
-        for value, weight in zip(law.values, law.weights, strict=True)
+        for value, weight in zip(*map(np.asarray, law[:2]), strict=True)
         if weight > 1e-6
     }
     assert sums == {(2.0, 0.0): 0.49, (2.0, -1.0): 0.42, (2.0, -2.0): 0.09}
@@ -50,10 +50,8 @@ def test_a_clock_in_the_state_is_a_horizon():
     world = worlds.risky_grid()
     clocked = tabular.with_clock(world, 8)
     assert clocked.states == 96 and bool(clocked.ends[-12:].all())
-    finite = planning.finite_horizon(world, 8)
-    endless = planning.value_iteration(clocked, 1.0)
-    for t in range(8):
-        expected = finite.values[7 - t]
-        np.testing.assert_allclose(endless.values[12 * t : 12 * t + 12], expected, atol=1e-4)
+    finite = np.asarray(planning.finite_horizon(world, 8).values)
+    endless = np.asarray(planning.value_iteration(clocked, 1.0).values)
+    np.testing.assert_allclose(endless.reshape(8, 12), finite[::-1], atol=1e-4)
     risk = tabular.cvar(clocked, STOCKS, tau=0.9, gamma=1.0)
     np.testing.assert_allclose(risk.value[0], -43 / 9, atol=1e-4)
