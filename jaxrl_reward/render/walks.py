@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.render.canvas import BLUE, FAINT, HEIGHT, INK, ORANGE, WIDTH, Canvas, blend
@@ -20,7 +21,7 @@ def draw(task: Any, observations: Sequence[np.ndarray]) -> Iterator[Canvas]:
       observations: of its environment, from the first.
     """
     at = objectives.of_task(task).at
-    cells = np.asarray(jax.vmap(at)(np.stack(observations)))
+    cells = np.asarray(jax.vmap(at)(jnp.asarray(np.stack(observations))))
     visits = np.zeros(task.cells, int)
     size = min((HEIGHT - 40) / task.rows, (WIDTH - 20) / task.cols)
     for cell in cells.tolist():
