@@ -641,36 +641,42 @@ def test_bad_settings_name_their_fix(overrides, message):
 # ---- learning --------------------------------------------------------------------------
 
 
+def learned(agent, seeds, iterations, first=0):
+    """Greedy returns, the mean of 16 episodes for each seed, sorted."""
+    states = jax.vmap(agent.init)(jnp.stack([jax.random.key(first + i) for i in range(seeds)]))
+    states, _ = jax.jit(jax.vmap(repeat(agent.iterate, iterations)), donate_argnums=0)(states)
+    keys = jax.random.split(jax.random.key(99), seeds)
+    returns, _ = jax.jit(jax.vmap(partial(agent.evaluate, num_episodes=16)))(states, keys)
+    return np.sort(np.asarray(returns).mean(1))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_pendulum_is_learned():
     """The interquartile mean over 4 seeds; a random policy gets -1200, a good one -150."""
     agent = agents.make("sac", CONTINUOUS, hidden=(64, 64), batch_size=128)
-    states = jax.vmap(agent.init)(jnp.stack([jax.random.key(i) for i in range(4)]))
-    states, _ = jax.jit(jax.vmap(repeat(agent.iterate, 10_000)), donate_argnums=0)(states)
-    keys = jax.random.split(jax.random.key(99), 4)
-    returns, _ = jax.jit(jax.vmap(partial(agent.evaluate, num_episodes=16)))(states, keys)
-    returns = np.sort(np.asarray(returns).mean(1))
+    returns = learned(agent, 4, 10_000)
     assert returns[1:3].mean() >= -200, returns
+
+
+@pytest.mark.slow
+@pytest.mark.loose_shapes
+@pytest.mark.timeout(900)
+def test_the_inverted_pendulum_is_balanced():
+    """For most of the 1000 steps, by the middle two of 4 seeds; a random policy lasts 15."""
+    pytest.importorskip("brax")
+    sizes = {"hidden": (64, 64), "batch_size": 128, "num_envs": 4, "updates": 4}
+    agent = agents.make("sac", "brax:inverted_pendulum", normalize_obs=True, **sizes)
+    returns = learned(agent, 4, 6_000, first=300)
+    assert returns[1:3].mean() >= 900, returns
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cartpole_is_learned():
     """With two actions; a random policy lasts 22 steps."""
-    agent = agents.make(
-        "sac",
-        DISCRETE,
-        hidden=(64, 64),
-        batch_size=64,
-        num_envs=4,
-        updates=4,
-        target_entropy_scale=0.3,
-        learning_rate=1e-3,
-        target_rate=0.01,
-    )
-    states = jax.vmap(agent.init)(jnp.stack([jax.random.key(i) for i in range(2)]))
-    states, _ = jax.jit(jax.vmap(repeat(agent.iterate, 7_500)), donate_argnums=0)(states)
-    keys = jax.random.split(jax.random.key(99), 2)
-    returns, _ = jax.jit(jax.vmap(partial(agent.evaluate, num_episodes=16)))(states, keys)
-    assert np.asarray(returns).mean() > 300, returns
+    sizes = {"hidden": (64, 64), "batch_size": 64, "num_envs": 4, "updates": 4}
+    numbers = {"target_entropy_scale": 0.3, "learning_rate": 1e-3, "target_rate": 0.01}
+    agent = agents.make("sac", DISCRETE, **sizes, **numbers)
+    returns = learned(agent, 2, 7_500)
+    assert returns.mean() > 300, returns
