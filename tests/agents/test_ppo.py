@@ -284,6 +284,7 @@ def test_evaluation_is_a_plain_loop_of_greedy_episodes():
     assert lengths[1] == t + 1
 
 
+@pytest.mark.slow
 def test_evaluation_of_several_seeds_is_that_of_each():
     agent = small()
     keys = jax.random.split(jax.random.key(0), 3)
@@ -316,6 +317,7 @@ def compare_seeds(agent, seeds, iterations):
     assert spread.max() > 0.1
 
 
+@pytest.mark.slow  # `test_lanes` does so too
 def test_four_seeds_at_once_are_four_single_runs():
     """Long enough for resets, and so for the refill that the seeds share."""
     compare_seeds(small(reward="env + 0.1*counts(buckets=16) | normalize()", num_steps=32), 4, 3)
@@ -350,6 +352,7 @@ def repeat_with_metrics(iterate, times):
     return run
 
 
+@pytest.mark.slow  # `test_lanes` does so too
 def test_a_sweep_over_numbers_is_one_program():
     """Learning rates and reward weights: vmap equals a loop, and both compile once."""
     agent = small(reward="env + 0.5*counts(buckets=16)")

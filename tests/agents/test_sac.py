@@ -142,6 +142,7 @@ def test_constant_reward():
     np.testing.assert_allclose(values(agent, state, 0.0), 1.0, atol=0.03)
 
 
+@pytest.mark.slow
 def test_reward_of_the_observation():
     """The value depends on the observation: else it does not reach the critics."""
     agent, state, _ = trained("observation", settings={"normalize_obs": True})
@@ -172,6 +173,7 @@ def test_the_best_of_a_continuum_of_actions(deterministic):
     np.testing.assert_allclose(values(agent, state, 0.0), 1.0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_better_of_two_actions_depends_on_the_observation():
     agent, state, _ = trained("both")
     assert agent.act(state, jnp.array([[-1.0], [1.0]])).tolist() == [0, 1]

@@ -185,7 +185,10 @@ def test_agents_that_learn_from_replay(run, argv, message):
 
 def test_unknown_agent(run):
     assert line_of(run("train", "pppo", CARTPOLE)) == "unknown agent 'pppo'; did you mean 'ppo'?"
-    assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: dqn, ppo, sac"
+    assert (
+        line_of(run("train", CARTPOLE))
+        == f"unknown agent '{CARTPOLE}'; known: dqn, eta, ppo, sac, subpo"
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from jaxrl_reward.training import experiment as ex
 def verdict(results):
     return [ex.reaches(results, "env", 1e6, claim="It is perfect", source="nobody")]
 
-def illustrate(path, results, agents):
+def present(results, path):
     (path / "figure.png").write_bytes(b"drawn")
-    return [f"Drawn for {', '.join(agents)}."]
+    return [f"Drawn for {', '.join(results)}."]
 
 experiment = ex.Experiment(
     name="mine", title="My experiment", claim="A claim", source="A paper",
@@ -31,7 +31,7 @@ experiment = ex.Experiment(
             seeds=2, total_steps=160, evals=2, eval_episodes=2, arms=["env", "same"]
         )
     },
-    verdict=verdict, illustrate=illustrate,
+    verdict=verdict, present=present,
     config=dict(num_envs=2, num_steps=8, epochs=1, minibatches=1, hidden=(4,)),
 )
 """

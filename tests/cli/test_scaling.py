@@ -9,6 +9,7 @@ NUMBERS = ("--num-envs", "2", "--num-steps", "8", "--epochs", "1", "--minibatche
 NUMBERS += ("--hidden", "4", "--total-steps", "32", "--evals", "1", "--eval-episodes", "2")
 
 
+@pytest.mark.slow  # `test_lanes` does so too
 def test_vary_gives_an_arm_for_each_point(run):
     reward = ("--reward", "env + {w}*counts()")
     outcome = run(*TRAIN, *NUMBERS, *reward, "--vary", "w=0.1,2", "--vary", "learning-rate=1e-3")
