@@ -285,7 +285,7 @@ experiment = Experiment(
             arms=[f"two rooms: {method}" for method in METHODS],
         ),
         "quick": Preset(
-            *(16, 120 * 64 * 39),
+            *(16, 100 * 64 * 39),
             config={"num_envs": 64},
             arms=[
                 *(f"{task}: {method}" for task in QUICK for method in METHODS),
