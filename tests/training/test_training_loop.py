@@ -372,10 +372,12 @@ def test_the_first_of_two_bad_metrics_is_named(fake_agent):
     assert (caught.value.metric, caught.value.step) == ("loss", 32)
 
 
-def test_ppo_resumes_to_the_bit(stop_after, stopped, assert_same, tmp_path):
+@pytest.mark.parametrize("network", ["mlp", pytest.param("gru", marks=pytest.mark.slow)])
+def test_ppo_resumes_to_the_bit(network, stop_after, stopped, assert_same, tmp_path):
     sizes = {"num_envs": 2, "num_steps": 16, "epochs": 2, "minibatches": 2, "hidden": (8,)}
     reward = "env + 0.1*counts() | normalize(gamma=0.99)"
-    agent = make("ppo", "gymnax:CartPole-v1", reward, normalize_obs=True, **sizes)
+    sizes |= {"network": network, "normalize_obs": True}
+    agent = make("ppo", "gymnax:CartPole-v1", reward, **sizes)
     options = {"total_steps": 32 * 6, "evals": 3, "log_points": 6}
     whole = short(agent, **options)
     with pytest.raises(stopped):
