@@ -204,8 +204,8 @@ class Programs:
         keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)] * copies)
         self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
         # Traced here as in the programs, and kept for them: tracing physics takes seconds.
-        begin = jax.jit(lambda *args: jax.tree.map(_strong, agent.init(*args)), inline=True)
-        self._begin = jax.vmap(begin)
+        strong = jax.jit(lambda *args: jax.tree.map(_strong, agent.init(*args)), inline=True)
+        self._begin = jax.vmap(strong)
         self._iterate = jax.vmap(jax.jit(agent.iterate, inline=True))
         with jax.set_mesh(self.layout.mesh):
             rows = P("seeds")

@@ -39,6 +39,24 @@ def test_what_fills_the_devices_is_split(name, num_envs, lanes, axis):
     assert layout.Layout(agent, lanes, "auto").mesh.axis_names == (axis,)
 
 
+def test_an_agent_is_traced_once_for_all_programs(fake_agent):
+    traced = []
+
+    class Counted(fake_agent):
+        def iterate(self, state):
+            traced.append("iterate")
+            return super().iterate(state)
+
+        def init(self, *args):
+            traced.append("init")
+            return super().init(*args)
+
+    programs = sharding.Programs(Counted(), seeds=2, seed=0, episodes=1)
+    programs.compile("init")
+    programs.compile("advance")
+    assert sorted(traced) == ["init", "iterate"]
+
+
 def test_a_tally_counts_and_remembers_the_first_bad_iteration():
     tally = sharding.Tally.empty(2, 2)
     for iteration, value in enumerate([1.0, jnp.nan, jnp.inf, 2.0], start=1):
