@@ -117,7 +117,7 @@ def collect(
 
     # The same whatever is collected, as what is medium depends on it.
     rows = settings.num_envs * (agent.env.max_steps or UNLIMITED)
-    untrained = record.without_replay(state)
+    untrained = jax.tree.map(jnp.copy, record.without_replay(state))  # training gives `state` up
     low = _mean_return(played("random", len(LEVELS), untrained, rows), agent)
     run, medium = _Run([], [], [], []), 0
     if trained:

@@ -1,6 +1,9 @@
 """Collecting: what is played is what is stored, levels are what they say, a file is reused."""
 
+import itertools
 import json
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,89 +11,91 @@ import pytest
 from PIL import Image
 
 from jaxrl_reward import UserError, agents, cli, offline
+from jaxrl_reward.agents import base
 from jaxrl_reward.offline import collect as collecting
 from jaxrl_reward.offline import record, report
 
+sys.path.insert(0, str(Path(__file__).parent))
+import ramp
+
 ENV = "probe:action_continuous"  # one step, reward 1 - (action - 0.5)^2
-SMALL = {
-    "num_envs": 4,
-    "num_steps": 2,
-    "updates": 4,
-    "batch_size": 16,
-    "buffer_size": 64,  # of 480 steps that are played
-    "learning_starts": 16,
-    "hidden": (8,),
-    "learning_rate": 1e-2,
-    "critic_learning_rate": 1e-2,
-}
-SETTINGS = collecting.Settings(rows=150, total_steps=480, evals=4, eval_episodes=4, num_envs=4)
+SETTINGS = collecting.Settings(rows=90, total_steps=480, evals=12, eval_episodes=4, num_envs=4)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_calls():
-    """Calls to the device as short as the runs here."""
+    """Calls to the device as short as the runs here, and `ramp` among the agents."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collecting, "PLAY_STEPS", 10)
         patch.setattr(collecting, "TRAIN_STEPS", 40)
+        patch.setattr(base, "_MODULES", {**base._MODULES, "ramp": ramp.__name__})
         yield
 
 
 @pytest.fixture(scope="module")
 def collected() -> collecting.Collected:
-    agent = agents.make("sac", ENV, **SMALL)
-    return collecting.collect(agent, collecting.LEVELS, SETTINGS, progress=False)
+    levels = ["expert", "medium-replay", "medium"]
+    return collecting.collect(agents.make("ramp", ENV), levels, SETTINGS, progress=False)
 
 
 # ---- levels ------------------------------------------------------------------------
 
 
-def test_each_level_has_its_rows_and_its_place(collected):
-    assert list(collected.datasets) == list(collecting.LEVELS)
-    steps = [step for step, _ in collected.curve]
-    assert steps == [0, 120, 240, 360, 480]
-    medium = collected.datasets["medium"].provenance.env_steps
-    low, high = collected.datasets["expert"].references()
-    reached = [step for step, value in collected.curve if value >= low + (high - low) / 3]
-    assert medium == min(step for step in reached if step)
-    assert high == collected.curve[-1][1] > low
+def test_medium_is_a_third_of_the_way_and_expert_the_end(collected):
+    steps, returns = zip(*collected.curve, strict=True)
+    assert steps == tuple(range(0, 481, 40))
+    np.testing.assert_allclose(returns, [ramp.worth(step / 8) for step in steps], rtol=1e-5)
+    datasets = collected.datasets
+    low, high = datasets["expert"].references()
+    assert low == pytest.approx(1 - 1 / 3 - 0.25, abs=0.15) and high == returns[-1] == 1.0
+    medium = next(s for s, r in collected.curve if s and r >= low + (high - low) / 3)
+    assert 40 < medium < 480
+    assert datasets["medium"].provenance.env_steps == medium
+    assert datasets["medium-replay"].provenance.env_steps == medium
+    assert datasets["expert"].provenance.env_steps == 480
+    for level, theta in (("medium", float(ramp.theta(medium / 8))), ("expert", 0.5)):
+        played = np.asarray(datasets[level].steps.action)
+        assert played.mean() == pytest.approx(theta, abs=0.05)
+        assert played.std() == pytest.approx(0.1, abs=0.03)  # drawn, not the likeliest
+
+
+def test_datasets_say_where_they_come_from(collected):
     for level, data in collected.datasets.items():
         known = data.provenance
-        assert len(data) == (min(150, medium) if level == "medium-replay" else 150)
+        assert len(data) == 90
         assert (known.level, known.environment, known.seed) == (level, ENV, 0)
-        assert known.behaviour == ("random" if level == "random" else "sac")
-        assert known.random_return == low and known.versions
-    random = collected.datasets["random"]
-    assert np.asarray(random.returns()).mean() == pytest.approx(1 - 1 / 3 - 0.25, abs=0.15)
-    expert = collected.datasets["expert"].returns().mean()
-    assert expert > random.returns().mean() + 0.1
-
-
-def test_rows_are_what_the_environment_did(collected):
-    for data in (*collected.datasets.values(), collected.stream):
+        assert known.behaviour == "ramp" and dict(known.versions)["jax"] == jax.__version__
+        assert json.loads(known.settings)["settings"]["rows"] == 90
         steps = data.steps
-        np.testing.assert_allclose(
-            steps.reward, 1 - (np.asarray(steps.action)[:, 0] - 0.5) ** 2, rtol=1e-6
-        )
+        reward = 1 - (np.asarray(steps.action)[:, 0] - 0.5) ** 2
+        np.testing.assert_allclose(steps.reward, reward, rtol=1e-6)
         assert steps.terminated.all() and not steps.truncated.any() and steps.first.all()
 
 
 def test_the_stream_is_the_whole_training(collected):
-    """More than the ring of the agent holds; the replay level is a part of its beginning."""
+    """More than the ring of the agent holds; the replay level is spread over its beginning."""
     played = np.asarray(collected.stream.steps.action)[:, 0]
-    assert len(played) == 480 and len(set(played.tolist())) > 400
-    medium = collected.datasets["medium-replay"]
-    until = medium.provenance.env_steps
-    assert set(np.asarray(medium.steps.action)[:, 0].tolist()) <= set(played[:until].tolist())
+    assert len(played) == 480 > ramp.ROOM
+    expected = [ramp.theta(row // 8) for row in range(480)]
+    np.testing.assert_allclose(played, expected, atol=0.4)
+    assert np.corrcoef(played, expected)[0, 1] > 0.95
+    replay = collected.datasets["medium-replay"]
+    until = replay.provenance.env_steps
+    where = {action: row for row, action in enumerate(played.tolist())}
+    index = [where[action] for action in np.asarray(replay.steps.action)[:, 0].tolist()]
+    assert index == sorted(index) and index[0] == 0 and until - 8 < index[-1] < until
 
 
-def test_a_level_does_not_depend_on_the_others(collected):
-    agent = agents.make("sac", ENV, **SMALL)
-    alone = collecting.collect(agent, ["medium"], SETTINGS, progress=False).datasets["medium"]
-    assert alone.provenance == collected.datasets["medium"].provenance
+def test_greedy_play_takes_the_likeliest_action():
+    agent = agents.make("ramp", ENV)
+    player = record.player(agent, 4, True, 10)
+    state = record.begin(agent, jax.random.key(0))
+    rows = player.play(state, jax.random.key(1), 30, False, lambda *_: None)
+    np.testing.assert_array_equal(rows["action"], np.full((30, 1), -1.0))
 
 
 def test_flags_and_successors_are_the_true_ones():
-    agent = agents.make("sac", "gymnax:Pendulum-v1,max_steps_in_episode=7", **SMALL)
+    agent = agents.make("ramp", "gymnax:Pendulum-v1,max_steps_in_episode=7")
     settings = collecting.Settings(rows=50, num_envs=3)
     data = collecting.collect(agent, ["random"], settings, progress=False).datasets["random"]
     steps = jax.tree.map(np.asarray, data.steps)
@@ -110,19 +115,22 @@ def test_flags_and_successors_are_the_true_ones():
 # ---- rows --------------------------------------------------------------------------
 
 
+LATER = 10_000
+
+
 def block(first) -> record.Block:
-    """`[T, N]` rows that are numbered `100 n + t`."""
+    """`[T, N]` rows that are numbered `LATER * n + t`."""
     first = np.asarray(first, bool).T
     time, envs = first.shape
-    number = np.arange(time)[:, None] + 100 * np.arange(envs)[None]
+    number = np.arange(time)[:, None] + LATER * np.arange(envs)[None]
     return {"first": first, "reward": number}
 
 
 def test_rows_are_in_the_order_in_which_episodes_begin():
     given = block([[1, 0, 1, 0, 0], [1, 1, 0, 0, 1]])
     rows = record.flatten(given)["reward"].tolist()
-    assert rows == [0, 1, 100, 101, 102, 103, 2, 3, 4, 104]
-    assert record.flatten(given, until=2)["reward"].tolist() == [0, 1, 100, 101]
+    assert rows == [0, 1, 10000, 10001, 10002, 10003, 2, 3, 4, 10004]
+    assert record.flatten(given, until=2)["reward"].tolist() == [0, 1, 10000, 10001]
     assert record.flatten(given, rows=100)["reward"].tolist() == rows
 
 
@@ -130,15 +138,15 @@ def test_thinning_keeps_whole_episodes_of_all_times():
     rng = np.random.default_rng(0)
     first = rng.random((3, 2000)) < 0.1
     first[:, 0] = True
-    everything = record.flatten(block(first))["reward"].tolist()
+    everything = {x: i for i, x in enumerate(record.flatten(block(first))["reward"].tolist())}
     begin = record.flatten(block(first))["first"].tolist()
     for rows in (7, 600, 3000, 5990):
         found = record.flatten(block(first), rows=rows)
         kept = found["reward"]
         assert len(kept) == rows and len(set(kept.tolist())) == rows
-        places = [everything.index(value) for value in kept]
+        places = [everything[value] for value in kept.tolist()]
         assert places == sorted(places)
-        jumps = [b for a, b in zip(places, places[1:], strict=False) if b != a + 1]
+        jumps = [b for a, b in itertools.pairwise(places) if b != a + 1]
         assert all(begin[place] for place in jumps)  # only whole episodes are left out
         if rows > 500:
             assert abs((np.array(places) < 3000).mean() - 0.5) < 0.1
@@ -146,6 +154,43 @@ def test_thinning_keeps_whole_episodes_of_all_times():
 
 def test_one_long_episode_is_cut():
     assert record.flatten(block([[1, 0, 0, 0]]), rows=3)["reward"].tolist() == [0, 1, 2]
+
+
+# ---- real agents -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [pytest.param("dqn", marks=pytest.mark.slow), "sac"])
+def test_what_agents_store_is_what_is_recorded(name):
+    agent = agents.make(name, "probe:observation", num_envs=3, num_steps=2, hidden=(4,))
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    assert record.can_record(agent)
+    after, block = jax.eval_shape(record.advance(agent, 5, True).program, state)
+    assert set(block) == set(offline.dataset.FIELDS)
+    assert {x.shape[:2] for x in block.values()} == {(10, 3)}
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sac", "ppo"])
+def test_agents_that_learn_are_collected(name):
+    """SAC's stream is what it played, in a ring that is smaller than the run."""
+    small = {"num_envs": 4, "hidden": (16,), "learning_rate": 1e-2}
+    if name == "sac":
+        small |= {"num_steps": 2, "updates": 4, "batch_size": 16, "buffer_size": 64}
+        small |= {"learning_starts": 16, "critic_learning_rate": 1e-2}
+    else:
+        small |= {"num_steps": 16, "minibatches": 2}
+    agent = agents.make(name, ENV, **small)
+    levels = [each for each in collecting.LEVELS if name == "sac" or "replay" not in each]
+    settings = collecting.Settings(rows=150, total_steps=960, evals=4, eval_episodes=4, num_envs=4)
+    found = collecting.collect(agent, levels, settings, progress=False)
+    means = {level: data.returns().mean() for level, data in found.datasets.items()}
+    assert means["expert"] > means["random"] + 0.2
+    for data in found.datasets.values():
+        reward = 1 - (np.asarray(data.steps.action)[:, 0] - 0.5) ** 2
+        np.testing.assert_allclose(data.steps.reward, reward, rtol=1e-5)
+    if name == "sac":
+        assert len(found.stream) == 960 and len(np.unique(found.stream.steps.action)) > 800
 
 
 # ---- refused -----------------------------------------------------------------------
@@ -189,11 +234,12 @@ def test_training_without_success_has_no_medium():
 # ---- the command -------------------------------------------------------------------
 
 LINE = (
-    *("collect", "sac", ENV, "--total-steps", "480", "--evals", "4", "--eval-episodes", "4"),
-    *("--play-envs", "4", "--num-envs", "4", "--num-steps", "2", "--updates", "4"),
-    *("--batch-size", "16", "--buffer-size", "64", "--learning-starts", "16", "--hidden", "8"),
-    *("--learning-rate", "0.01", "--critic-learning-rate", "0.01"),
+    *("collect", "ramp", ENV, "--total-steps", "480", "--evals", "12", "--eval-episodes", "4"),
+    *("--play-envs", "4", "--rows", "90"),
 )
+
+
+ENDS = ("npz", "json", "png")
 
 
 @pytest.fixture
@@ -209,21 +255,25 @@ def run(capsys, monkeypatch, tmp_path):
     return call
 
 
-def test_the_command_writes_data_and_a_report_and_uses_them_again(run, tmp_path, monkeypatch):
-    line = (*LINE, "--level", "random,medium-replay", "--rows", "60", "--out", "here")
+def test_the_command_writes_data_and_a_report_and_uses_them_again(
+    run, tmp_path, monkeypatch, collected
+):
+    line = (*LINE, "--level", "random,medium-replay", "--out", "here")
     status, out, err = run(*line)
     assert status == 0, err
-    assert "sac: step 480/480" in err and "TQ" in out and "SACo" in out
+    assert "ramp: step 480/480" in err and "TQ" in out and "SACo" in out
     folder = tmp_path / "here"
-    suffixes = {f"{level}.{end}" for level in ("random", "medium-replay") for end in ("npz", "json", "png")}  # fmt: skip
-    assert {each.name for each in folder.iterdir()} == suffixes
+    names = [f"{level}.{end}" for level in ("random", "medium-replay") for end in ENDS]
+    assert {each.name for each in folder.iterdir()} == set(names)
     data = offline.read(folder / "medium-replay.npz")
+    # Whatever the other levels are.
+    assert data.provenance == collected.datasets["medium-replay"].provenance
     about = json.loads((folder / "medium-replay.json").read_text())
-    assert about["rows"] == len(data) == 60
+    assert about["rows"] == len(data) == 90
     assert about["return"]["mean"] == pytest.approx(data.returns().mean())
-    assert 0 < about["saco"] <= 1.5 and about["tq"] < 1.2 and len(about["curve"]) == 5
+    assert 0 < about["saco"] <= 1.5 and about["tq"] < 1.0 and len(about["curve"]) == 13
     assert about["score"] == pytest.approx(data.score(data.returns()).mean())
-    assert "jaxrl-reward collect sac" in about["command"]
+    assert "jaxrl-reward collect ramp" in about["command"]
     Image.open(folder / "medium-replay.png").verify()
     before = {each: each.read_bytes() for each in folder.iterdir()}
 
@@ -235,8 +285,8 @@ def test_the_command_writes_data_and_a_report_and_uses_them_again(run, tmp_path,
     assert (status, again) == (0, out)
     assert err.count("holds this already") == 2
     assert before == {each: each.read_bytes() for each in folder.iterdir()}
-    status, _, err = run(*LINE, "--level", "medium-replay", "--rows", "61", "--out", "here")
-    assert status == 2 and "holds other data: settings.rows = 60, not 61" in err
+    status, _, err = run(*line, "--rows", "61")
+    assert status == 2 and "holds other data: settings.rows = 90, not 61" in err
 
 
 @pytest.mark.parametrize(
@@ -259,10 +309,10 @@ def test_mistakes_are_one_line(run, tmp_path, words, message):
 
 def test_a_report_that_is_gone_names_what_to_do(collected, tmp_path):
     path = tmp_path / "a.npz"
-    data = collected.datasets["random"]
+    data = collected.datasets["medium"]
     report.write(data, report.describe(data), path)
     assert report.read(path)["saco"] is None
     assert report.holds(path, data.provenance.settings)
     path.with_suffix(".json").unlink()
-    with pytest.raises(UserError, match="delete .* to write both"):
+    with pytest.raises(UserError, match=r"delete .* to write both"):
         report.read(path)
