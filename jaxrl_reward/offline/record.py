@@ -53,9 +53,14 @@ def begin(agent: Agent, key: Array) -> Any:
     return jax.jit(lambda key: jax.tree.map(strong, agent.init(key)))(key)
 
 
-def without_replay(state: Any) -> Any:
-    """An agent's state as `act` and `evaluate` need it."""
-    return state.replace(replay=()) if _has_replay(state) else state
+def kept(state: Any) -> Any:
+    """A copy of an agent's state as `act` and `evaluate` need it."""
+    return _copy(state.replace(replay=()) if _has_replay(state) else state)
+
+
+@jax.jit
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
 
 
 class Advance(NamedTuple):

@@ -1,9 +1,12 @@
 """Collecting: what is played is what is stored, levels are what they say, a file is reused."""
 
+import contextlib
+import io
 import itertools
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import ramp
 
 ENV = "probe:action_continuous"  # one step, reward 1 - (action - 0.5)^2
-SETTINGS = collecting.Settings(rows=90, total_steps=480, evals=12, eval_episodes=4, num_envs=4)
+LINE = (
+    *("collect", "ramp", ENV, "--total-steps", "480", "--evals", "12", "--eval-episodes", "4"),
+    *("--play-envs", "4", "--rows", "90"),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,10 +38,36 @@ def short_calls():
         yield
 
 
+class Run(NamedTuple):
+    """What the command gave, what it wrote, and what it wrote that from."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+    collected: collecting.Collected
+
+
 @pytest.fixture(scope="module")
-def collected() -> collecting.Collected:
-    levels = ["expert", "medium-replay", "medium"]
-    return collecting.collect(agents.make("ramp", ENV), levels, SETTINGS, progress=False)
+def shared(tmp_path_factory) -> Run:
+    """All levels, by the command. Not to be changed."""
+    folder = tmp_path_factory.mktemp("shared")
+    given = []
+    collect = collecting.collect
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            collecting, "collect", lambda *x, **y: given.append(collect(*x, **y)) or given[0]
+        )
+        patch.setenv("JAX_NUM_CPU_DEVICES", "2")
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = cli.main([*LINE, "--level", ",".join(collecting.LEVELS), "--out", str(folder)])
+    return Run(status, out.getvalue(), err.getvalue(), folder, given[0])
+
+
+@pytest.fixture
+def collected(shared) -> collecting.Collected:
+    return shared.collected
 
 
 # ---- levels ------------------------------------------------------------------------
@@ -64,7 +96,8 @@ def test_datasets_say_where_they_come_from(collected):
         known = data.provenance
         assert len(data) == 90
         assert (known.level, known.environment, known.seed) == (level, ENV, 0)
-        assert known.behaviour == "ramp" and dict(known.versions)["jax"] == jax.__version__
+        assert known.behaviour == ("random" if level == "random" else "ramp")
+        assert dict(known.versions)["jax"] == jax.__version__
         assert json.loads(known.settings)["settings"]["rows"] == 90
         steps = data.steps
         reward = 1 - (np.asarray(steps.action)[:, 0] - 0.5) ** 2
@@ -86,30 +119,33 @@ def test_the_stream_is_the_whole_training(collected):
     assert index == sorted(index) and index[0] == 0 and until - 8 < index[-1] < until
 
 
-def test_greedy_play_takes_the_likeliest_action():
-    agent = agents.make("ramp", ENV)
-    player = record.player(agent, 4, True, 10)
-    state = record.begin(agent, jax.random.key(0))
-    rows = player.play(state, jax.random.key(1), 30, False, lambda *_: None)
-    np.testing.assert_array_equal(rows["action"], np.full((30, 1), -1.0))
-
-
 def test_flags_and_successors_are_the_true_ones():
+    """Of a pendulum that is pushed one way, as the policy likes best, in episodes of seven."""
     agent = agents.make("ramp", "gymnax:Pendulum-v1,max_steps_in_episode=7")
-    settings = collecting.Settings(rows=50, num_envs=3)
-    data = collecting.collect(agent, ["random"], settings, progress=False).datasets["random"]
+    player = record.player(agent, 3, True, 10)
+    state = ramp.State(jax.numpy.int32(0), (), (), ())
+    rows = player.play(state, jax.random.key(1), 50, False, lambda *_: None)
+    data = offline.make(rows)
     steps = jax.tree.map(np.asarray, data.steps)
-    assert not steps.terminated.any()
+    np.testing.assert_array_equal(steps.action, np.full((50, 1), -1.0))
+    assert not steps.terminated.any() and len(data.returns()) == 7
     np.testing.assert_array_equal(np.flatnonzero(steps.truncated), np.arange(6, 49, 7))
     inside = ~steps.truncated[:-1]
     np.testing.assert_array_equal(steps.next_obs[:-1][inside], steps.obs[1:][inside])
     # What follows the last step is one step away, and no new beginning.
-    jumps = np.abs(steps.next_obs - steps.obs)[:, 2]
-    assert jumps.max() < 1.5 and len(data.returns()) == 7
+    assert np.abs(steps.next_obs - steps.obs)[:, 2].max() < 1.5
     new = np.abs(steps.next_obs[:-1][~inside] - steps.obs[1:][~inside]).max(1)
     assert (new > 1e-3).all()
-    assert data.provenance.expert_return is None and data.provenance.env_steps == 0
-    assert np.abs(steps.action).max() <= 2.0 and np.abs(steps.action).max() > 1.5
+
+
+@pytest.mark.slow
+def test_a_level_does_not_depend_on_the_others(collected):
+    settings = collecting.Settings(rows=90, total_steps=480, evals=12, eval_episodes=4, num_envs=4)
+    agent = agents.make("ramp", ENV)
+    for level in ("medium", "random"):
+        alone = collecting.collect(agent, [level], settings, progress=False).datasets[level]
+        assert alone.provenance.checksum == collected.datasets[level].provenance.checksum
+    assert alone.provenance.expert_return is None and alone.provenance.env_steps == 0
 
 
 # ---- rows --------------------------------------------------------------------------
@@ -163,7 +199,6 @@ def test_one_long_episode_is_cut():
 def test_what_agents_store_is_what_is_recorded(name):
     agent = agents.make(name, "probe:observation", num_envs=3, num_steps=2, hidden=(4,))
     state = jax.eval_shape(agent.init, jax.random.key(0))
-    assert record.can_record(agent)
     after, block = jax.eval_shape(record.advance(agent, 5, True).program, state)
     assert set(block) == set(offline.dataset.FIELDS)
     assert {x.shape[:2] for x in block.values()} == {(10, 3)}
@@ -233,14 +268,6 @@ def test_training_without_success_has_no_medium():
 
 # ---- the command -------------------------------------------------------------------
 
-LINE = (
-    *("collect", "ramp", ENV, "--total-steps", "480", "--evals", "12", "--eval-episodes", "4"),
-    *("--play-envs", "4", "--rows", "90"),
-)
-
-
-ENDS = ("npz", "json", "png")
-
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
@@ -255,37 +282,35 @@ def run(capsys, monkeypatch, tmp_path):
     return call
 
 
-def test_the_command_writes_data_and_a_report_and_uses_them_again(
-    run, tmp_path, monkeypatch, collected
-):
-    line = (*LINE, "--level", "random,medium-replay", "--out", "here")
-    status, out, err = run(*line)
-    assert status == 0, err
-    assert "ramp: step 480/480" in err and "TQ" in out and "SACo" in out
-    folder = tmp_path / "here"
-    names = [f"{level}.{end}" for level in ("random", "medium-replay") for end in ENDS]
-    assert {each.name for each in folder.iterdir()} == set(names)
-    data = offline.read(folder / "medium-replay.npz")
-    # Whatever the other levels are.
-    assert data.provenance == collected.datasets["medium-replay"].provenance
-    about = json.loads((folder / "medium-replay.json").read_text())
+def test_the_command_writes_data_and_a_report(shared):
+    assert shared.status == 0, shared.err
+    assert "ramp: step 480/480" in shared.err and "TQ" in shared.out and "SACo" in shared.out
+    names = {f"{level}.{end}" for level in collecting.LEVELS for end in ("npz", "json", "png")}
+    assert {each.name for each in shared.folder.iterdir()} == names
+    data = offline.read(shared.folder / "medium-replay.npz")
+    assert data.provenance == shared.collected.datasets["medium-replay"].provenance
+    about = json.loads((shared.folder / "medium-replay.json").read_text())
     assert about["rows"] == len(data) == 90
     assert about["return"]["mean"] == pytest.approx(data.returns().mean())
     assert 0 < about["saco"] <= 1.5 and about["tq"] < 1.0 and len(about["curve"]) == 13
     assert about["score"] == pytest.approx(data.score(data.returns()).mean())
     assert "jaxrl-reward collect ramp" in about["command"]
-    Image.open(folder / "medium-replay.png").verify()
-    before = {each: each.read_bytes() for each in folder.iterdir()}
+    Image.open(shared.folder / "medium-replay.png").verify()
+
+
+def test_the_same_command_uses_its_files_again(run, shared, monkeypatch):
+    before = {each: each.read_bytes() for each in shared.folder.iterdir()}
 
     def never(*_, **__):
         raise AssertionError
 
     monkeypatch.setattr(collecting, "collect", never)
-    status, again, err = run(*line)
-    assert (status, again) == (0, out)
-    assert err.count("holds this already") == 2
-    assert before == {each: each.read_bytes() for each in folder.iterdir()}
-    status, _, err = run(*line, "--rows", "61")
+    line = (*LINE, "--out", shared.folder, "--level")
+    status, again, err = run(*line, ",".join(collecting.LEVELS))
+    assert (status, again) == (0, shared.out)
+    assert err.count("holds this already") == 4
+    assert before == {each: each.read_bytes() for each in shared.folder.iterdir()}
+    status, _, err = run(*line, "medium", "--rows", "61")
     assert status == 2 and "holds other data: settings.rows = 90, not 61" in err
 
 
