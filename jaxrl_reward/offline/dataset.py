@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Transition, UserError
 
 FORMAT = "jaxrl-reward dataset 1"  # says what a file is, and the version of its layout
 FIELDS = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
@@ -218,7 +218,7 @@ def make(
         shapes = f"{checked['obs'].shape} and {checked['next_obs'].shape}"
         raise UserError(f"{where}: obs and next_obs must have one shape, not {shapes}")
     assert count == len(first)
-    leaves: dict[str, Array] = {name: jnp.asarray(checked[name]) for name in FIELDS}
+    leaves: dict[str, Any] = {name: jnp.asarray(checked[name]) for name in FIELDS}
     steps = Transition(**leaves, env_reward=leaves["reward"])
     return Dataset(steps, dataclasses.replace(provenance, checksum=checksum(steps)))
 
