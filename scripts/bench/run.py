@@ -24,6 +24,7 @@ SAC = {
     **{"num_steps": 1, "batch_size": 256, "buffer_size": 100_000, "learning_starts": 1000},
     **{"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "hidden": [256, 256]},
 }
+# brax.training's loop runs three epochs before the first that counts: ours as many steps.
 WALKER = {"kind": "ppo", "seeds": 1, "episodes": 64, "settings": BRAX, "scale": 0.1}
 WALKER["reward"] = "env | scale(0.1)"
 
@@ -61,12 +62,12 @@ WORK = {
     "seeds-64": Work("PPO CartPole, 64 seeds, 4 x 128", cartpole(40, seeds=64), ("rejax",)),
     "hopper": Work(
         "PPO brax hopper (spring), 256 x 32",
-        {**WALKER, "env": "brax:hopper,backend=spring", "iterations": 20},
+        {**WALKER, "env": "brax:hopper,backend=spring", "iterations": 20, "warm": 60},
         ("brax",),
     ),
     "ant": Work(
         "PPO brax ant (spring), 256 x 32",
-        {**WALKER, "env": "brax:ant,backend=spring", "iterations": 5},
+        {**WALKER, "env": "brax:ant,backend=spring", "iterations": 5, "warm": 15},
         ("brax",),
     ),
     "sac": Work(
@@ -81,7 +82,7 @@ WORK = {
         "SAC brax inverted pendulum, as above",
         {
             **{"kind": "sac", "env": "brax:inverted_pendulum,backend=generalized", "seeds": 1},
-            **{"episodes": 64, "iterations": 200, "warm": 200, "reward": "env", "scale": 1.0},
+            **{"episodes": 64, "iterations": 200, "warm": 725, "reward": "env", "scale": 1.0},
             "settings": SAC | {"num_envs": 8, "updates": 8},
         },
         ("brax",),
