@@ -53,6 +53,13 @@ def cartpole(iterations: int, **changes: Any) -> dict[str, Any]:
 
 COVERAGE = {"num_envs": 64, "num_steps": 79, "hidden": [64, 32], "learning_rate": 1e-2}
 
+
+def pendulum(seeds: int = 1, iterations: int = 2000, **changes: Any) -> dict[str, Any]:
+    settings = SAC | {"num_envs": 1, "updates": 1} | changes
+    task = {"kind": "sac", "env": "gymnax:Pendulum-v1", "seeds": seeds, "episodes": 128}
+    return {**task, "iterations": iterations, "warm": 1100, "settings": settings}
+
+
 WORK = {
     "cartpole-4": Work("PPO CartPole, 1 seed, 4 x 128", cartpole(800), ("rejax",)),
     "cartpole-1024": Work(
@@ -72,11 +79,21 @@ WORK = {
     ),
     "sac": Work(
         "SAC Pendulum, batches of 256, 2 x 256 units",
-        {
-            **{"kind": "sac", "env": "gymnax:Pendulum-v1", "seeds": 1, "episodes": 128},
-            **{"iterations": 2000, "warm": 1100, "settings": SAC | {"num_envs": 1, "updates": 1}},
-        },
+        pendulum(),
         ("rejax",),
+    ),
+    "sac-seeds": Work(
+        "SAC Pendulum, as above, by seeds at once",
+        pendulum(),
+        variants=(("8 seeds", pendulum(8, 250)), ("1 seed", pendulum())),
+    ),
+    "sac-buffer": Work(
+        "SAC Pendulum, batches of 64, 2 x 64 units, by buffer",
+        pendulum(),
+        variants=tuple(
+            (f"{size:,} steps", pendulum(batch_size=64, hidden=[64, 64], buffer_size=size))
+            for size in (1_000_000, 10_000)
+        ),
     ),
     "sac-brax": Work(
         "SAC brax inverted pendulum, as above",
