@@ -112,7 +112,7 @@ def table(known: Mapping[str, Mapping[str, Any]], title: str) -> Any:
 
     shown = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
     for name in COLUMNS:
-        shown.add_column(name, justify="left" if name == "level" else "right")
+        shown.add_column(name, justify="left" if name == "level" else "right", no_wrap=True)
     for level, about in known.items():
         returns, source = about.get("return", {}), about["provenance"]
         spread = returns.get("quantiles", {})
@@ -124,7 +124,9 @@ def table(known: Mapping[str, Mapping[str, Any]], title: str) -> Any:
 
 
 def _cell(value: float | None, digits: int) -> str:
-    return "-" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}"
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:,.{0 if abs(value) >= 1000 else digits}f}"
 
 
 def _finite(value: float) -> float | None:
