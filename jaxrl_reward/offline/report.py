@@ -87,6 +87,8 @@ def holds(path: Path, settings: str) -> bool:
 
 def draw(dataset: Dataset, path: Path) -> None:
     """The histogram of the returns of whole episodes."""
+    from matplotlib.ticker import MaxNLocator
+
     from jaxrl_reward.report import plots, return_laws
 
     known, returns = dataset.provenance, dataset.returns()
@@ -99,6 +101,7 @@ def draw(dataset: Dataset, path: Path) -> None:
         if value is not None:
             plot.axvline(value, color=plots.PALETTE[i + 1], linestyle="--", label=name)
             plot.legend(fontsize=8, frameon=False)
+    plot.yaxis.set_major_locator(MaxNLocator(integer=True))
     title = " ".join(each for each in (known.behaviour, known.environment, known.level) if each)
     return_laws.name(plot, f"{title}: {len(returns)} episodes", "Return", "Episodes")
     return_laws.save(figure, path)
