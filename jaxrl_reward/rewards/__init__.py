@@ -32,6 +32,16 @@ from jaxrl_reward.rewards.pointwise import (
 )
 from jaxrl_reward.rewards.registry import entries, register
 from jaxrl_reward.rewards.schedules import scheduled
+from jaxrl_reward.rewards.self_play import win_rate
+from jaxrl_reward.rewards.standardize import (
+    clip_spread,
+    min_max,
+    percentile_scale,
+    popart,
+    rank,
+    standardize,
+    standardize_batch,
+)
 from jaxrl_reward.rewards.stock import stock, stock_utility
 from jaxrl_reward.rewards.ways import (
     Affine,
@@ -56,6 +66,7 @@ __all__ = [
     "RewardTransform",
     "State",
     "clip",
+    "clip_spread",
     "constant",
     "counts",
     "delay",
@@ -70,6 +81,7 @@ __all__ = [
     "lifetime_counts",
     "log_sigmoid",
     "marginal_gain",
+    "min_max",
     "modular",
     "named",
     "needs_episodes",
@@ -77,10 +89,13 @@ __all__ = [
     "normalize",
     "par",
     "parse",
+    "percentile_scale",
     "pointwise",
+    "popart",
     "potential",
     "potentials",
     "proximity",
+    "rank",
     "register",
     "replay_problem",
     "rnd",
@@ -89,6 +104,8 @@ __all__ = [
     "shortfall",
     "sign",
     "stack",
+    "standardize",
+    "standardize_batch",
     "state_bonus",
     "static",
     "stock",
@@ -100,4 +117,5 @@ __all__ = [
     "varies",
     "weighted_sum",
     "where",
+    "win_rate",
 ]
