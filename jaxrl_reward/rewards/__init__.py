@@ -14,6 +14,13 @@ from jaxrl_reward.rewards.bounded import (
     terminal,
 )
 from jaxrl_reward.rewards.causal import counts, delay, episode_end, lifetime_counts
+from jaxrl_reward.rewards.corrupted import (
+    flip_binary,
+    flip_sign,
+    gaussian_noise,
+    replaced,
+    uniform_noise,
+)
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
 from jaxrl_reward.rewards.marginal import marginal_gain, modular
@@ -76,6 +83,9 @@ __all__ = [
     "episode_end",
     "episodic",
     "explain",
+    "flip_binary",
+    "flip_sign",
+    "gaussian_noise",
     "gaussian_quantile",
     "hold",
     "lifetime_counts",
@@ -97,6 +107,7 @@ __all__ = [
     "proximity",
     "rank",
     "register",
+    "replaced",
     "replay_problem",
     "rnd",
     "scale",
@@ -114,6 +125,7 @@ __all__ = [
     "tanh",
     "terminal",
     "threshold",
+    "uniform_noise",
     "varies",
     "weighted_sum",
     "where",
