@@ -21,6 +21,15 @@ from jaxrl_reward.rewards.corrupted import (
     replaced,
     uniform_noise,
 )
+from jaxrl_reward.rewards.curious import (
+    byol,
+    disagreement,
+    empowerment,
+    hindsight,
+    icm,
+    pseudo_counts,
+    rdd,
+)
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
 from jaxrl_reward.rewards.marginal import marginal_gain, modular
@@ -72,12 +81,15 @@ __all__ = [
     "RewardSyntaxError",
     "RewardTransform",
     "State",
+    "byol",
     "clip",
     "clip_spread",
     "constant",
     "counts",
     "delay",
     "delta",
+    "disagreement",
+    "empowerment",
     "entries",
     "env",
     "episode_end",
@@ -87,7 +99,9 @@ __all__ = [
     "flip_sign",
     "gaussian_noise",
     "gaussian_quantile",
+    "hindsight",
     "hold",
+    "icm",
     "lifetime_counts",
     "log_sigmoid",
     "marginal_gain",
@@ -105,7 +119,9 @@ __all__ = [
     "potential",
     "potentials",
     "proximity",
+    "pseudo_counts",
     "rank",
+    "rdd",
     "register",
     "replaced",
     "replay_problem",
