@@ -30,10 +30,19 @@ from jaxrl_reward.rewards.curious import (
     pseudo_counts,
     rdd,
 )
+from jaxrl_reward.rewards.ensembles import ensemble
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
 from jaxrl_reward.rewards.marginal import marginal_gain, modular
 from jaxrl_reward.rewards.normalize import normalize
+from jaxrl_reward.rewards.objectives import (
+    direction,
+    gradient_weights,
+    hypervolume,
+    hypervolume_weight,
+    lagrangian,
+    min_norm_weights,
+)
 from jaxrl_reward.rewards.operators import constant, env, named, stack, where
 from jaxrl_reward.rewards.parse import RewardSyntaxError, parse
 from jaxrl_reward.rewards.pointwise import (
@@ -46,7 +55,17 @@ from jaxrl_reward.rewards.pointwise import (
     threshold,
     weighted_sum,
 )
+from jaxrl_reward.rewards.redistributed import gated, progress, renorm, rrd, spread_return
 from jaxrl_reward.rewards.registry import entries, register
+from jaxrl_reward.rewards.scalarise import (
+    Scalariser,
+    chebyshev,
+    chebyshev_return,
+    geometric_mean,
+    harmonic,
+    objective,
+    pool,
+)
 from jaxrl_reward.rewards.schedules import scheduled
 from jaxrl_reward.rewards.self_play import win_rate
 from jaxrl_reward.rewards.standardize import (
@@ -80,16 +99,21 @@ __all__ = [
     "Pointwise",
     "RewardSyntaxError",
     "RewardTransform",
+    "Scalariser",
     "State",
     "byol",
+    "chebyshev",
+    "chebyshev_return",
     "clip",
     "clip_spread",
     "constant",
     "counts",
     "delay",
     "delta",
+    "direction",
     "disagreement",
     "empowerment",
+    "ensemble",
     "entries",
     "env",
     "episode_end",
@@ -97,39 +121,53 @@ __all__ = [
     "explain",
     "flip_binary",
     "flip_sign",
+    "gated",
     "gaussian_noise",
     "gaussian_quantile",
+    "geometric_mean",
+    "gradient_weights",
+    "harmonic",
     "hindsight",
     "hold",
+    "hypervolume",
+    "hypervolume_weight",
     "icm",
+    "lagrangian",
     "lifetime_counts",
     "log_sigmoid",
     "marginal_gain",
     "min_max",
+    "min_norm_weights",
     "modular",
     "named",
     "needs_episodes",
     "no_state",
     "normalize",
+    "objective",
     "par",
     "parse",
     "percentile_scale",
     "pointwise",
+    "pool",
     "popart",
     "potential",
     "potentials",
+    "progress",
     "proximity",
     "pseudo_counts",
     "rank",
     "rdd",
     "register",
+    "renorm",
     "replaced",
     "replay_problem",
     "rnd",
+    "rrd",
     "scale",
     "scheduled",
     "shortfall",
     "sign",
+    "spread_return",
     "stack",
     "standardize",
     "standardize_batch",

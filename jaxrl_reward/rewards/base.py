@@ -72,6 +72,7 @@ class RewardTransform:
     scope = "pointwise"  # pointwise | causal | episodic | learned | operator
     varies = False  # may the same transition earn another reward later on?
     reads_history = False  # does the output depend on the rewards of earlier steps?
+    learns_in_order = False  # does `learn` need the steps of an agent's block in order?
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
 
