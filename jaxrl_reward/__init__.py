@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
-    from jaxrl_reward import agents, envs, report, rewards, submodular, tabular, training
+    from jaxrl_reward import (
+        agents,
+        envs,
+        preferences,
+        report,
+        rewards,
+        submodular,
+        tabular,
+        training,
+    )
     from jaxrl_reward.agents import dqn, eta, ppo, sac, subpo
 
 __version__ = "0.1.0"
@@ -23,6 +32,7 @@ __all__ = [
     "envs",
     "eta",
     "ppo",
+    "preferences",
     "report",
     "rewards",
     "sac",
