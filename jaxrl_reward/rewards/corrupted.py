@@ -2,7 +2,7 @@
 
 What is drawn does not depend on the reward but on a key, and replay stores it:
 the same step is corrupted in the same way whenever it is drawn again. The key of
-a draw is the term's own (from `init`), folded with
+a draw is the term's own (from `init`), plus
   `per="step"`: the environment's number and its count of steps, so that draws
     are independent. The count is in the memory and goes on from episode to episode;
   `per="transition"`: what the step shows (observations, action and reward), so
@@ -50,10 +50,9 @@ class Corrupted(RewardTransform):
             passed = jnp.arange(steps, dtype=jnp.uint32)[:, None]
             second = state.local[:, 1][None] + passed
             first = jnp.broadcast_to(state.local[:, 0][None], second.shape)
-        own = jax.random.wrap_key_data(state.shared)
 
         def one(first: Array, second: Array) -> Affine:
-            return self.draw(jax.random.fold_in(jax.random.fold_in(own, first), second))
+            return self.draw(numbered_key(state.shared, first, second))
 
         effect = jax.vmap(jax.vmap(one))(first, second)
         local = state.local.at[:, 1].add(jnp.uint32(steps))
@@ -63,6 +62,15 @@ class Corrupted(RewardTransform):
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del shared
         return features.gain * batch.reward + features.bonus
+
+
+def numbered_key(own: Array, first: Array, second: Array) -> Array:
+    """A key of its own for each pair of uint32, from the data of a key.
+
+    The generator is a function of key and counter, so keys that differ give independent
+    draws; folding the numbers in one by one would take two draws more, at every step.
+    """
+    return jax.random.wrap_key_data(own.at[:2].add(jnp.stack([first, second])))
 
 
 def content(transition: Transition) -> Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
 from jaxrl_reward.types import Array, Transition, UserError
@@ -254,8 +255,8 @@ class direction(RewardTransform):  # noqa: N801
         """The directions `[B, K]` of the episodes that start at these steps."""
 
         def one(number: Array, started: Array) -> Array:
-            key = jax.random.fold_in(jax.random.wrap_key_data(shared), number)
-            v = jnp.abs(jax.random.normal(jax.random.fold_in(key, started), (self.objectives,)))
+            key = numbered_key(shared, number, started)
+            v = jnp.abs(jax.random.normal(key, (self.objectives,)))
             return v / jnp.sqrt((v**2).sum())
 
         return jax.vmap(one)(number, started)

@@ -62,6 +62,8 @@ STEPWISE = [fading(), *(term for term in REGISTERED if not rw.needs_episodes(ter
 every_term = pytest.mark.parametrize("term", STEPWISE + EPISODIC, ids=str)
 every_stepwise_term = pytest.mark.parametrize("term", STEPWISE, ids=str)
 seeds = st.integers(0, 2**31 - 1)
+# Every example is a block of several episodes, each with its own ends.
+some = settings(max_examples=max(3, settings.default.max_examples // 2))
 # How operators combine what their parts give does not depend on the block.
 few = settings(max_examples=max(3, settings.default.max_examples // 8))
 
@@ -124,7 +126,11 @@ def start(term, seed=0):
 def close(a, b, tolerance=2e-5):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+        x, y = np.asarray(x), np.asarray(y)
+        plain = x.shape == y.shape and x.dtype == y.dtype == np.float32
+        if not plain or not (np.abs(x - y) <= tolerance * (1 + np.abs(y))).all():
+            # Ten times as slow, but it says what differs.
+            np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
 
 
 def rows(block, which):
@@ -146,6 +152,7 @@ def edit(block, other, which):
 
 
 @every_stepwise_term
+@some
 @given(seed=seeds)
 def test_block_invariance(term, seed):
     """Steps one by one earn what the block earns, from the same shared state."""
@@ -171,6 +178,7 @@ def one_by_one(text):
 
 
 @every_term
+@some
 @given(seed=seeds)
 def test_environments_are_equivariant(term, seed):
     block, state = block_for(term, seed), start(term)
@@ -184,6 +192,7 @@ def test_environments_are_equivariant(term, seed):
 
 
 @every_term
+@some
 @given(seed=seeds)
 def test_episodes_are_isolated(term, seed):
     """What is before a boundary does not depend on what is after it, nor after on before."""
@@ -201,6 +210,7 @@ def test_episodes_are_isolated(term, seed):
 
 
 @every_stepwise_term
+@some
 @given(seed=seeds)
 def test_relabel_reproduces_apply(term, seed):
     block, state = block_of(seed), start(term)
