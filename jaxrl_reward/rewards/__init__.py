@@ -55,7 +55,14 @@ from jaxrl_reward.rewards.pointwise import (
     threshold,
     weighted_sum,
 )
-from jaxrl_reward.rewards.redistributed import gated, progress, renorm, rrd, spread_return
+from jaxrl_reward.rewards.redistributed import (
+    decomposed_return,
+    gated,
+    progress,
+    renorm,
+    rudder,
+    spread_return,
+)
 from jaxrl_reward.rewards.registry import entries, register
 from jaxrl_reward.rewards.scalarise import (
     Scalariser,
@@ -108,6 +115,7 @@ __all__ = [
     "clip_spread",
     "constant",
     "counts",
+    "decomposed_return",
     "delay",
     "delta",
     "direction",
@@ -162,7 +170,7 @@ __all__ = [
     "replaced",
     "replay_problem",
     "rnd",
-    "rrd",
+    "rudder",
     "scale",
     "scheduled",
     "shortfall",

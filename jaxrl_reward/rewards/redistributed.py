@@ -1,7 +1,7 @@
 """Credit for a return that comes late: learnt per step, shared out, or gated by the outcome.
 
-`progress` and `rrd` learn from the episodes that start and end within one block of
-an agent (T environment steps), so T must exceed an episode's length.
+`progress` and `decomposed_return` learn from the episodes that start and end within one
+block of an agent (T environment steps), so T must exceed an episode's length.
 """
 
 from typing import Any, NamedTuple
@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrl_reward import networks
 from jaxrl_reward import reward_models as model
 from jaxrl_reward.rewards import checks
-from jaxrl_reward.rewards.base import State, static
+from jaxrl_reward.rewards.base import Applied, State, static
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
 from jaxrl_reward.rewards.ways import Episodes, Episodic, Learned, LearnedState, episodic
@@ -93,8 +94,8 @@ class progress(Learned):  # noqa: N801
         return (error * ends).sum() / jnp.maximum(ends.sum(), 1)
 
 
-@register("rrd", {**SMALL, "batch_size": 4, "samples": 2})
-class rrd(progress):  # noqa: N801
+@register("decomposed_return", {**SMALL, "batch_size": 4, "samples": 2})
+class decomposed_return(progress):  # noqa: N801
     """As `progress`, from `samples` steps of an episode: `(R / T - mean of c over them)^2`.
 
     Randomised return decomposition (Ren et al. 2022, "Learning Long-Term Reward
@@ -118,6 +119,92 @@ class rrd(progress):  # noqa: N801
         credit = jax.vmap(jax.vmap(lambda t: self.reward(params, t)))(drawn).mean(1)
         error = (total / length - credit) ** 2
         return (error * whole).sum() / jnp.maximum(whole.sum(), 1)
+
+
+class Heard(NamedTuple):
+    """What a predictor of the return has seen of an episode.
+
+    Attributes:
+      total: the sum of its inputs, `[F]`.
+      steps: how many, float32.
+      guess: the last prediction.
+      paid: the environment's rewards so far.
+    """
+
+    total: Array
+    steps: Array
+    guess: Array
+    paid: Array
+
+
+@register("rudder", SMALL)
+class rudder(progress):  # noqa: N801
+    """`g_t - g_{t-1}`, g a learnt prediction of the return from the episode so far.
+
+    After Arjona-Medina et al. 2019, "RUDDER": a step is worth what it changes in the
+    expected return. The last step pays what the prediction missed, so every
+    episode's sum stays the environment's. In place of an LSTM, g sees the step and
+    the mean of all steps up to it. Trained on g at the end, and a tenth as much on
+    the others; replay keeps what was paid.
+    """
+
+    def init_params(self, key: Array, example: Transition) -> Any:
+        return self._net().init(key, jnp.zeros(2 * model.inputs(example, self.actions).size))
+
+    def init(self, key: Array, example: Transition) -> State:
+        one = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), example)
+        shared = super().init(key, example).shared
+        return State(shared, self._unheard(one, example.first.shape[1]))
+
+    def begin(self, state: State, obs: Array, first: Array) -> State:
+        def fresh(old: Array) -> Array:
+            return jnp.where(first.reshape(first.shape + (1,) * (old.ndim - 1)), 0.0, old)
+
+        return state.replace(local=jax.tree.map(fresh, state.local))
+
+    def apply(self, state: State, block: Transition) -> Applied:
+        local, (paid, guess, change) = self._listen(state.shared.params, state.local, block)
+        missed = jnp.where(block.last, paid - guess, 0.0)
+        reward = jax.lax.stop_gradient(change + missed)
+        return Applied(state.replace(local=local), reward, {}, reward)
+
+    def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
+        del shared, batch
+        return features
+
+    def misfit(self, params: Any, key: Array, block: Transition, episodes: Played) -> Array:
+        del key
+        one = jax.tree.map(lambda x: x[0, 0], block)
+        unheard = self._unheard(one, block.first.shape[1])
+        guess = self._listen(params, unheard, block)[1][1]
+        error = (guess - episodes.total) ** 2 * jnp.where(block.last, 1.0, 0.1 / episodes.length)
+        ends = (episodes.whole & block.last).sum()
+        return (error * episodes.whole).sum() / jnp.maximum(ends, 1)
+
+    def _listen(
+        self, params: Any, heard: Heard, block: Transition
+    ) -> tuple[Heard, tuple[Array, Array, Array]]:
+        """The memory after the block; returns so far, predictions and their changes, `[T, N]`."""
+
+        def step(heard: Heard, row: Transition) -> tuple[Heard, tuple[Array, Array, Array]]:
+            heard = self.begin(State((), heard), row.obs, row.first).local
+            after = jax.vmap(lambda h, t: self._hear(params, h, t))(heard, row)
+            return after, (after.paid, after.guess, after.guess - heard.guess)
+
+        return jax.lax.scan(step, heard, block)
+
+    def _hear(self, params: Any, heard: Heard, transition: Transition) -> Heard:
+        x = model.inputs(transition, self.actions)
+        total, steps = heard.total + x, heard.steps + 1.0
+        guess = self._net().apply(params, jnp.concatenate([total / steps, x]))[0]
+        return Heard(total, steps, guess, heard.paid + transition.env_reward)
+
+    def _unheard(self, one: Transition, envs: int) -> Heard:
+        zero = jnp.zeros(envs)
+        return Heard(jnp.zeros((envs, model.inputs(one, self.actions).size)), zero, zero, zero)
+
+    def _net(self) -> networks.Network:
+        return networks.mlp((self.width, self.width, 1), "relu", 1.0)
 
 
 # ---- on whole episodes ----------------------------------------------------------------

@@ -29,10 +29,21 @@ def test_credit_goes_to_the_steps_that_earned_it(block_of, learnt):
     assert np.abs(sums - returns).mean() < 1.0  # of 4 on average
 
 
+def test_rudder_pays_changes_of_a_prediction_and_keeps_the_return(block_of, learnt):
+    block, kind = late(block_of)
+    paid, _ = learnt(rw.rudder(width=16, updates=150, learning_rate=0.01), block)
+    returns = np.asarray(block.env_reward).reshape(-1, 4).sum(1)
+    for credit in np.asarray(paid[:, :, 0]):  # untrained and trained
+        np.testing.assert_allclose(credit.reshape(-1, 4).sum(1), returns, atol=1e-4)
+    early = np.asarray(paid[1, :, 0]).reshape(-1, 4)[:, 1:3].reshape(-1)
+    seen = kind.reshape(-1, 4)[:, 1:3].reshape(-1)
+    assert early[seen == 1].mean() - early[seen == 0].mean() > 0.5  # long before it is paid
+
+
 @pytest.mark.slow
 def test_so_it_does_from_some_of_their_steps(block_of, learnt):
     block, kind = late(block_of)
-    term = rw.rrd(width=16, updates=400, learning_rate=0.01, batch_size=32, samples=8)
+    term = rw.decomposed_return(width=16, updates=400, learning_rate=0.01, batch_size=32, samples=8)
     credit = np.asarray(learnt(term, block)[0][1, :, 0])
     # Eight draws of four steps: the variance that the loss also shrinks brings them nearer.
     assert credit[kind == 1].min() - credit[kind == 0].max() > 1.0
