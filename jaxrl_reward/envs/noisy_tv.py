@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
 
@@ -35,14 +36,16 @@ class CorridorParams(struct.PyTreeNode):
 
 
 class Corridor(environment.Environment):
-    """Actions: back, forth, and the remote, which changes the picture and moves nothing.
+    """Actions: two doors, and the remote, which changes the picture and moves nothing.
 
-    Observed: the cell, one-hot `[length]`, and the picture. The reward is 1 in the
-    last cell, which ends the episode, and 0 before.
+    In each cell one of the doors leads forth and the other back, as a fixed draw has it,
+    so that no habit leads far. Observed: the cell, one-hot `[length]`, and the
+    picture. The reward is 1 in the last cell, which ends the episode, and 0 before.
     """
 
     def __init__(self, length: int = 30):
         self.length = length
+        self.ways = tuple(int(way) for way in np.random.default_rng(0).integers(0, 2, length))
 
     @property
     def name(self) -> str:
@@ -65,7 +68,8 @@ class Corridor(environment.Environment):
         self, key: Array, state: Any, action: Any, params: Any
     ) -> tuple[Array, Any, Array, Array, dict[Any, Any]]:
         action = jnp.asarray(action, jnp.int32)
-        step = jnp.where(action == 2, 0, 2 * action - 1)
+        step = jnp.where(action == jnp.asarray(self.ways)[state.cell], 1, -1)
+        step = jnp.where(action == 2, 0, step)
         cell = jnp.clip(state.cell + step, 0, self.length - 1)
         shown = params.brightness * jax.random.normal(key, (PIXELS,))
         picture = jnp.where(action == 2, shown, state.picture)

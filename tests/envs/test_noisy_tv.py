@@ -15,12 +15,14 @@ def test_the_remote_changes_the_picture_alone_and_the_last_cell_ends():
     seen, state, reward, terminated, _, _ = step(jax.random.key(1), state, 2)
     np.testing.assert_array_equal(seen[:3], obs[:3])
     assert not np.isclose(seen[3:], obs[3:]).any() and reward == 0 and not terminated
-    moved, state, reward, terminated, _, _ = step(jax.random.key(2), state, 1)
+    ways = env.environment.ways
+    assert len(ways) == 3 and set(envs.make("tv:corridor").environment.ways) == {0, 1}
+    moved, state, reward, terminated, _, _ = step(jax.random.key(2), state, ways[0])
     np.testing.assert_array_equal(moved[3:], seen[3:])
     np.testing.assert_array_equal(moved[:3], [0, 1, 0])
-    back = step(jax.random.key(3), state, 0)[0]
+    back = step(jax.random.key(3), state, 1 - ways[1])[0]
     np.testing.assert_array_equal(back[:3], [1, 0, 0])
-    _, _, reward, terminated, truncated, _ = step(jax.random.key(3), state, 1)
+    _, _, reward, terminated, truncated, _ = step(jax.random.key(3), state, ways[1])
     assert reward == 1 and terminated and not truncated
 
 
