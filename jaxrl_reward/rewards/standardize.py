@@ -66,8 +66,9 @@ class standardize(Running):  # noqa: N801
         return running_statistics.update(known, rewards)
 
     def judge(self, known: Any, rewards: Array) -> Array:
-        scaled = (rewards - known.mean) * jax.lax.rsqrt(known.variance + self.epsilon)
-        return jnp.where(known.count > 0, scaled, rewards)
+        seen: Array = known.count > 0
+        scaled: Array = (rewards - known.mean) * jax.lax.rsqrt(known.variance + self.epsilon)
+        return jnp.where(seen, scaled, rewards)
 
 
 @register("clip_spread", {"width": 0.5})
