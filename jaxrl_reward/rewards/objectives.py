@@ -52,8 +52,8 @@ class hypervolume_weight(RewardTransform):  # noqa: N801
     Lu et al. 2025, "Learning to Optimize Multi-Objective Alignment Through Dynamic
     Reward Weighting": gain is what the point just reached, here the mean vector
     reward of a block's steps, adds to the hypervolume of those before, above
-    `reference`. At first c is 1. Any agent that divides a batch's advantages by
-    their own deviation cancels c, as group-normalised ones do there. The buffer
+    `reference`. At first c is 1. An agent that divides a batch's advantages by
+    their own deviation (PPO, unless told otherwise) cancels c. The buffer
     holds `capacity` points; then the one that adds least makes way.
     """
 

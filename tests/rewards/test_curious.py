@@ -102,6 +102,7 @@ def test_an_ensemble_comes_to_agree_on_noise(steps, learnt):
     assert paid[1].mean() < 0.3 * paid[0].mean()
 
 
+@pytest.mark.slow
 def test_empowerment_is_the_information_on_the_action(steps, learnt):
     """Two equally likely actions that can be told: log 2; none where the effect is hidden."""
     term = rw.empowerment(**TINY, actions=2)

@@ -7,7 +7,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError
 
 PAST = [1.0, 4.0, -2.0, 5.0]
-NOW = [3.0, -10.0, 4.0]
+NOW = [3.0, -10.0, 4.0, 1.0]  # as many as before, for the same programs
 
 
 def test_what_is_known_is_from_before_the_block(block_of, paid, after):
@@ -15,11 +15,11 @@ def test_what_is_known_is_from_before_the_block(block_of, paid, after):
     expected = {
         rw.standardize(): (np.asarray(NOW) - mean) / std,
         rw.clip_spread(width=1.0): np.clip(NOW, mean - std, mean + std),
-        rw.min_max(): [5 / 7, 0.0, 6 / 7],
-        rw.rank(size=4): [0.5, 0.0, 0.625],  # 4 is above two, and ties with one
+        rw.min_max(): [5 / 7, 0.0, 6 / 7, 3 / 7],
+        rw.rank(size=4): [0.5, 0.0, 0.625, 0.375],  # 4 is above two, and ties with one
     }
     for term, values in expected.items():
-        state = after(term, block_of(PAST[:2]), block_of(PAST[2:]))
+        state = after(term, block_of(PAST))
         np.testing.assert_allclose(paid(term, block_of(NOW), state), values, atol=1e-5)
 
 
@@ -27,13 +27,13 @@ def test_before_any_reward(block_of, paid):
     block = block_of(NOW)
     for term in (rw.standardize(), rw.clip_spread(), rw.popart(), rw.percentile_scale()):
         np.testing.assert_allclose(paid(term, block), NOW)
-    for term in (rw.min_max(), rw.rank()):
-        np.testing.assert_allclose(paid(term, block), [0.5, 0.5, 0.5])
+    for term in (rw.min_max(), rw.rank(size=4)):
+        np.testing.assert_allclose(paid(term, block), [0.5, 0.5, 0.5, 0.5])
 
 
 def test_rank_forgets_and_does_not_care_for_scale(block_of, paid, after):
     state = after(rw.rank(size=2), block_of(PAST))
-    np.testing.assert_allclose(paid(rw.rank(size=2), block_of([0.0]), state), [0.5])
+    np.testing.assert_allclose(paid(rw.rank(size=2), block_of([0.0] * 4), state), [0.5] * 4)
     cubed = after(rw.rank(size=4), block_of(np.power(PAST, 3)))
     plain = after(rw.rank(size=4), block_of(PAST))
     np.testing.assert_allclose(
@@ -76,7 +76,7 @@ def test_standardize_batch_is_over_the_environments_of_a_step(block_of, paid):
 
 def test_win_rate_is_the_share_of_past_episodes_beaten(block_of, paid, after):
     term = rw.win_rate(size=3)
-    np.testing.assert_allclose(paid(term, block_of([1.0, 2.0])), [0.0, 0.5])
+    np.testing.assert_allclose(paid(term, block_of([0.0, 0.0, 0.0, 1.0, 2.0])), [0, 0, 0, 0, 0.5])
     past = block_of([9.0, 1.0, 1.0, 3.0, 2.0], ends=[0, 2, 3])  # returns 9, 2, 3, 2
     state = after(term, past)  # of which 9 is forgotten
     now = block_of([1.0, 1.0, 4.0, -4.0, 4.0], ends=[1, 3])
