@@ -205,7 +205,7 @@ def number(leaf: Any) -> float | None:
 
 def show(value: Any) -> str:
     """A hyper-parameter in the text form; batches and functions print as <...>."""
-    if isinstance(value, str | bool):
+    if value is None or isinstance(value, str | bool):
         return repr(value)
     if isinstance(value, RewardTransform):
         return str(value)

@@ -56,3 +56,5 @@ def test_it_is_an_environment_with_two_rewards():
     *_, reward, terminated, _, info = env.step(jax.random.key(0), state, 2)  # dive
     assert terminated and reward == 0.0
     np.testing.assert_array_equal(info["rewards"], [1.0, -1.0])
+    other = envs.make("tabular:deep_sea_treasure,convex=true").environment.mdp
+    np.testing.assert_allclose(other.reward.max(), 23.7, rtol=1e-6)
