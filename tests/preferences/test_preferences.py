@@ -68,9 +68,10 @@ def test_strength_finds_flipped_labels():
 
 
 def test_drawn_labels_have_their_probability():
-    drawn = labels.bradley_terry(jax.random.key(0), jnp.full(4000, 2.0), temperature=2.0)
+    draw = jax.jit(lambda key: labels.bradley_terry(key, jnp.full(4000, 2.0), temperature=2.0))
+    drawn = draw(jax.random.key(0))
     np.testing.assert_allclose(drawn.mean(), sigmoid(1.0), atol=0.03)
-    flipped = labels.flip(jax.random.key(1), drawn, 0.25)
+    flipped = jax.jit(labels.flip)(jax.random.key(1), drawn, 0.25)
     np.testing.assert_allclose((flipped != drawn).mean(), 0.25, atol=0.03)
 
 
@@ -139,6 +140,7 @@ def pieces(rng, count, steps=3):
     return Transition(obs, zeros, zeros, zeros, obs, no, no, no)
 
 
+@pytest.mark.slow
 def test_a_model_is_fitted_to_preferences():
     rng = np.random.default_rng(0)
     first, second, new = pieces(rng, 256), pieces(rng, 256), pieces(rng, 256)
