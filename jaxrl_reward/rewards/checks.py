@@ -35,3 +35,12 @@ def numbers(term: Any, *names: str) -> None:
         value = getattr(term, name)
         if any(isinstance(v, str) for v in (value if isinstance(value, tuple) else (value,))):
             raise UserError(f"{term.name}'s {name} must be a number or numbers, not {value!r}")
+
+
+def several(term: Any, *names: str) -> None:
+    """Raises a `UserError` unless these arguments are tuples of numbers."""
+    numbers(term, *names)
+    for name in names:
+        value = getattr(term, name)
+        if isinstance(value, int | float):
+            raise UserError(f"{term.name}'s {name} must be several numbers, as in ({value:g},)")

@@ -64,7 +64,8 @@ class hypervolume_weight(RewardTransform):  # noqa: N801
     varies = True
 
     def __post_init__(self) -> None:
-        checks.numbers(self, "weights", "reference")
+        checks.several(self, "weights")
+        checks.numbers(self, "reference")
         if self.capacity ** (len(self.weights) + 1) > 2**22:
             raise UserError(f"{self.name} with {len(self.weights)} weights needs a lower capacity")
 
@@ -141,7 +142,7 @@ class lagrangian(RewardTransform):  # noqa: N801
     varies = True
 
     def __post_init__(self) -> None:
-        checks.numbers(self, "thresholds")
+        checks.several(self, "thresholds")
         checks.one_of(self, "squash", SQUASH)
 
     def init(self, key: Array, example: Transition) -> State:

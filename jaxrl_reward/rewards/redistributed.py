@@ -229,7 +229,7 @@ class gated(Episodic):  # noqa: N801
     thresholds: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        checks.numbers(self, "thresholds")
+        checks.several(self, "thresholds")
 
     def reward(self, block: Transition, episodes: Episodes) -> Array:
         rewards = vector(block)

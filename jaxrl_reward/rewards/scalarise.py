@@ -185,7 +185,8 @@ class chebyshev_return(Causal):  # noqa: N801
     reads_history = True
 
     def __post_init__(self) -> None:
-        checks.numbers(self, "weights", "ideal")
+        checks.several(self, "weights")
+        checks.numbers(self, "ideal")
         checks.positive(self, "scale")
 
     def begin_one(self, shared: Any, obs: Array) -> Array:

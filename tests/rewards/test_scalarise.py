@@ -183,6 +183,9 @@ def test_min_norm_weights_give_the_shortest_combination():
 def test_bad_input_is_one_line(block_of, paid):
     with pytest.raises(rw.RewardSyntaxError, match="did you mean 'median'"):
         rw.parse("stack(env, env) | pool(how='medan')")
+    for text in ("lagrangian(5)", "gated(5)", "chebyshev_return(5)", "hypervolume_weight(5)"):
+        with pytest.raises(rw.RewardSyntaxError, match=r"several numbers, as in \(5,\)"):
+            rw.parse(text)
     with pytest.raises(rw.RewardSyntaxError, match="lower capacity"):
         rw.parse("hypervolume_weight(weights=(1, 1, 1), capacity=100)")
     two, block = rw.stack(rw.env(), rw.env()), block_of([1.0])
