@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
-    from jaxrl_reward import agents, envs, offline, report, rewards, submodular, tabular, training
+    from jaxrl_reward import (
+        agents,
+        envs,
+        offline,
+        preferences,
+        report,
+        rewards,
+        submodular,
+        tabular,
+        training,
+    )
     from jaxrl_reward.agents import dqn, eta, ppo, sac, subpo
 
 __version__ = "0.1.0"
@@ -24,6 +34,7 @@ __all__ = [
     "eta",
     "offline",
     "ppo",
+    "preferences",
     "report",
     "rewards",
     "sac",

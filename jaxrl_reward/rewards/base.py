@@ -72,6 +72,7 @@ class RewardTransform:
     scope = "pointwise"  # pointwise | causal | episodic | learned | operator
     varies = False  # may the same transition earn another reward later on?
     reads_history = False  # does the output depend on the rewards of earlier steps?
+    learns_in_order = False  # does `learn` need the steps of an agent's block in order?
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
 
@@ -204,7 +205,7 @@ def number(leaf: Any) -> float | None:
 
 def show(value: Any) -> str:
     """A hyper-parameter in the text form; batches and functions print as <...>."""
-    if isinstance(value, str | bool):
+    if value is None or isinstance(value, str | bool):
         return repr(value)
     if isinstance(value, RewardTransform):
         return str(value)

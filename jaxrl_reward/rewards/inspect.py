@@ -28,6 +28,8 @@ def replay_problem(reward: RewardTransform, upstream: bool = False) -> str | Non
     """
     if reward.scope == "episodic":
         return f"{reward} needs whole episodes"
+    if reward.learns_in_order:
+        return f"{reward} learns from whole episodes, which replay does not keep together"
     if reward.reads_history and upstream:
         return f"{reward} remembers rewards of a stage before it that changes"
     for part in reward.children():

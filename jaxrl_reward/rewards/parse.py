@@ -150,14 +150,14 @@ class _Reader:
 
     def typed(self, entry: Any, values: dict[str, Any], node: ast.AST) -> dict[str, Any]:
         """Values of the type of each argument's default; missing ones are named."""
-        typed = {}
+        typed, kinds = {}, entry.kinds
         for name, default in entry.arguments.items():
             if name not in values:
                 if default is dataclasses.MISSING:
                     raise self.fail(f"{entry.name} needs the argument {name!r}", node)
                 continue
             value = values[name]
-            kind = entry.build.__annotations__.get(name, Any)
+            kind = kinds.get(name, Any)
             if kind is float and not isinstance(value, float):
                 raise self.fail(f"{entry.name}'s {name} must be a number", node)
             if kind is int or (isinstance(default, int) and not isinstance(default, bool)):

@@ -1,6 +1,7 @@
 """The table of reward terms: what the text form knows and the laws sweep over."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,6 +34,14 @@ class Entry:
     def arguments(self) -> dict[str, Any]:
         """Argument names with their defaults (`dataclasses.MISSING` if required)."""
         return {f.name: f.default for f in dataclasses.fields(self.build)}
+
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """Argument names with their annotations, inherited ones too."""
+        kinds: dict[str, Any] = {}
+        for base in reversed(self.build.__mro__):
+            kinds |= inspect.get_annotations(base)
+        return kinds
 
 
 _ENTRIES: dict[str, Entry] = {}

@@ -166,7 +166,8 @@ class Episodic(RewardTransform):
         raise NotImplementedError
 
     def apply(self, state: State, block: Transition) -> Applied:
-        index = jnp.cumsum(block.first.at[0].set(True), axis=0, dtype=jnp.int32) - 1
+        first = jnp.asarray(block.first).at[0].set(True)
+        index = jnp.cumsum(first, axis=0, dtype=jnp.int32) - 1
         return Applied(state, _float(self.reward(block, Episodes(index))), {}, ())
 
 
@@ -219,6 +220,10 @@ class Learned(RewardTransform):
         """The scalar loss on a batch `[B, ...]`."""
         raise NotImplementedError
 
+    def settle(self, params: Any) -> Any:
+        """The parameters after each step of the optimiser: for targets that follow slowly."""
+        return params
+
     def init(self, key: Array, example: Transition) -> State:
         one = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), example)
         params = self.init_params(key, one)
@@ -245,7 +250,8 @@ class Learned(RewardTransform):
             batch = jax.tree.map(lambda x: x[rows], flat)
             loss, grads = jax.value_and_grad(self.loss)(learned.params, key_loss, batch)
             change, opt_state = optimiser.update(grads, learned.opt_state, learned.params)
-            return LearnedState(optax.apply_updates(learned.params, change), opt_state), loss
+            params = self.settle(optax.apply_updates(learned.params, change))
+            return LearnedState(params, opt_state), loss
 
         learned, losses = jax.lax.scan(update, state.shared, jax.random.split(key, self.updates))
         return state.replace(shared=learned), {f"{self.name}/loss": losses.mean()}

@@ -83,6 +83,35 @@ def pantry(size: int = 4) -> MDP:
     )
 
 
+TREASURES = (1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 24.0, 50.0, 74.0, 124.0)
+CONVEX_TREASURES = (0.7, 8.2, 11.5, 14.0, 15.1, 16.1, 19.6, 20.3, 22.4, 23.7)
+DEPTHS = (1, 2, 3, 4, 4, 4, 7, 7, 9, 10)  # the row of each column's treasure
+
+
+def deep_sea_treasure(convex: bool = False) -> MDP:
+    """10 columns of sea over a falling bed; two rewards: the treasure found, and -1 a step.
+
+    A submarine dives from the upper left corner; a treasure ends the episode, and
+    the farther ones are worth more. The front of the original (Vamplew et al.
+    2011, "Empirical evaluation methods for multiobjective reinforcement learning
+    algorithms") is concave: a weighted sum reaches its two ends alone. With
+    `convex` the treasures are those of Yang et al. 2019. Moves off the map or into the
+    bed stay in place.
+    """
+    values = CONVEX_TREASURES if convex else TREASURES
+    sea = [(row, column) for column, depth in enumerate(DEPTHS) for row in range(depth)]
+
+    def outcome(at: tuple[int, int], by: tuple[int, int]) -> list[tuple[float, int | None, Any]]:
+        row, column = _move(at, by, (max(DEPTHS) + 1, len(DEPTHS)))
+        if row > DEPTHS[column]:
+            row, column = at
+        if row == DEPTHS[column]:
+            return [(1.0, None, (values[column], -1.0))]
+        return [(1.0, sea.index((row, column)), (0.0, -1.0))]
+
+    return from_outcomes([[outcome(at, by) for by in MOVES] for at in sea])
+
+
 def risky_grid(hit: float = 0.1, cost: float = 8.0) -> MDP:
     """3 x 4; from one corner of the top row to the other, each move -1.
 
@@ -141,6 +170,7 @@ WORLDS: dict[str, Callable[..., MDP]] = {
     each.__name__: each
     for each in (
         lotteries,
+        deep_sea_treasure,
         digits,
         postponed,
         spread,

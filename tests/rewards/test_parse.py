@@ -43,6 +43,7 @@ def test_round_trip(text):
         ("env +", "missing at the end"),
         ("", ""),
         ("counts(buckets=0)", "positive integer"),
+        ("rnd(learning_rate='x')", "must be a number"),
         ("potential('nrom')", "norm"),
         ("clip(2, 1)", "low <= high"),
     ],

@@ -1,0 +1,23 @@
+"""Rewards from preferences: models, losses, labels, users, and the gradient through a policy.
+
+Pure functions, for data of one's own; `rewards.ensemble(start=model)` pays what a
+fitted model says.
+"""
+
+from jaxrl_reward.preferences import labels, losses, segments, users
+from jaxrl_reward.preferences.bilevel import hypergradient
+from jaxrl_reward.preferences.fit import fit, returns
+from jaxrl_reward.reward_models import RewardModel, init, load
+
+__all__ = [
+    "RewardModel",
+    "fit",
+    "hypergradient",
+    "init",
+    "labels",
+    "load",
+    "losses",
+    "returns",
+    "segments",
+    "users",
+]

@@ -1,0 +1,75 @@
+"""What a pair of scores costs, given which of the two was preferred.
+
+All take the difference `d = score of the first - score of the second` and the
+probability `label` that the first is preferred (1, 0, 0.5 for a tie), of any one shape,
+and give the loss of each pair.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl_reward.types import Array
+
+
+def bradley_terry(difference: Array, label: Array | float = 1.0) -> Array:
+    """`-label log sigmoid(d) - (1 - label) log sigmoid(-d)` (Bradley and Terry 1952)."""
+    return -label * jax.nn.log_sigmoid(difference) - (1 - label) * jax.nn.log_sigmoid(-difference)
+
+
+def smoothed(difference: Array, label: Array | float = 1.0, flips: Array | float = 0.1) -> Array:
+    """`bradley_terry` where a share `flips` of the labels is expected to be wrong.
+
+    Wang et al. 2024, "Secrets of RLHF in Large Language Models Part II", the
+    conservative label `(1 - flips) label + flips (1 - label)`.
+    """
+    return bradley_terry(difference, label + flips * (1.0 - 2.0 * label))
+
+
+def margin(difference: Array, label: Array | float, strength: Array) -> Array:
+    """`bradley_terry` of `d - strength` towards the preferred side.
+
+    The first must win by the strength of the preference (Touvron et al. 2023; Wang
+    et al. 2024 take the mean difference of an ensemble, `labels.strength`).
+    """
+    return bradley_terry(difference - strength * (2.0 * label - 1.0), label)
+
+
+def scaled(difference: Array, label: Array | float, strength: Array) -> Array:
+    """`strength * bradley_terry`: a pair counts by the strength of its preference.
+
+    Wang et al. 2024, "HelpSteer2-Preference", the scaled Bradley-Terry loss.
+    """
+    return strength * bradley_terry(difference, label)
+
+
+def centred(first: Array, second: Array, label: Array | float = 1.0, weight: float = 0.01) -> Array:
+    """`bradley_terry + weight * (first + second)^2`, of the scores themselves.
+
+    Eisenstein et al. 2023, "Helping or Herding": a pair fixes no origin, and members of
+    an ensemble can only be compared if they share one.
+    """
+    return bradley_terry(first - second, label) + weight * (first + second) ** 2
+
+
+def hedged(difference: Array, label: Array | float, weights: Array) -> Array:
+    """The loss of a mixture: `-log sum_k w_k sigmoid(d_k)` for a preferred first.
+
+    MiCRo (Shen et al. 2025, "MiCRo: Mixture Modeling and Context-aware Routing"), the
+    likelihood of K heads of which a router chooses with probability w_k.
+
+    Args:
+      difference: of each head, `[..., K]`.
+      label: `[...]`.
+      weights: the router's, `[..., K]`, sum to 1.
+    """
+    agree = (weights * jax.nn.sigmoid(difference)).sum(-1)
+    against = (weights * jax.nn.sigmoid(-difference)).sum(-1)
+    return -label * jnp.log(agree + 1e-12) - (1 - label) * jnp.log(against + 1e-12)
+
+
+def balance(weights: Array) -> Array:
+    """`sum_k w_k log w_k` of a router's weights `[..., K]`, to be added (0.5 times in MiCRo).
+
+    Lowest, `-log K`, where all heads are used alike.
+    """
+    return (weights * jnp.log(weights + 1e-12)).sum(-1)

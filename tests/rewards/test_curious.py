@@ -1,0 +1,130 @@
+"""Curiosity against its formulas, and each bonus on noise that cannot be predicted."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.rewards import curious
+from jaxrl_reward.types import UserError
+
+TINY = {"width": 8, "batch_size": 32, "updates": 150, "learning_rate": 0.01}
+
+
+@pytest.fixture
+def steps(block_of):
+    """256 steps of random actions 0 and 1: one component is the action, one is pure noise."""
+    rng = np.random.default_rng(0)
+    action = rng.integers(0, 2, 256)
+    noise = rng.normal(size=257)
+    obs = np.stack([np.append(0, action), noise], -1)
+    return block_of(np.zeros(256), obs=obs, action=action)
+
+
+# ---- counts -----------------------------------------------------------------------------
+
+
+def test_pseudo_counts_are_counts_of_a_single_component(block_of, paid, after):
+    """Of one component: rho = (n + 1/2) / (N + bins / 2), n = rho (1 - rho2) / (rho2 - rho)."""
+    term = rw.pseudo_counts(resolution=1.0, bins=4)
+    past = after(term, block_of(np.zeros(5), obs=[[0], [2], [2], [2], [1], [2]]))
+    rho, again = 4.5 / 7.0, 5.5 / 8.0
+    count = rho * (1 - again) / (again - rho)
+    now = paid(term, block_of([0.0], obs=[[0], [2]]), past)
+    np.testing.assert_allclose(now, 1 / np.sqrt(count + 0.01), rtol=1e-4)
+    new = paid(term, block_of([0.0], obs=[[0], [3]]), past)
+    assert new > 2 * now
+
+
+def test_the_model_of_components_generalises(block_of, paid, after):
+    """Cells (0, 1) and (1, 0) were never seen, but their components were."""
+    term = rw.pseudo_counts(resolution=1.0, bins=4)
+    diagonal = [[0, 0]] + [[0, 0], [1, 1]] * 10
+    past = after(term, block_of(np.zeros(20), obs=diagonal))
+    mixed, new = (paid(term, block_of([0.0], obs=[[0, 0], x]), past) for x in ([0, 1], [2, 3]))
+    assert mixed < new / 3
+
+
+def test_rdd_falls_as_one_over_n_where_its_fit_is_exact():
+    """After n draws the best fit is their mean, whose squared error is sigma^2 / n."""
+    rng, sigma = np.random.default_rng(0), 0.5
+    target = rng.normal(size=(2000, 8))
+    for n in (1, 4, 16):
+        draws = target[..., None] + sigma * rng.normal(size=(*target.shape, n))
+        bonus = ((draws.mean(-1) - target) ** 2).mean()
+        np.testing.assert_allclose(bonus * n / sigma**2, 1.0, rtol=0.05)
+
+
+def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameters):
+    term, rnd = rw.rdd(width=4, features=3, sigma=2.0), rw.rnd(width=4, features=3)
+    state = parameters(term, steps)
+
+    @jax.jit
+    def run(key):
+        batch = jax.tree.map(lambda x: x[:, 0], steps)
+        losses = [one.loss(state.shared.params, key, batch) for one in (term, rnd)]
+        return [one.apply(state, steps).reward for one in (term, rnd)], losses
+
+    rewards, (noisy, exact) = run(jax.random.key(0))
+    np.testing.assert_allclose(*rewards)
+    assert abs(noisy - exact - 4.0) < 0.8  # the draws add sigma^2, over 768 of them
+
+
+# ---- predictions --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_prediction_error_never_tires_of_noise_and_hindsight_does(steps, learnt):
+    long = {**TINY, "updates": 600}
+    plain = learnt(rw.byol(**long, features=4, actions=2), steps)[0]
+    knowing = rw.hindsight(**long, features=4, hidden=4, actions=2, negatives=4)
+    knowing = learnt(knowing, steps)[0]
+    assert plain[1].mean() > 0.1  # directions of noise stay as surprising as they are
+    assert knowing[1].mean() < 0.5 * plain[1].mean()
+
+
+@pytest.mark.slow
+def test_icm_tells_the_action(steps, learnt):
+    """Its features keep what the action changes: the inverse model is nearly sure."""
+    term = rw.icm(**TINY, features=4, actions=2, beta=0.1)
+    _, state = learnt(term, steps)
+    batch = jax.tree.map(lambda x: x[:, 0], steps)
+    errors = jax.jit(jax.vmap(lambda t: term._errors(state.shared.params, t)))
+    forward, inverse = errors(batch)
+    assert inverse.mean() < 0.3 * np.log(2)
+    np.testing.assert_allclose(jax.jit(term.apply)(state, steps).reward[:, 0], forward, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_ensemble_comes_to_agree_on_noise(steps, learnt):
+    paid, _ = learnt(rw.disagreement(**TINY, members=3, actions=2), steps)
+    assert paid[1].mean() < 0.3 * paid[0].mean()
+
+
+@pytest.mark.slow
+def test_empowerment_is_the_information_on_the_action(steps, learnt):
+    """Two equally likely actions that can be told: log 2; none where the effect is hidden."""
+    term = rw.empowerment(**TINY, actions=2)
+    np.testing.assert_allclose(learnt(term, steps)[0][1].mean(), np.log(2), atol=0.15)
+    hidden = steps.replace(next_obs=steps.next_obs * jnp.array([[[0.0, 1.0]]]))
+    assert abs(learnt(term, hidden)[0][1].mean()) < 0.15
+
+
+def test_the_target_follows_slowly():
+    term = rw.byol(follow=0.25)
+    params = term.settle({"phi": jnp.array([4.0]), "target": jnp.array([0.0])})
+    np.testing.assert_allclose(params["target"], [1.0])
+    np.testing.assert_allclose(params["phi"], [4.0])
+
+
+def test_unit_vectors_have_length_one():
+    np.testing.assert_allclose(curious.unit(jnp.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-6)
+
+
+def test_discrete_actions_must_be_counted(steps, block_of, paid, parameters):
+    with pytest.raises(UserError, match=r"icm\(actions=4\)"):
+        rw.icm().init(jax.random.key(0), steps)
+    continuous = block_of(np.zeros(5), action=np.zeros((5, 3), np.float32))
+    term = rw.icm(width=4, features=2)
+    assert paid(term, continuous, parameters(term, continuous)).shape == (5,)
