@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
-    from jaxrl_reward import agents, envs, report, rewards, submodular, tabular, training
-    from jaxrl_reward.agents import dqn, eta, ppo, sac, subpo
+    from jaxrl_reward import (
+        agents,
+        envs,
+        offline,
+        report,
+        rewards,
+        submodular,
+        tabular,
+        training,
+    )
+    from jaxrl_reward.agents import bc, dqn, edac, eta, iql, ppo, riql, sac, subpo
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,12 +28,17 @@ __all__ = [
     "Transition",
     "UserError",
     "agents",
+    "bc",
     "dqn",
+    "edac",
     "envs",
     "eta",
+    "iql",
+    "offline",
     "ppo",
     "report",
     "rewards",
+    "riql",
     "sac",
     "submodular",
     "subpo",
@@ -32,7 +46,8 @@ __all__ = [
     "training",
 ]
 
-_AGENTS = ("dqn", "eta", "ppo", "sac", "subpo")  # of the package `agents`, for short
+# Of the package `agents`, for short.
+_AGENTS = ("bc", "dqn", "edac", "eta", "iql", "ppo", "riql", "sac", "subpo")
 
 
 def __getattr__(name: str) -> Any:

@@ -128,10 +128,26 @@ def _config(agent: Any, values: Mapping[str, Any]) -> Any:
 
     if not values:
         return agent.config
-    config = agent.config.replace(**{name: _number(name, x) for name, x in values.items()})
+    typed = {name: _typed(agent.config, name, _number(name, x)) for name, x in values.items()}
+    config = agent.config.replace(**typed)
     if agent.name in base.names():
         base.module(agent.name).check(config)
+    if agent.data is not None and not config.source < len(agent.data_checksums):
+        raise UserError(
+            f"source={config.source}: {agent.name} was given {len(agent.data_checksums)} data sets"
+        )
     return config
+
+
+def _typed(config: Any, name: str, number: float) -> Any:
+    """The number as a setting has it: 0 and 1 are false and true, and counts are whole."""
+    kind = type(getattr(config, name))
+    if kind not in (bool, int):
+        return number
+    if number != kind(number):
+        wanted = "0 or 1" if kind is bool else "a whole number"
+        raise UserError(f"{name} must be {wanted}, got {number!r}")
+    return kind(number)
 
 
 def _reward(agent: Any, reward: Any) -> Any:

@@ -1,0 +1,324 @@
+"""IQL and RIQL: their losses by known numbers, a whole step by hand, settings as leaves."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward import agents, offline
+from jaxrl_reward.agents import iql_losses, riql
+from jaxrl_reward.agents.replay import Batch
+from jaxrl_reward.types import UserError
+
+# What runs for milliseconds need not be compiled for seconds.
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+
+Q5 = np.array([[3, 10, -1], [1, 12, -5], [7, 11, 0], [2, 9, 4], [5, 30, 2]], np.float32)
+
+
+# ---- the losses ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sigma", "values", "mean"),
+    [
+        (0.1, [0, 0.0000125, 0.00125, 0.005, 0.02, 0.5, 100], 14.360895),
+        (0.5, [0, 0.0003125, 0.03125, 0.125, 0.5, 8, 148], 22.379509),
+        (1.0, [0, 0.00125, 0.125, 0.5, 1.5, 9.5, 149.5], 23.018036),
+        (3.0, [0, 0.01125, 0.444444, 0.944444, 1.944444, 9.944444, 149.944444], 23.319067),
+    ],
+)
+def test_hubers_loss_has_slopes_of_at_most_one(sigma, values, mean):
+    error, delta = jnp.array([0.0, 0.05, 0.5, 1.0, 2.0, 10.0, -150.0]), 1.0 / sigma**2
+    loss = iql_losses.huber(error, delta)
+    close(loss, values)
+    close(loss.mean(), mean)
+    slopes = jax.vmap(jax.grad(lambda x: iql_losses.huber(x, delta)))(error)
+    close(slopes, np.clip(error / delta, -1.0, 1.0))
+
+
+def test_without_a_delta_the_loss_is_half_the_square():
+    error = jnp.array([-150.0, 0.0, 3.0])
+    close(iql_losses.huber(error, 0.0), 0.5 * error**2)
+    close(jax.vmap(jax.grad(lambda x: iql_losses.huber(x, 0.0)))(error), error)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
+def test_the_quantile_is_numpys(size):
+    values = np.random.default_rng(size).normal(size=(size, 7)).astype(np.float32)
+    for alpha in (0.0, 0.1, 0.25, 0.5, 0.9, 1.0):
+        close(iql_losses.quantile(jnp.asarray(values), alpha), np.quantile(values, alpha, axis=0))
+
+
+def test_the_quantile_of_known_critics():
+    for alpha, expected in (
+        (0.0, [1, 9, -5]),
+        (0.1, [1.4, 9.4, -3.4]),
+        (0.25, [2, 10, -1]),
+        (0.5, [3, 11, 0]),
+    ):
+        close(iql_losses.quantile(jnp.asarray(Q5), alpha), expected)
+    close(iql_losses.quantile(jnp.asarray(Q5[:3]), 0.1), [1.4, 10.2, -4.2])
+    close(iql_losses.quantile(jnp.asarray(Q5[:3]), 0.25), [2, 10.5, -3])
+    close(iql_losses.quantile(jnp.array([[4.0], [10.0]]), 0.25), [5.5])
+
+
+def test_expectiles_weights_and_kurtosis_of_known_numbers():
+    close(iql_losses.expectile(jnp.arange(-2.0, 3.0), 0.7), [1.2, 0.3, 0, 0.7, 2.8])
+    advantage = jnp.array([-1.0, 0.5, 1.0, 1.535056, 2.0, 1e4])
+    expected = [0.049787, 4.481689, 20.085537, 99.99973, 100, 100]
+    np.testing.assert_allclose(iql_losses.weight(advantage, 3.0, 100.0), expected, rtol=1e-4)
+    close(iql_losses.kurtosis(jnp.array([0.0] * 9 + [10.0])), 8.111111)
+    assert iql_losses.kurtosis(jnp.full(4, 7.0)) == 0.0
+
+
+def test_a_rate_falls_along_a_cosine():
+    at = jnp.array([0, 250, 500, 1000, 2000])
+    close(iql_losses.cosine(0.2, at, 1000.0), 0.1 * (1 + np.cos(np.pi * np.minimum(at / 1000, 1))))
+    close(iql_losses.cosine(0.2, at, 0.0), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "q_loss"), [(0.1, 18.590093), (1.0, 41.660067), (3.0, 42.030670)]
+)
+def test_the_losses_of_a_known_batch(sigma, q_loss):
+    slow, value = jnp.array([[1.0, 5.0], [2.0, 4.0], [4.0, 9.0]]), jnp.array([1.0, 4.0])
+    advantage = iql_losses.quantile(slow, 0.25) - value
+    close(advantage, [0.5, 0.5])
+    close(iql_losses.expectile(advantage, 0.7).mean(), 0.175)
+
+    config = riql.Config()
+    reward, weight = jnp.array([1.0, -200.0]), 0.99 * jnp.array([1.0, 0.0])
+    batch = Batch(*(jnp.zeros((2, 1)),) * 2, reward, weight, jnp.zeros((2, 1)))
+    target = iql_losses.Learner(config, None).target(config, batch, jnp.array([2.0, 3.0]))
+    close(target, [2.98, -100.0])
+    q = jnp.array([[0.5, -1.0], [2.0, 0.0], [3.0, -50.0]])
+    close(iql_losses.huber(target[None] - q, 1.0 / sigma**2).mean(), q_loss)
+
+    trust = iql_losses.weight(advantage, 3.0, 100.0)
+    close(trust, [4.481689, 4.481689])
+    policy, action = np.array([[0.2, 0.0], [0.5, -0.5]]), np.array([[0.0, 0.1], [1.0, -1.0]])
+    close((trust * np.square(policy - action).sum(-1)).mean(), 1.232464)
+
+
+# ---- a whole step ----------------------------------------------------------------------
+
+
+def dataset(rows=40, seed=0, **changes):
+    """Random steps of a task like the pendulum, in episodes of 10."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "obs": rng.normal(size=(rows, 3)),
+        "action": rng.uniform(-2.0, 2.0, size=(rows, 1)),
+        "next_obs": rng.normal(size=(rows, 3)),
+        "reward": rng.normal(size=rows),
+        "terminated": np.arange(rows) % 20 == 19,
+        "truncated": np.arange(rows) % 10 == 9,
+    }
+    return offline.make({**arrays, **changes}, offline.Provenance(environment=ENV))
+
+
+ENV = "gymnax:Pendulum-v1"
+SMALL = {"updates": 3, "batch_size": 8, "hidden": (4,), "policy_decay": 10.0}
+
+
+@cache
+def small(name="riql", **settings):
+    """An agent and its `init` and `iterate`, compiled; numbers are arguments of `init`."""
+    made = agents.make(name, ENV, data=dataset(), **{**SMALL, **settings})
+    return made, quick(made.init), quick(made.iterate)
+
+
+def dense(params, x):
+    """A network of one hidden layer: its output and what its gradient needs."""
+    first, last = params["params"]["Dense_0"], params["params"]["Dense_1"]
+    hidden = x @ first["kernel"] + first["bias"]
+    active = np.maximum(hidden, 0.0)
+    return active @ last["kernel"] + last["bias"], (x, hidden, active)
+
+
+def dense_gradient(params, seen, slope):
+    """The gradient of a loss whose slope by the output is `slope` `[B, out]`."""
+    x, hidden, active = seen
+    back = slope @ params["params"]["Dense_1"]["kernel"].T * (hidden > 0.0)
+    return {
+        "params": {
+            "Dense_0": {"bias": back.sum(0), "kernel": x.T @ back},
+            "Dense_1": {"bias": slope.sum(0), "kernel": active.T @ slope},
+        }
+    }
+
+
+def adam(gradient, moments, t, rate):
+    """Adam's change and its moments after step t, counted from 1."""
+    mean, square = moments
+    mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, gradient)
+    square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, square, gradient)
+    scale = lambda m, v: (  # noqa: E731
+        -rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    )
+    return jax.tree.map(scale, mean, square), (mean, square)
+
+
+def step_by_hand(config, params, moments, t, batch):
+    """One update in float64 NumPy: V, critics and slow critics, policy, in this order."""
+    obs, action, after = batch["obs"], batch["action"], batch["next_obs"]
+    one = lambda tree, i: jax.tree.map(lambda x: x[i], tree)  # noqa: E731
+    count, size = config["critics"], len(obs)
+    judged = np.concatenate([obs, action], axis=1)
+    next_value = dense(params["value"], after)[0][:, 0]
+    slow = np.stack([dense(one(params["target"], i), judged)[0][:, 0] for i in range(count)])
+    worth = np.quantile(slow, config["quantile"], axis=0)
+    value, seen = dense(params["value"], obs)
+    u = worth - value[:, 0]
+
+    by_value = -2.0 * np.abs(config["expectile"] - (u < 0)) * u / size
+    gradient = {"value": dense_gradient(params["value"], seen, by_value[:, None])}
+    going_on = config["gamma"] * ~batch["terminated"]
+    target = np.clip(batch["reward"] + going_on * next_value, config["low"], config["high"])
+    critics = []
+    for i in range(count):
+        q, seen = dense(one(params["critic"], i), judged)
+        error = target - q[:, 0]
+        slope = np.clip(error / config["delta"], -1, 1) if config["delta"] else error
+        slope = -slope[:, None] / (count * size)
+        critics.append(dense_gradient(one(params["critic"], i), seen, slope))
+    gradient["critic"] = jax.tree.map(lambda *x: np.stack(x), *critics)
+    out, seen = dense(params["policy"]["network"], obs)
+    trust = np.minimum(np.exp(config["beta"] * u), config["most"])[:, None]
+    by_out = trust * 2.0 * (np.tanh(out) - action) * (1 - np.tanh(out) ** 2) / size
+    gradient["policy"] = {"network": dense_gradient(params["policy"]["network"], seen, by_out)}
+
+    after_step = {}
+    for name, each in gradient.items():
+        falls = 0.5 * (1 + np.cos(np.pi * min((t - 1) / config["decay"], 1)))
+        rate = config["rate"] * (falls if name == "policy" else 1.0)
+        change, moments[name] = adam(each, moments[name], t, rate)
+        after_step[name] = jax.tree.map(np.add, params[name], change)
+    after_step["target"] = jax.tree.map(
+        lambda q, slow: config["follow"] * q + (1 - config["follow"]) * slow,
+        after_step["critic"],
+        params["target"],
+    )
+    return after_step
+
+
+NUMBERS = {"learning_rate": 1e-2, "target_rate": 0.1, "beta": 2.0, "max_weight": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "bounds"),
+    [
+        ({"quantile": 0.25, "huber_delta": 0.3, "normalize_obs": True}, (-0.5, 0.8)),
+        ({"quantile": 0.0, "huber_delta": 0.0, "normalize_obs": False}, (-1e9, 1e9)),
+    ],
+    ids=["riql", "iql"],
+)
+def test_updates_equal_a_numpy_loop(settings, bounds):
+    made, init, iterate = small(critics=3)
+    config = made.config.replace(
+        **NUMBERS, **settings, target_low=bounds[0], target_high=bounds[1], policy_decay=4.0
+    )
+    state = init(jax.random.key(1), agents.base.as_leaves(config))
+    after, metrics = iterate(state)
+
+    _, key_rows, *_ = jax.random.split(state.key, 4)
+    rows = np.asarray(jax.random.randint(key_rows, (3, 8), 0, 40))
+    steps = {k: np.asarray(getattr(dataset().steps, k)) for k in ("obs", "next_obs", "action")}
+    if settings["normalize_obs"]:
+        both = np.concatenate([steps["obs"], steps["next_obs"]]).astype(np.float64)
+        for k in ("obs", "next_obs"):
+            steps[k] = (steps[k] - both.mean(0)) / (both.std(0) + 1e-3)
+    steps["action"] = steps["action"] / 2.0
+    steps |= {"reward": np.asarray(dataset().steps.env_reward)}
+    steps |= {"terminated": np.asarray(dataset().steps.terminated)}
+    wide = lambda tree: jax.tree.map(lambda x: np.asarray(x, np.float64), tree)  # noqa: E731
+    params = wide(state.params)
+    moments = {k: (jax.tree.map(np.zeros_like, params[k]),) * 2 for k in params if k != "target"}
+    by_hand = {
+        **{"critics": 3, "quantile": settings["quantile"], "delta": settings["huber_delta"]},
+        **{"expectile": 0.7, "gamma": 0.99, "low": bounds[0], "high": bounds[1], "beta": 2.0},
+        **{"most": 1.5, "decay": 4.0, "rate": 1e-2, "follow": 0.1},
+    }
+    for t in range(3):
+        batch = {name: value[rows[t]] for name, value in steps.items()}
+        params = step_by_hand(by_hand, params, moments, t + 1, batch)
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5), wide(after.params), params
+    )
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), wide(state.params), params)
+    assert min(jax.tree.leaves(moved)) > 1e-4  # no network stood still
+    assert metrics["weight_mean"].total / metrics["weight_mean"].count <= 1.5
+
+
+def test_observations_are_normalised_by_both_fields():
+    arrays = {"obs": [[0, 10, 1], [2, 10, 1]], "next_obs": [[2, 10, 1], [4, 14, 1]]}
+    data = dataset(2, **{name: np.array(x, np.float32) for name, x in arrays.items()})
+    made = agents.make("riql", ENV, data=data, **SMALL)
+    state = made.init(jax.random.key(0))
+    close(state.mean, [2, 11, 1])
+    seen = agents.offline.normalize(state, data.steps.obs)
+    close(seen, [[-1.413214, -0.577017, 0], [0, -0.577017, 0]])
+    plain = made.init(jax.random.key(0), made.config.replace(normalize_obs=False))
+    np.testing.assert_array_equal(agents.offline.normalize(plain, data.steps.obs), data.steps.obs)
+
+
+# ---- settings --------------------------------------------------------------------------
+
+
+def test_settings_are_leaves_of_one_program():
+    """Two settings side by side are what each is alone, and are not traced twice."""
+    made, init, _ = small(critics=3)
+    traces = []
+
+    @quick
+    def run(config):
+        traces.append(())
+        return made.iterate(made.init(jax.random.key(0), config))[0].params
+
+    points = [
+        made.config.replace(quantile=quantile, huber_delta=delta, normalize_obs=on, source=0)
+        for quantile, delta, on in ((0.1, 0.0, False), (0.5, 0.2, True))
+    ]
+    points = [agents.base.as_leaves(each) for each in points]
+    alone = [run(each) for each in points]
+    assert len(traces) == 1
+    together = quick(jax.vmap(run))(jax.tree.map(lambda *x: jnp.stack(x), *points))
+    same = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    for i, each in enumerate(alone):
+        jax.tree.map(same, jax.tree.map(lambda x, i=i: x[i], together), each)
+    difference = jax.tree.map(lambda a, b: np.abs(a - b).max(), *alone)
+    assert max(jax.tree.leaves(difference)) > 1e-4
+
+
+def test_the_authors_settings():
+    assert riql.settings("walker2d", "random dynamics") == {
+        "critics": 3,
+        "quantile": 0.25,
+        "huber_delta": 1.0,
+    }
+    assert riql.settings("hopper", "random obs")["huber_delta"] == pytest.approx(100.0)
+    with pytest.raises(UserError, match="for task 'ant', known: halfcheetah, hopper, walker2d"):
+        riql.settings("ant", "random obs")
+    with pytest.raises(UserError, match="did you mean 'random obs'"):
+        riql.settings("hopper", "random observations")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"critics": 0}, "riql's critics must be a positive integer, not 0"),
+        ({"quantile": 1.5}, "riql's quantile must be between 0 and 1, not 1.5"),
+        ({"policy": "tanh"}, "riql has no policy 'tanh', known: deterministic, gaussian"),
+        ({"target_high": -200.0}, "riql's target_high must be at least -100, not -200.0"),
+        ({"source": 1}, "riql's source must be one of the 1 given, 0 to 0"),
+        ({"huber_delta": -1.0}, "riql's huber_delta must be at least 0, not -1.0"),
+    ],
+)
+def test_a_bad_setting_is_one_line(settings, message):
+    with pytest.raises(UserError) as error:
+        agents.make("riql", ENV, data=dataset(), **settings)
+    assert str(error.value) == message

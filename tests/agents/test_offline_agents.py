@@ -1,0 +1,321 @@
+"""What agents that learn from data have in common: the data, rewards, runs, refusals."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward import agents, offline, training
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import edac
+from jaxrl_reward.types import UserError
+
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+ENV = "gymnax:Pendulum-v1,max_steps_in_episode=5"
+SMALL = {"updates": 4, "batch_size": 8, "hidden": (4,)}
+NAMES = ("bc", "edac", "iql", "riql")
+
+
+def dataset(rows=40, seed=0, environment=ENV, **changes):
+    """Random steps of a task like the pendulum, in episodes of 10."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "obs": rng.normal(size=(rows, 3)),
+        "action": rng.uniform(-2.0, 2.0, size=(rows, 1)),
+        "next_obs": rng.normal(size=(rows, 3)),
+        "reward": rng.normal(size=rows),
+        "terminated": np.zeros(rows),
+        "truncated": np.arange(rows) % 10 == 9,
+    }
+    return offline.make({**arrays, **changes}, offline.Provenance(environment=environment))
+
+
+def small(name, data=None, reward=None, **settings):
+    extra = {"critics": 2} if name == "edac" else {}
+    data = dataset() if data is None else data
+    return agents.make(name, ENV, reward, data=data, **{**SMALL, **extra, **settings})
+
+
+@cache
+def compiled(name):
+    """An agent, and its `init` and `iterate`, to which data and numbers are arguments."""
+    made = small(name)
+    return made, quick(made.init), quick(made.iterate)
+
+
+def assert_close(a, b, **tolerance):
+    jax.tree.map(partial(np.testing.assert_allclose, **tolerance), a, b)
+
+
+# ---- the data --------------------------------------------------------------------------
+
+
+def test_data_is_an_argument_and_no_part_of_the_program_or_state():
+    """Nor is it copied for each seed."""
+    data = dataset(20_000)
+    made = small("iql", data)
+    size = made.data.rows.size
+    states = jax.eval_shape(jax.vmap(made.init), jax.random.split(jax.random.key(0), 4))
+    assert sum(x.size for x in jax.tree.leaves(states)) < size / 10
+    run = jax.vmap(made.iterate, in_axes=(0, None))
+    program = quick(run).lower(states, made.data).compile()
+    memory = program.memory_analysis()
+    assert memory.argument_size_in_bytes >= 4 * size
+    assert memory.temp_size_in_bytes < 4 * size / 2
+    assert memory.generated_code_size_in_bytes < 4 * size
+
+
+def test_each_lane_learns_from_its_own_set():
+    """As if that were the only one; in one program."""
+    sets = [dataset(seed=seed) for seed in range(3)]
+    both = small("riql", sets)
+    keys = jnp.stack([jax.random.key(7)] * 2)
+
+    def run(made, key, source):
+        state = made.init(key, made.config.replace(source=source))
+        return made.iterate(state)[0]
+
+    found = quick(jax.vmap(partial(run, both)))(keys, jnp.array([0.0, 2.0]))
+    for i, data in enumerate((sets[0], sets[2])):
+        alone = quick(partial(run, small("riql", data)))(keys[0], 0.0)
+        assert_close(
+            jax.tree.map(lambda x, i=i: x[i], found.params), alone.params, rtol=1e-4, atol=1e-6
+        )
+        close(found.mean[i], alone.mean)
+
+
+def test_actions_are_stretched_from_and_to_their_bounds():
+    made, *_ = compiled("iql")
+    state = jax.eval_shape(made.init, jax.random.key(0))
+    assert jax.eval_shape(made.act, state, jnp.zeros((5, 3))).shape == (5, 1)
+    column = np.asarray(made.data.rows)[:, 3]
+    close(column, np.asarray(dataset().steps.action)[:, 0] / 2.0)
+    beyond = dataset(action=np.full((40, 1), 5.0))  # as corrupted actions are
+    close(np.asarray(small("iql", beyond).data.rows)[:, 3], 2.5)
+
+
+# ---- rewards ---------------------------------------------------------------------------
+
+
+def rewards_of(made, iterations=0):
+    """The rewards that an agent gives all of its rows, in order."""
+    inside = made.init.__self__
+
+    @quick
+    def run(data):
+        state = made.init(jax.random.key(0), data=data)
+        for _ in range(iterations):
+            state, _ = made.iterate(state, data)
+        rows = jnp.arange(data.count)
+        return inside.batch(state, state.reward_state.shared, data, rows)[0].reward
+
+    return np.asarray(run(made.data))
+
+
+def test_data_is_rewarded_by_the_expression():
+    data = dataset()
+    steps = jax.tree.map(np.asarray, data.steps)
+    text = "2*env + 0.5*potential('first') + action_size() | clip(-1, 1)"
+
+    @rw.pointwise
+    def action_size(transition, weight=0.1):
+        "What the action costs."
+        return -weight * jnp.abs(transition.action).sum()
+
+    going_on = 0.99 * ~steps.terminated
+    shaped = going_on * steps.next_obs[:, 0] - steps.obs[:, 0]
+    expected = 2 * steps.env_reward + 0.5 * shaped - 0.1 * np.abs(steps.action[:, 0])
+    close(rewards_of(small("iql", reward=text)), np.clip(expected, -1, 1))
+
+
+def test_what_a_term_remembers_is_read_from_the_data_in_order():
+    """A delayed reward comes at the end of its three steps, or of the episode."""
+    data = dataset()
+    reward, last = np.asarray(data.steps.env_reward), np.asarray(data.steps.last)
+    expected, held = np.zeros(40), 0.0
+    for i in range(40):
+        held += reward[i]
+        if i % 10 % 3 == 2 or last[i]:
+            expected[i], held = held, 0.0
+    close(rewards_of(small("bc", reward="delay(3)")), expected)
+    scaled = rewards_of(small("bc", reward="env | normalize(gamma=0.5)"))
+    returns, running = [], 0.0
+    for i in range(40):
+        running = (0.0 if i % 10 == 0 else 0.5 * running) + reward[i]
+        returns.append(running)
+    np.testing.assert_allclose(scaled, reward / np.std(returns), rtol=1e-4)
+
+
+def test_a_learned_reward_learns_from_the_batches():
+    made = small("bc", reward="env + rnd(width=4, features=2, batch_size=8)")
+    new, old = rewards_of(made, 3), rewards_of(made, 0)
+    env_reward = np.asarray(dataset().steps.env_reward)
+    assert (new - env_reward).mean() < 0.9 * (old - env_reward).mean()
+
+
+def test_rewards_that_data_cannot_give_are_refused():
+    @rw.episodic
+    def return_of_all(block, episodes):
+        return episodes.sum(block.reward)
+
+    @rw.pointwise
+    def entropy_bonus(transition):
+        return transition.policy["entropy"]
+
+    for reward, message in (
+        (return_of_all(), "iql plays fixed blocks, and return_of_all.. needs whole episodes"),
+        ("rnd() | delay(2)", "iql learns from data, and delay.* remembers rewards of a stage"),
+        ("scheduled(1, 0, 100)*env", "iql plays no steps, and .* has a term that changes with"),
+        (entropy_bonus(), "iql learns from data without policy.'entropy'., which the reward reads"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            small("iql", reward=reward)
+        assert "\n" not in str(error.value)
+
+
+# ---- agents ----------------------------------------------------------------------------
+
+
+def test_bc_is_iql_without_advantages():
+    bc, init, iterate = compiled("bc")
+    iql, init_iql, iterate_iql = compiled("iql")
+    config = agents.base.as_leaves(iql.config.replace(beta=0.0))
+    cloned = iterate(init(jax.random.key(3), agents.base.as_leaves(bc.config)))[0]
+    weighed = iterate_iql(init_iql(jax.random.key(3), config))[0]
+    assert_close(cloned.params, weighed.params["policy"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_gaussian_policy_learns_its_spread():
+    data = dataset(action=np.ones((40, 1)))
+    made = small("bc", data, policy="gaussian", learning_rate=3e-2, updates=200, policy_decay=0.0)
+    state, _ = quick(made.iterate)(made.init(jax.random.key(0)))
+    mean = made.act(state, data.steps.obs)
+    drawn = made.act(state, data.steps.obs, jax.random.key(1))
+    np.testing.assert_allclose(mean, 1.0, atol=0.2)
+    assert state.params["log_std"][0] < -1.0
+    assert 0.01 < np.std(np.asarray(drawn) - np.asarray(mean)) < 0.5
+
+
+def test_how_alike_critics_are():
+    """By a loop over pairs; parallel gradients give K, opposite ones -1 for two."""
+    slopes = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    unit = slopes / np.linalg.norm(slopes, axis=-1, keepdims=True)
+    pairs = [(unit[i] * unit[j]).sum(-1) for i in range(4) for j in range(4) if i != j]
+    close(edac.diversity(jnp.asarray(slopes)), np.sum(pairs, axis=0).mean() / 3)
+    close(edac.diversity(jnp.ones((4, 5, 3))), 4.0)
+    close(edac.diversity(jnp.stack([jnp.ones((5, 3)), -jnp.ones((5, 3))])), -2.0)
+
+
+def test_edac_spreads_the_gradients_of_its_critics():
+    made, init, iterate = compiled("edac")
+    inside, alike = made.init.__self__, {}
+    for eta in (0.0, 100.0):
+        state = init(jax.random.key(0), agents.base.as_leaves(made.config.replace(eta=eta)))
+        for _ in range(20):
+            state, metrics = iterate(state)
+        alike[eta] = metrics["alike"].total / metrics["alike"].count
+    assert alike[100.0] < alike[0.0] - 0.1
+    attacker = edac.attacker(made, state)
+    obs, action = dataset().steps.obs, dataset().steps.action
+    batch, _ = inside.batch(state, state.reward_state.shared, made.data, jnp.arange(40))
+    q, slopes = inside.learner.slopes(state.params["critic"], batch.inputs, batch.choice)
+    close(attacker.value(obs, action), q.mean(0))
+    close(attacker.value(obs[3], action[3]), q.mean(0)[3])
+    # Its gradients are those that the diversity is made of; the action is twice as long.
+    by_action = jax.grad(lambda action: attacker.value(obs, action).sum())(action)
+    np.testing.assert_allclose(2.0 * by_action, slopes.mean(0), rtol=1e-3, atol=1e-5)
+    close(attacker.policy(obs), made.act(state, obs))
+
+
+# ---- runs ------------------------------------------------------------------------------
+
+RUN = {"seeds": 2, "total_steps": 16, "evals": 2, "eval_episodes": 1, "log_points": 4}
+
+
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("bc", "edac")), "riql"]
+)
+def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
+    class Stop:
+        def write(self, *args, **kwargs):
+            raise KeyboardInterrupt
+
+        def close(self):
+            pass
+
+    train = partial(training.train, small(name, reward="delay(3)"), progress=False, **RUN)
+    whole = train(out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(out=tmp_path / "cut", sinks=[Stop()])
+    resumed = train(out=tmp_path / "cut", resume=True)
+    data = lambda x: (  # noqa: E731
+        jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_array_equal(data(a), data(b)), whole.state, resumed.state
+    )
+    assert resumed.curves == whole.curves
+    assert whole.state.iteration.tolist() == [4, 4]
+
+    other = small(name, dataset(seed=1), "delay(3)")
+    with pytest.raises(UserError, match="was started with data.checksums = .*use the same") as no:
+        training.train(other, out=tmp_path / "cut", resume=True, progress=False, **RUN)
+    assert "\n" not in str(no.value)
+    loaded = training.load(small(name, reward="delay(3)"), tmp_path / "cut")
+    assert loaded.step == 16
+
+
+def test_sets_vary_within_one_run():
+    made = small("riql", [dataset(), dataset(seed=1)])
+    settings = {**RUN, "total_steps": 4, "evals": 1, "progress": False}
+    result = training.train(made, vary={"source": [0, 1]}, **settings)
+    assert result.arms == ("source=0.0", "source=1.0")
+    means = result.state.mean
+    assert np.allclose(means[0], means[1]) and not np.allclose(means[0], means[2])
+    for values, message in (
+        ([2], "source=2: riql was given 2 data sets"),
+        ([0.5], "source must be a whole number, got 0.5"),
+    ):
+        with pytest.raises(UserError, match=message):
+            training.train(made, vary={"source": values}, **settings)
+    with pytest.raises(UserError, match="riql learns from data and has no environments to split"):
+        training.train(made, shard="envs", **settings)
+
+
+# ---- refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_does_not_fit_is_one_line(name, tmp_path):
+    make = partial(agents.make, name)
+    for call, message in (
+        (
+            partial(make, "brax:fast", data=dataset()),
+            f"{name}'s data has obs of shape \\[3\\], and",
+        ),
+        (partial(make, "gymnax:CartPole-v1", data=dataset()), f"{name} needs Box actions; gymnax"),
+        (partial(make, ENV, data=[dataset(), dataset(30)]), "sets of as many rows each, not of"),
+        (partial(make, ENV, data=[]), f"{name} needs at least one data set"),
+        (partial(make, ENV, data=3), "data must be a Dataset or the path of one, not int"),
+        (partial(make, ENV, data=tmp_path / "no.npz"), "no.npz does not exist; name the file"),
+        (partial(make, None), f"{name} needs an environment, such as"),
+        (partial(make, None, data=dataset(environment="")), "does not say which environment"),
+        (partial(make, ENV, data=dataset(), updates=0), f"{name}'s updates must be a positive"),
+        (partial(make, ENV, data=dataset(), source=1), f"{name}'s source must be one of the 1"),
+        (partial(agents.make, "sac", ENV, data=dataset()), "sac plays and takes no data; these"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_without_data_an_agent_acts_but_does_not_learn():
+    made = agents.make("iql", ENV, **SMALL)
+    state = made.init(jax.random.key(0))
+    assert made.act(state, jnp.zeros((2, 3))).shape == (2, 1)
+    with pytest.raises(UserError, match="iql learns from data: make it with data="):
+        made.iterate(state)
+    assert agents.make("iql", None, data=dataset(), **SMALL).env.name == ENV
