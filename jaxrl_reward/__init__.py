@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrl_reward.types import Mean, Transition, UserError
 
 if TYPE_CHECKING:
-    from jaxrl_reward import (
-        agents,
-        envs,
-        offline,
-        report,
-        rewards,
-        submodular,
-        tabular,
-        training,
-    )
+    from jaxrl_reward import agents, envs, offline, report, rewards, submodular, tabular, training
     from jaxrl_reward.agents import bc, dqn, edac, eta, iql, ppo, riql, sac, subpo
 
 __version__ = "0.1.0"

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxrl_reward import envs
 from jaxrl_reward.agents import rollout
 from jaxrl_reward.offline import dataset as datasets
+from jaxrl_reward.offline.formats import read
 from jaxrl_reward.types import Array, Transition, UserError
 
 
@@ -90,7 +91,7 @@ def read_set(data: Any) -> datasets.Dataset:
     if isinstance(data, datasets.Dataset):
         return data
     if isinstance(data, str | Path):
-        return datasets.load(data)
+        return read(data)
     raise UserError(f"data must be a Dataset or the path of one, not {type(data).__name__}")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, NoReturn, get_args
 
-from jaxrl_reward.cli import commands, scaling, sweeping
+from jaxrl_reward.cli import collecting, commands, scaling, sweeping
 
 _EXAMPLE = 'jaxrl-reward train ppo gymnax:CartPole-v1 --reward "env + 0.1*counts()" --seeds 16'
 
@@ -49,7 +49,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     parser = _parser()
     argv = _joined(argv)
-    if argv[:1] in (["train"], ["search"]):
+    if argv[:1] in (["train"], ["search"], ["collect"]):
         _add_settings(_subparser(parser, argv[0]), argv[1:])
     args, unknown = parser.parse_known_args(argv)
     args.argv = argv
@@ -134,6 +134,9 @@ def _parser() -> Parser:
         "--seeds", type=whole, metavar="N", help="per arm, in place of the preset's"
     )
     _add_run(reproduce)
+
+    collect = command("collect", collecting.collect, "Write data sets for offline learning.")
+    collecting.add_arguments(collect, whole, seed)
 
     sweep = command("sweep", sweeping.sweep, "Run many trials, here or on a cluster.")
     sweeping.add_arguments(sweep, whole, not_negative)

@@ -9,8 +9,9 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ class Provenance:
       level: how good it was, such as `medium-replay`.
       seed: of the run that collected.
       env_steps: that the agent had trained for.
+      settings: of the collection, as JSON: the same settings give the same data.
       versions: of packages, as pairs.
       source: the file that it was read from, empty for our own.
       corruption: what was done to it since, such as `random dynamics`.
@@ -57,6 +59,7 @@ class Provenance:
     level: str = ""
     seed: int | None = None
     env_steps: int | None = None
+    settings: str = ""
     versions: tuple[tuple[str, str], ...] = ()
     source: str = ""
     corruption: str = ""
@@ -168,14 +171,16 @@ def normalized_score(returns: Any, random: float, expert: float) -> Any:
 def d4rl_returns(name: str) -> tuple[float, float]:
     """D4RL's returns of a random and an expert policy, for `hopper-medium-v2` and the like.
 
+    Not for other simulators' robots of the same name, such as `brax:hopper`.
+
     Raises:
       UserError: there are none of this name.
     """
-    robot = name.split(":")[-1].split("/")[-1].split("-")[0].lower()
-    if robot not in D4RL_RETURNS:
+    robot = re.fullmatch(r"(?:d4rl:)?([a-z0-9]+)(?:[-_].*)?", name)
+    if robot is None or robot[1] not in D4RL_RETURNS:
         known = ", ".join(D4RL_RETURNS)
         raise UserError(f"no reference returns are known for {name!r}; D4RL's are of {known}")
-    return D4RL_RETURNS[robot]
+    return D4RL_RETURNS[robot[1]]
 
 
 # ---- made from arrays --------------------------------------------------------------
@@ -302,16 +307,7 @@ def load(path: Path | str) -> Dataset:
       UserError: there is none, or it is damaged: the line says in what.
     """
     arrays = read_npz(path)
-    if "format" not in arrays:
-        raise UserError(f"{path} is not a dataset of jaxrl-reward: it has no field 'format'")
-    if str(arrays["format"]) != FORMAT:
-        raise UserError(f"{path}: format is {str(arrays['format'])!r}, and must be {FORMAT!r}")
-    try:
-        about = json.loads(str(arrays["provenance"]))
-        about["versions"] = tuple(tuple(pair) for pair in about["versions"])
-        provenance = Provenance(**about)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: provenance cannot be read ({error})") from None
+    provenance = _about(arrays, path)
     if "first" not in arrays:
         raise UserError(f"{path} has no field 'first'; it needs {', '.join(FIELDS)}")
     dataset = make(arrays, provenance, where=str(path))
@@ -320,8 +316,30 @@ def load(path: Path | str) -> Dataset:
     return dataset
 
 
-def read_npz(path: Path | str) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz`, without unpickling anything.
+def provenance_of(path: Path | str) -> Provenance:
+    """Where a file's data come from, without reading the data.
+
+    Raises:
+      UserError: as `load`.
+    """
+    return _about(read_npz(path, ("format", "provenance")), path)
+
+
+def _about(arrays: Mapping[str, np.ndarray], path: Path | str) -> Provenance:
+    if "format" not in arrays:
+        raise UserError(f"{path} is not a dataset of jaxrl-reward: it has no field 'format'")
+    if str(arrays["format"]) != FORMAT:
+        raise UserError(f"{path}: format is {str(arrays['format'])!r}, and must be {FORMAT!r}")
+    try:
+        about = json.loads(str(arrays["provenance"]))
+        about["versions"] = tuple(tuple(pair) for pair in about["versions"])
+        return Provenance(**about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: provenance cannot be read ({error})") from None
+
+
+def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz`, all or those that are named, without unpickling anything.
 
     Raises:
       UserError: it does not exist, is not an `.npz`, or is damaged.
@@ -330,10 +348,11 @@ def read_npz(path: Path | str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; name the file of a dataset")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file open that it cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.ndarray):
                 raise ValueError("one array")
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if names is None or name in names}
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read as .npz: not one, or cut short ({line})") from None

@@ -82,7 +82,8 @@ def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Point
         )
     reward = agent.reward if template is None else _reward(agent, fill(template, inside))
     numbers = {name: value for name, value in values.items() if name != REWARD}
-    shown = [f"{name}={_number(name, value)!r}" for name, value in numbers.items()]
+    typed = {n: _typed(agent.config, n, _number(n, value)) for n, value in numbers.items()}
+    shown = [f"{name}={value!r}" for name, value in typed.items()]
     if REWARD in values:
         reward = _reward(agent, values[REWARD])
         shown.insert(0, str(reward))
@@ -141,7 +142,7 @@ def _config(agent: Any, values: Mapping[str, Any]) -> Any:
 
 def _typed(config: Any, name: str, number: float) -> Any:
     """The number as a setting has it: 0 and 1 are false and true, and counts are whole."""
-    kind = type(getattr(config, name))
+    kind = type(getattr(config, name, number))
     if kind not in (bool, int):
         return number
     if number != kind(number):

@@ -9,7 +9,8 @@ import pytest
 
 from jaxrl_reward import agents, offline, training
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import edac
+from jaxrl_reward.agents import edac, offline_data
+from jaxrl_reward.agents.offline import State
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -56,7 +57,7 @@ def assert_close(a, b, **tolerance):
 def test_data_is_an_argument_and_no_part_of_the_program_or_state():
     """Nor is it copied for each seed."""
     data = dataset(20_000)
-    made = small("iql", data)
+    made = small("bc", data)
     size = made.data.rows.size
     states = jax.eval_shape(jax.vmap(made.init), jax.random.split(jax.random.key(0), 4))
     assert sum(x.size for x in jax.tree.leaves(states)) < size / 10
@@ -68,27 +69,8 @@ def test_data_is_an_argument_and_no_part_of_the_program_or_state():
     assert memory.generated_code_size_in_bytes < 4 * size
 
 
-def test_each_lane_learns_from_its_own_set():
-    """As if that were the only one; in one program."""
-    sets = [dataset(seed=seed) for seed in range(3)]
-    both = small("riql", sets)
-    keys = jnp.stack([jax.random.key(7)] * 2)
-
-    def run(made, key, source):
-        state = made.init(key, made.config.replace(source=source))
-        return made.iterate(state)[0]
-
-    found = quick(jax.vmap(partial(run, both)))(keys, jnp.array([0.0, 2.0]))
-    for i, data in enumerate((sets[0], sets[2])):
-        alone = quick(partial(run, small("riql", data)))(keys[0], 0.0)
-        assert_close(
-            jax.tree.map(lambda x, i=i: x[i], found.params), alone.params, rtol=1e-4, atol=1e-6
-        )
-        close(found.mean[i], alone.mean)
-
-
 def test_actions_are_stretched_from_and_to_their_bounds():
-    made, *_ = compiled("iql")
+    made = small("iql")
     state = jax.eval_shape(made.init, jax.random.key(0))
     assert jax.eval_shape(made.act, state, jnp.zeros((5, 3))).shape == (5, 1)
     column = np.asarray(made.data.rows)[:, 3]
@@ -100,19 +82,19 @@ def test_actions_are_stretched_from_and_to_their_bounds():
 # ---- rewards ---------------------------------------------------------------------------
 
 
-def rewards_of(made, iterations=0):
-    """The rewards that an agent gives all of its rows, in order."""
+def rewards_of(made, reward_state=None):
+    """The rewards that an agent gives all of its rows, in order, and that for which state."""
     inside = made.init.__self__
 
     @quick
-    def run(data):
-        state = made.init(jax.random.key(0), data=data)
-        for _ in range(iterations):
-            state, _ = made.iterate(state, data)
-        rows = jnp.arange(data.count)
-        return inside.batch(state, state.reward_state.shared, data, rows)[0].reward
+    def run(data, given):
+        fresh = made.reward.init(jax.random.key(0), inside.recorder.example)
+        given, features = inside.read_in_order(made.reward, given or fresh, data, jnp.int32(0))
+        config = agents.base.as_leaves(made.config)
+        state = State(config, made.reward, (), (), (), features, jnp.zeros(3), jnp.ones(3), (), 0)
+        return inside.batch(state, given.shared, data, jnp.arange(data.count))[0].reward, given
 
-    return np.asarray(run(made.data))
+    return run(made.data, reward_state)
 
 
 def test_data_is_rewarded_by_the_expression():
@@ -128,7 +110,7 @@ def test_data_is_rewarded_by_the_expression():
     going_on = 0.99 * ~steps.terminated
     shaped = going_on * steps.next_obs[:, 0] - steps.obs[:, 0]
     expected = 2 * steps.env_reward + 0.5 * shaped - 0.1 * np.abs(steps.action[:, 0])
-    close(rewards_of(small("iql", reward=text)), np.clip(expected, -1, 1))
+    close(rewards_of(small("iql", reward=text))[0], np.clip(expected, -1, 1))
 
 
 def test_what_a_term_remembers_is_read_from_the_data_in_order():
@@ -140,8 +122,8 @@ def test_what_a_term_remembers_is_read_from_the_data_in_order():
         held += reward[i]
         if i % 10 % 3 == 2 or last[i]:
             expected[i], held = held, 0.0
-    close(rewards_of(small("bc", reward="delay(3)")), expected)
-    scaled = rewards_of(small("bc", reward="env | normalize(gamma=0.5)"))
+    close(rewards_of(small("bc", reward="delay(3)"))[0], expected)
+    scaled, _ = rewards_of(small("bc", reward="env | normalize(gamma=0.5)"))
     returns, running = [], 0.0
     for i in range(40):
         running = (0.0 if i % 10 == 0 else 0.5 * running) + reward[i]
@@ -149,11 +131,16 @@ def test_what_a_term_remembers_is_read_from_the_data_in_order():
     np.testing.assert_allclose(scaled, reward / np.std(returns), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_learned_reward_learns_from_the_batches():
     made = small("bc", reward="env + rnd(width=4, features=2, batch_size=8)")
-    new, old = rewards_of(made, 3), rewards_of(made, 0)
-    env_reward = np.asarray(dataset().steps.env_reward)
-    assert (new - env_reward).mean() < 0.9 * (old - env_reward).mean()
+    state = quick(made.init)(jax.random.key(0))
+    before, _ = rewards_of(made, state.reward_state)
+    state, metrics = quick(made.iterate)(state)
+    after, _ = rewards_of(made, state.reward_state)
+    paid = np.asarray(dataset().steps.env_reward)
+    assert (after - paid).mean() < 0.9 * (before - paid).mean()
+    assert metrics["reward/rnd/loss"].count == 4
 
 
 def test_rewards_that_data_cannot_give_are_refused():
@@ -179,6 +166,7 @@ def test_rewards_that_data_cannot_give_are_refused():
 # ---- agents ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bc_is_iql_without_advantages():
     bc, init, iterate = compiled("bc")
     iql, init_iql, iterate_iql = compiled("iql")
@@ -188,6 +176,7 @@ def test_bc_is_iql_without_advantages():
     assert_close(cloned.params, weighed.params["policy"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gaussian_policy_learns_its_spread():
     data = dataset(action=np.ones((40, 1)))
     made = small("bc", data, policy="gaussian", learning_rate=3e-2, updates=200, policy_decay=0.0)
@@ -209,6 +198,7 @@ def test_how_alike_critics_are():
     close(edac.diversity(jnp.stack([jnp.ones((5, 3)), -jnp.ones((5, 3))])), -2.0)
 
 
+@pytest.mark.slow
 def test_edac_spreads_the_gradients_of_its_critics():
     made, init, iterate = compiled("edac")
     inside, alike = made.init.__self__, {}
@@ -232,13 +222,15 @@ def test_edac_spreads_the_gradients_of_its_critics():
 
 # ---- runs ------------------------------------------------------------------------------
 
-RUN = {"seeds": 2, "total_steps": 16, "evals": 2, "eval_episodes": 1, "log_points": 4}
+RUN = {"seeds": 1, "total_steps": 16, "evals": 2, "eval_episodes": 1, "log_points": 4}
 
 
 @pytest.mark.parametrize(
-    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("bc", "edac")), "riql"]
+    "name", ["bc", *(pytest.param(name, marks=pytest.mark.slow) for name in ("edac", "riql"))]
 )
 def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
+    """Here of two data sets side by side."""
+
     class Stop:
         def write(self, *args, **kwargs):
             raise KeyboardInterrupt
@@ -246,7 +238,9 @@ def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
         def close(self):
             pass
 
-    train = partial(training.train, small(name, reward="delay(3)"), progress=False, **RUN)
+    sets, reward = [dataset(), dataset(seed=1)], "delay(3)"
+    points = {**RUN, "vary": {"source": [0, 1]}, "progress": False}
+    train = partial(training.train, small(name, sets, reward, normalize_obs=True), **points)
     whole = train(out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(out=tmp_path / "cut", sinks=[Stop()])
@@ -259,22 +253,21 @@ def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
     )
     assert resumed.curves == whole.curves
     assert whole.state.iteration.tolist() == [4, 4]
+    assert whole.arms == ("source=0", "source=1")
+    assert not np.allclose(whole.state.mean[0], whole.state.mean[1])
 
-    other = small(name, dataset(seed=1), "delay(3)")
-    with pytest.raises(UserError, match="was started with data.checksums = .*use the same") as no:
-        training.train(other, out=tmp_path / "cut", resume=True, progress=False, **RUN)
+    other = small(name, [dataset(), dataset(seed=2)], reward, normalize_obs=True)
+    with pytest.raises(UserError, match=r"was started with data.checksums = .*use the same") as no:
+        training.train(other, out=tmp_path / "cut", resume=True, **points)
     assert "\n" not in str(no.value)
-    loaded = training.load(small(name, reward="delay(3)"), tmp_path / "cut")
-    assert loaded.step == 16
+    # As `evaluate` does, which has not the data.
+    blank = offline_data.blank(other.env, 40)
+    loaded = training.load(small(name, blank, reward), tmp_path / "cut", "source=1")
+    np.testing.assert_array_equal(loaded.state.mean[0], whole.state.mean[1])
 
 
-def test_sets_vary_within_one_run():
-    made = small("riql", [dataset(), dataset(seed=1)])
-    settings = {**RUN, "total_steps": 4, "evals": 1, "progress": False}
-    result = training.train(made, vary={"source": [0, 1]}, **settings)
-    assert result.arms == ("source=0.0", "source=1.0")
-    means = result.state.mean
-    assert np.allclose(means[0], means[1]) and not np.allclose(means[0], means[2])
+def test_what_a_run_of_several_sets_refuses():
+    made, settings = small("riql", [dataset(), dataset(seed=1)]), {**RUN, "progress": False}
     for values, message in (
         ([2], "source=2: riql was given 2 data sets"),
         ([0.5], "source must be a whole number, got 0.5"),
@@ -314,8 +307,8 @@ def test_what_does_not_fit_is_one_line(name, tmp_path):
 
 def test_without_data_an_agent_acts_but_does_not_learn():
     made = agents.make("iql", ENV, **SMALL)
-    state = made.init(jax.random.key(0))
-    assert made.act(state, jnp.zeros((2, 3))).shape == (2, 1)
+    state = jax.eval_shape(made.init, jax.random.key(0))
+    assert jax.eval_shape(made.act, state, jnp.zeros((2, 3))).shape == (2, 1)
     with pytest.raises(UserError, match="iql learns from data: make it with data="):
         made.iterate(state)
     assert agents.make("iql", None, data=dataset(), **SMALL).env.name == ENV
