@@ -106,6 +106,28 @@ def ensemble(network: Network, size: int) -> Network:
     return Network(init, jax.vmap(network.apply, in_axes=(0, None)))
 
 
+def members(network: Network, size: int) -> Network:
+    """As `ensemble`, but the parameters are a tuple of each network's own.
+
+    On a CPU the networks are then applied one after the other: products of
+    matrices, which are up to twice as fast as those of stacks of matrices, and no
+    gradient that has to be cut up. Elsewhere all are applied at once.
+    """
+
+    def init(key: Array, example_obs: Any) -> Any:
+        keys = jax.random.split(key, size)
+        stacked = jax.vmap(lambda key: network.init(key, example_obs))(keys)
+        return tuple(jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(size))
+
+    def apply(params: Any, obs: Any) -> Array:
+        if jax.default_backend() == "cpu":
+            return jnp.stack([network.apply(each, obs) for each in params])
+        stacked = jax.tree.map(lambda *each: jnp.stack(each), *params)
+        return jax.vmap(network.apply, in_axes=(0, None))(stacked, obs)
+
+    return Network(init, apply)
+
+
 _named = activation  # under a name that no argument hides
 
 

@@ -157,7 +157,7 @@ class Learner:
     @cached_property
     def critic(self) -> networks.Network:
         """All of them, from observations with actions behind, `[..., O + A]`."""
-        return networks.ensemble(self.value, self.config.critics)
+        return networks.members(self.value, self.config.critics)
 
     def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
         del config

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from gymnax.environments import spaces
-from jax.interpreters import partial_eval
 
 from jaxrl_reward import distributions, envs, networks
 from jaxrl_reward import rewards as rw
@@ -282,8 +281,9 @@ class _Offline:
 
     def read_in_order(self, reward: Any, state: Any, data: Data, source: Array) -> tuple[Any, Any]:
         """The reward's state and features after all of a set, as one block `[N, 1]`."""
-        if not any(jax.tree.leaves(self.passed)):
-            return state, ()
+        features = jax.eval_shape(reward.apply, state, self.recorder.example).features
+        if not any(jax.tree.leaves(self.passed)) and not jax.tree.leaves(features):
+            return state, features
         count = data.count
         cut = lambda x: jax.lax.dynamic_slice_in_dim(x, source * count, count)  # noqa: E731
         obs, action, after, paid, ended = self.parts(cut(data.rows))
@@ -365,24 +365,27 @@ def _read_in_order(agent: str, recorder: replay.Recorder, reward: rw.RewardTrans
       UserError: a term changes with the steps that are played, and none are.
     """
     example, key = recorder.example, jax.random.key(0)
-    state = jax.eval_shape(lambda: reward.init(key, example))
+    for term in _terms(reward):
+        state = jax.eval_shape(partial(term.init, key, example))
 
-    def shared_after(block: Transition, state: Any) -> Any:
-        return reward.apply(state, block).state.shared
+        def after(state: Any, block: Transition, term: Any = term) -> Any:
+            return term.apply(state, block).state.shared
 
-    jaxpr = jax.make_jaxpr(shared_after)(example, state).jaxpr
-    steps, before = len(jax.tree.leaves(example)), len(jax.tree.leaves(state.shared))
-    shared = zip(jaxpr.invars[steps : steps + before], jaxpr.outvars, strict=True)
-    for i, (old, new) in enumerate(shared):
-        chosen = [j == i for j in range(before)]
-        if new is not old and not any(partial_eval.dce_jaxpr(jaxpr, chosen)[1][:steps]):
-            raise UserError(
-                f"{agent} plays no steps, and {reward} has a term that changes with them; "
-                "leave that term out"
-            )
+        jaxpr = jax.make_jaxpr(after)(state, example).jaxpr
+        before = jaxpr.invars[: len(jaxpr.outvars)]
+        moves = any(new is not old for new, old in zip(jaxpr.outvars, before, strict=True))
+        if moves and not any(jax.tree.leaves(replay.read_by(after, state, example))):
+            raise UserError(f"{agent} plays no steps, and {term} changes with them; leave it out")
 
     def result(state: Any, block: Transition) -> Any:
         applied = reward.apply(state, block)
         return applied.state.shared, applied.features
 
+    state = jax.eval_shape(partial(reward.init, key, example))
     return replay.read_by(result, state, example)
+
+
+def _terms(reward: rw.RewardTransform) -> list[rw.RewardTransform]:
+    """The terms that an expression is made of."""
+    parts = reward.children()
+    return [term for part in parts for term in _terms(part)] if parts else [reward]

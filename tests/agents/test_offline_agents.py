@@ -155,7 +155,7 @@ def test_rewards_that_data_cannot_give_are_refused():
     for reward, message in (
         (return_of_all(), "iql plays fixed blocks, and return_of_all.. needs whole episodes"),
         ("rnd() | delay(2)", "iql learns from data, and delay.* remembers rewards of a stage"),
-        ("scheduled(1, 0, 100)*env", "iql plays no steps, and .* has a term that changes with"),
+        ("scheduled(1, 0, 9)*env", "iql plays no steps, and scheduled.* changes with them; leave"),
         (entropy_bonus(), "iql learns from data without policy.'entropy'., which the reward reads"),
     ):
         with pytest.raises(UserError, match=message) as error:
@@ -293,7 +293,7 @@ def test_what_does_not_fit_is_one_line(name, tmp_path):
         (partial(make, ENV, data=[dataset(), dataset(30)]), "sets of as many rows each, not of"),
         (partial(make, ENV, data=[]), f"{name} needs at least one data set"),
         (partial(make, ENV, data=3), "data must be a Dataset or the path of one, not int"),
-        (partial(make, ENV, data=tmp_path / "no.npz"), "no.npz does not exist; name the file"),
+        (partial(make, ENV, data=tmp_path / "no.npz"), "no.npz does not exist; give a file"),
         (partial(make, None), f"{name} needs an environment, such as"),
         (partial(make, None, data=dataset(environment="")), "does not say which environment"),
         (partial(make, ENV, data=dataset(), updates=0), f"{name}'s updates must be a positive"),
