@@ -51,7 +51,7 @@ class Agent(NamedTuple):
         then for first steps only.
       data: what it learns from in place of playing, an argument `data` of `init`
         and `iterate`, the same for all seeds. Its steps are gradient steps.
-      data_checksums: of each data set.
+      data_origin: the `Provenance` of each data set, with its checksum.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Agent(NamedTuple):
     spreads: bool = False
     recall: Callable[..., Any] | None = None
     data: Any = None
-    data_checksums: tuple[str, ...] = ()
+    data_origin: tuple[Any, ...] = ()
 
 
 def names() -> list[str]:

@@ -140,7 +140,7 @@ def make(
     )
     functions = (made.init, made.iterate, made.act, made.evaluate)
     agent = base.Agent(name, config, env, reward, *functions, config.updates)
-    return agent if found is None else agent._replace(data=found[0], data_checksums=found[1])
+    return agent if found is None else agent._replace(data=found[0], data_origin=found[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -43,8 +43,8 @@ class Data(struct.PyTreeNode):
 
 def load(
     agent: str, env: envs.Env, read: Transition, passed: Transition, data: Any
-) -> tuple[Data, tuple[str, ...]]:
-    """The data as the device holds it, and the checksum of each set.
+) -> tuple[Data, tuple[datasets.Provenance, ...]]:
+    """The data as the device holds it, and where each set is from, with its checksum.
 
     Args:
       agent: whose it is, for messages.
@@ -79,7 +79,7 @@ def load(
         name: getattr(read, name) or getattr(passed, name)
         for name in ("action", "first", "truncated")
     }
-    return _stack(env, found, keep), tuple(_checksum(each) for each in found)
+    return _stack(env, found, keep), tuple(_origin(each) for each in found)
 
 
 def read_set(data: Any) -> datasets.Dataset:
@@ -103,8 +103,11 @@ def blank(env: envs.Env, rows: int) -> datasets.Dataset:
     return datasets.make({"obs": obs, "next_obs": obs, "action": action, **arrays})
 
 
-def _checksum(found: datasets.Dataset) -> str:
-    return found.provenance.checksum or datasets.checksum(found.steps)
+def _origin(found: datasets.Dataset) -> datasets.Provenance:
+    known = found.provenance
+    if known.checksum:
+        return known
+    return dataclasses.replace(known, checksum=datasets.checksum(found.steps))
 
 
 def _check_fits(agent: str, env: envs.Env, found: datasets.Dataset) -> None:

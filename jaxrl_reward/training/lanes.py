@@ -133,9 +133,9 @@ def _config(agent: Any, values: Mapping[str, Any]) -> Any:
     config = agent.config.replace(**typed)
     if agent.name in base.names():
         base.module(agent.name).check(config)
-    if agent.data is not None and not config.source < len(agent.data_checksums):
+    if agent.data is not None and not config.source < len(agent.data_origin):
         raise UserError(
-            f"source={config.source}: {agent.name} was given {len(agent.data_checksums)} data sets"
+            f"source={config.source}: {agent.name} was given {len(agent.data_origin)} data sets"
         )
     return config
 

@@ -120,7 +120,10 @@ def train(
         "shard": shard,  # another layout rounds otherwise
     }
     if agent.data is not None:
-        shared["data"] = {"rows": agent.data.count, "checksums": agent.data_checksums}
+        shared["data"] = {
+            "rows": agent.data.count,
+            "checksums": [origin.checksum for origin in agent.data_origin],
+        }
     arms = {arm: shared}
     if points:
         arms = {each.name: shared | packed for each, packed in _packed(arm, points, seeds)}

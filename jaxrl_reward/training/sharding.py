@@ -210,6 +210,10 @@ class Programs:
         self._begin = jax.vmap(jax.jit(self._strong_init, inline=True), in_axes=(0, 0, None))
         iterate = jax.jit(agent.iterate, inline=True)
         self._iterate = jax.vmap(iterate, in_axes=(0, *(None for _ in self._data)))
+        if self._data and jax.default_backend() == "cpu":
+            # Without environments there is nothing small to do for many lanes at once, and
+            # what one lane works on stays in the cache: 1.4 times as fast as together.
+            self._iterate = lambda states, data: jax.lax.map(lambda s: iterate(s, data), states)
         with jax.set_mesh(self.layout.mesh):
             rows, whole = P("seeds"), (P(),) * len(self._data)
             begin = self.layout.place(self._begin, (rows, rows, P()))
