@@ -219,8 +219,8 @@ class Programs:
             begin = self.layout.place(self._begin, (rows, rows, P()))
             state = jax.eval_shape(begin, self._keys, self._numbers, self._data)
             state = jax.tree.map(_placed, state, self.layout.of_state(state))
-            iterate = self.layout.place(self._iterate, (rows, *whole))
-            _, metrics = jax.eval_shape(iterate, state, *self._data)
+            placed = self.layout.place(self._iterate, (rows, *whole))
+            _, metrics = jax.eval_shape(placed, state, *self._data)
         for name, value in metrics.items():
             if not isinstance(value, Mean) or value.total.ndim + value.count.ndim != 2:
                 raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")

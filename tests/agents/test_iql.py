@@ -5,6 +5,7 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxrl_reward import agents, offline
@@ -139,23 +140,44 @@ TRACES = []
 
 @cache
 def program():
-    """An agent, and one program of lanes: the states before an iteration and after it."""
+    """An agent, and one program of lanes: what an iteration makes of states."""
     made = agents.make("riql", ENV, data=SETS, **SMALL)
 
     @quick
-    def run(keys, configs, data):
+    def run(states, data):
         TRACES.append(())
-        states = jax.vmap(made.init, in_axes=(0, 0, None, None))(keys, configs, None, data)
-        return states, *jax.vmap(made.iterate, in_axes=(0, None))(states, data)
+        return jax.vmap(made.iterate, in_axes=(0, None))(states, data)
 
     return made, run
 
 
-def lanes(points, keys):
-    """Runs the program at these points."""
+def state(made, point, seed):
+    """As `init` gives it, but for the networks: their weights are drawn by NumPy."""
+    config = made.config.replace(**NUMBERS, **point)
+    found = jax.eval_shape(made.init, jax.random.key(0))
+    rng = np.random.default_rng(seed)
+    draw = lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32)  # noqa: E731
+    params = jax.tree.map(draw, found.params)
+    learned = {name: params[name] for name in ("policy", "value", "critic")}
+    i, on = int(point["source"]), point["normalize_obs"] > 0
+    return found.replace(
+        config=agents.base.as_leaves(config),
+        reward_state=jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), found.reward_state),
+        params=params,
+        opt_state=optax.scale_by_adam().init(learned),
+        mean=made.data.mean[i] if on else jnp.zeros(3),
+        scale=1.0 / (made.data.std[i] + offline_agents.SMALLEST_STD) if on else jnp.ones(3),
+        key=jax.random.key(seed),
+        iteration=jnp.int32(0),
+    )
+
+
+def lanes(points):
+    """The states at these points, what an iteration makes of them, and its metrics."""
     made, run = program()
-    configs = [agents.base.as_leaves(made.config.replace(**NUMBERS, **each)) for each in points]
-    return run(keys, jax.tree.map(lambda *x: jnp.stack(x), *configs), made.data)
+    states = [state(made, point, seed) for seed, point in enumerate(points)]
+    before = jax.tree.map(lambda *x: jnp.stack(x), *states)
+    return before, *run(before, made.data)
 
 
 def lane(tree, i):
@@ -238,9 +260,9 @@ def step_by_hand(config, params, moments, t, batch):
 @pytest.mark.parametrize("i", [0, 1], ids=["riql", "iql"])
 def test_updates_equal_a_numpy_loop(i):
     """Also of settings and data that differ side by side, in one program."""
-    before, after, metrics = lanes(LANES, KEYS)
-    state, point, data = lane(before, i), LANES[i], SETS[int(LANES[i]["source"])]
-    _, key_rows, *_ = jax.random.split(state.key, 4)
+    before, after, metrics = lanes(LANES)
+    begun, point, data = lane(before, i), LANES[i], SETS[int(LANES[i]["source"])]
+    _, key_rows, *_ = jax.random.split(begun.key, 4)
     rows = np.asarray(jax.random.randint(key_rows, (3, 8), 0, 40))
     steps = {k: np.asarray(getattr(data.steps, k)) for k in ("obs", "next_obs", "action")}
     if point["normalize_obs"]:
@@ -250,7 +272,7 @@ def test_updates_equal_a_numpy_loop(i):
     steps["action"] = steps["action"] / 2.0
     steps |= {k: np.asarray(getattr(data.steps, k)) for k in ("reward", "terminated")}
     wide = lambda tree: jax.tree.map(lambda x: np.asarray(x, np.float64), tree)  # noqa: E731
-    params = wide(state.params)
+    params = wide(begun.params)
     moments = {k: (jax.tree.map(np.zeros_like, params[k]),) * 2 for k in params if k != "target"}
     by_hand = {
         **{"critics": 3, "quantile": point["quantile"], "delta": point["huber_delta"]},
@@ -262,19 +284,16 @@ def test_updates_equal_a_numpy_loop(i):
         params = step_by_hand(by_hand, params, moments, t + 1, batch)
     same = partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-5)
     jax.tree.map(same, wide(lane(after.params, i)), params)
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), wide(state.params), params)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), wide(begun.params), params)
     assert min(jax.tree.leaves(moved)) > 1e-4  # no network stood still
     assert (metrics["weight_mean"].total <= 1.5 * metrics["weight_mean"].count).all()
 
 
-KEYS = jnp.stack([jax.random.key(7), jax.random.key(8)])
-
-
 def test_lanes_neither_mix_nor_trace_again():
     """Another neighbour, and other numbers for it, change nothing."""
-    _, after, _ = lanes(LANES, KEYS)
+    _, after, _ = lanes(LANES)
     other = {**LANES[0], "expectile": 0.9, "quantile": 0.5}
-    _, again, _ = lanes((other, LANES[1]), KEYS)
+    _, again, _ = lanes((other, LANES[1]))
     assert len(TRACES) == 1
     same = partial(np.testing.assert_array_equal)
     jax.tree.map(same, lane(after.params, 1), lane(again.params, 1))
@@ -290,11 +309,8 @@ def test_observations_are_normalised_by_both_fields():
     made = agents.make("riql", ENV, data=data, **SMALL)
     close(made.data.mean, [[2, 11, 1]])
     close(made.data.std, [[1.414214, 1.732051, 0]])
-    seen = lane(lanes(LANES, KEYS)[0], 0).replace(
-        mean=made.data.mean[0], scale=1 / (made.data.std[0] + offline_agents.SMALLEST_STD)
-    )
     close(
-        offline_agents.normalize(seen, data.steps.obs),
+        offline_agents.normalize(state(made, {**LANES[0], "source": 0.0}, 0), data.steps.obs),
         [[-1.413214, -0.577017, 0], [0, -0.577017, 0]],
     )
 
