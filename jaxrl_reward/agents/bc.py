@@ -87,7 +87,7 @@ class _Learner:
         return iql_losses.Policy(self.config, self.space)
 
     @property
-    def dist(self) -> distributions.Distribution:
+    def dist(self) -> distributions.DiagonalNormal | distributions.TanhPoint:
         return self.actor.dist
 
     def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:

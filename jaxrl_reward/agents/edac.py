@@ -116,7 +116,7 @@ class _Learner:
         return sac_losses.Learner(self.config, self.space)
 
     @property
-    def dist(self) -> distributions.Distribution:
+    def dist(self) -> Any:
         return self.sac.dist
 
     def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:

@@ -99,7 +99,7 @@ class Policy:
     space: Any
 
     @cached_property
-    def dist(self) -> distributions.Distribution:
+    def dist(self) -> distributions.DiagonalNormal | distributions.TanhPoint:
         size = math.prod(self.space.shape)
         gaussian = self.config.policy == UNBOUNDED_POLICY
         return distributions.DiagonalNormal(size) if gaussian else distributions.TanhPoint(size)
@@ -147,7 +147,7 @@ class Learner:
         return Policy(self.config, self.space)
 
     @property
-    def dist(self) -> distributions.Distribution:
+    def dist(self) -> distributions.DiagonalNormal | distributions.TanhPoint:
         return self.actor.dist
 
     @cached_property
@@ -189,14 +189,12 @@ class Learner:
         learned = {name: params[name] for name in ("policy", "value", "critic")}
         loss = lambda learned: self.loss(config, learned, slow, batch)  # noqa: E731
         gradient, metrics = jax.grad(loss, has_aux=True)(learned)
-        change, adam = optax.scale_by_adam().update(gradient, adam)
+        change, adam = _adam(gradient, adam)
         rates = dict.fromkeys(learned, config.learning_rate)
         rates["policy"] = cosine(config.learning_rate, step, config.policy_decay)
         moved = {
-            name: jax.tree.map(
-                lambda x, d, rate=rates[name]: x - rate * d, learned[name], change[name]
-            )
-            for name in learned
+            name: jax.tree.map(lambda x, d, rate=rate: x - rate * d, learned[name], change[name])
+            for name, rate in rates.items()
         }
         slow = optax.incremental_update(moved["critic"], slow, config.target_rate)
         return (moved | {"target": slow}, adam), metrics
@@ -235,6 +233,11 @@ class Learner:
     def target(self, config: Any, batch: replay.Batch, after: Array) -> Array:
         """`r + gamma V(s')`, kept within its bounds, `[B]`."""
         return jnp.clip(batch.reward + batch.weight * after, config.target_low, config.target_high)
+
+
+def _adam(gradient: Any, state: Any) -> tuple[Any, Any]:
+    """Adam's direction: to be scaled by a rate of each network."""
+    return optax.scale_by_adam().update(gradient, state)
 
 
 def kurtosis(values: Array) -> Array:

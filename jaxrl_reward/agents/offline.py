@@ -60,7 +60,7 @@ class Learner(Protocol):
     """What one agent has of its own."""
 
     @property
-    def dist(self) -> distributions.Distribution:
+    def dist(self) -> Any:
         """The distribution of actions, before they are stretched to their bounds."""
         ...
 
@@ -232,8 +232,9 @@ class _Offline:
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
         """Actions `[N, ...]` for observations `[N, ...]`; the likeliest without a key."""
         inputs = rollout.flatten(inputs, 1)
-        draws = key is not None and not isinstance(self.learner.dist, distributions.TanhPoint)
-        noise = self.learner.dist.noise(key, inputs.shape[:1]) if draws else None
+        dist, noise = self.learner.dist, None
+        if key is not None and not isinstance(dist, distributions.TanhPoint):
+            noise = dist.noise(key, inputs.shape[:1])
         return self.choose(state, inputs, noise)[0]
 
     def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
