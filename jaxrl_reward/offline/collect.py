@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.agents.base import Agent
@@ -117,7 +116,7 @@ def collect(
 
     # The same whatever is collected, as what is medium depends on it.
     rows = settings.num_envs * (agent.env.max_steps or UNLIMITED)
-    untrained = record.without_replay(state)
+    untrained = record.kept(state)  # training gives `state` up
     low = _mean_return(played("random", len(LEVELS), untrained, rows), agent)
     run, medium = _Run([], [], [], []), 0
     if trained:
@@ -210,19 +209,18 @@ def _train(
     points = frozenset(i * calls * length for i in range(evals + 1))
     whole = dataclasses.replace(asked, iterations=evals * calls * length, eval_points=points)
     advance = record.advance(agent, length, recorded)
-    evaluate = jax.jit(lambda state, key: agent.evaluate(state, key, settings.eval_episodes)[0])
+    count = settings.eval_episodes
+    evaluate = jax.jit(lambda state, key: agent.evaluate(state, key, count)[0].mean())
     run = _Run([], [], [], [])
     with Progress(agent.name, whole, 1, enabled=progress) as bar:
         bar.start(0)
         for iteration in range(0, whole.iterations + 1, length):
             if iteration in points:
-                policy = record.without_replay(state)
-                step = iteration * agent.steps_per_iteration
-                mean = float(evaluate(policy, jax.random.fold_in(key, iteration)).mean())
+                policy, step = record.kept(state), iteration * agent.steps_per_iteration
+                mean = float(evaluate(policy, jax.random.fold_in(key, iteration)))
                 if not np.isfinite(mean):
                     raise NonFiniteError("return", settings.seed, step)
-                # The next call takes the state's buffers: what is kept is copied.
-                run.policies.append(jax.tree.map(jnp.copy, policy))
+                run.policies.append(policy)
                 run.steps.append(step)
                 run.returns.append(mean)
                 bar.evaluated(iteration, mean)

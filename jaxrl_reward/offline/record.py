@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,16 +53,34 @@ def begin(agent: Agent, key: Array) -> Any:
     return jax.jit(lambda key: jax.tree.map(strong, agent.init(key)))(key)
 
 
-def without_replay(state: Any) -> Any:
-    """An agent's state as `act` and `evaluate` need it."""
-    return state.replace(replay=()) if _has_replay(state) else state
+def kept(state: Any) -> Any:
+    """A copy of an agent's state as `act` and `evaluate` need it."""
+    return _copy(state.replace(replay=()) if _has_replay(state) else state)
 
 
-def advance(agent: Agent, length: int, recorded: bool) -> Callable[[Any], tuple[Any, Block, float]]:
-    """A function that does `length` iterations: the state after, what was played, seconds.
+@jax.jit
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
 
-    The state before is given up. What is played is read from the agent's replay as
-    it is written there, so that a ring that is too small for the run loses nothing.
+
+class Advance(NamedTuple):
+    """Does some iterations: the state after, what was played, and the seconds that it took."""
+
+    program: Callable[[Any], tuple[Any, dict[str, Array]]]
+
+    def __call__(self, state: Any) -> tuple[Any, Block, float]:
+        began = time.perf_counter()
+        state, block = self.program(state)
+        block = jax.tree.map(np.asarray, block)
+        jax.block_until_ready(state.iteration)
+        return state, block, time.perf_counter() - began
+
+
+def advance(agent: Agent, length: int, recorded: bool) -> Advance:
+    """`length` iterations; the state before is given up.
+
+    What is played is read from the agent's replay as it is written there, so that a
+    ring that is too small for the run loses nothing.
     """
 
     def newest(state: Any) -> dict[str, Array]:
@@ -83,14 +101,7 @@ def advance(agent: Agent, length: int, recorded: bool) -> Callable[[Any], tuple[
         state, blocks = jax.lax.scan(one, state, None, length)
         return state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), blocks)
 
-    def run(state: Any) -> tuple[Any, Block, float]:
-        began = time.perf_counter()
-        state, block = program(state)
-        block = jax.tree.map(np.asarray, block)
-        jax.block_until_ready(state.iteration)
-        return state, block, time.perf_counter() - began
-
-    return run
+    return Advance(program)
 
 
 # ---- a policy that is frozen -------------------------------------------------------

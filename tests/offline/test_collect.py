@@ -1,6 +1,12 @@
 """Collecting: what is played is what is stored, levels are what they say, a file is reused."""
 
+import contextlib
+import io
+import itertools
 import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -8,121 +14,159 @@ import pytest
 from PIL import Image
 
 from jaxrl_reward import UserError, agents, cli, offline
+from jaxrl_reward.agents import base
 from jaxrl_reward.offline import collect as collecting
 from jaxrl_reward.offline import record, report
 
+sys.path.insert(0, str(Path(__file__).parent))
+import ramp
+
 ENV = "probe:action_continuous"  # one step, reward 1 - (action - 0.5)^2
-SMALL = {
-    "num_envs": 4,
-    "num_steps": 2,
-    "updates": 4,
-    "batch_size": 16,
-    "buffer_size": 64,  # of 480 steps that are played
-    "learning_starts": 16,
-    "hidden": (8,),
-    "learning_rate": 1e-2,
-    "critic_learning_rate": 1e-2,
-}
-SETTINGS = collecting.Settings(rows=150, total_steps=480, evals=4, eval_episodes=4, num_envs=4)
+LINE = (
+    *("collect", "ramp", ENV, "--total-steps", "480", "--evals", "12", "--eval-episodes", "4"),
+    *("--play-envs", "4", "--rows", "90"),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_calls():
-    """Calls to the device as short as the runs here."""
+    """Calls to the device as short as the runs here, and `ramp` among the agents."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collecting, "PLAY_STEPS", 10)
         patch.setattr(collecting, "TRAIN_STEPS", 40)
+        patch.setattr(base, "_MODULES", {**base._MODULES, "ramp": ramp.__name__})
         yield
 
 
+class Run(NamedTuple):
+    """What the command gave, what it wrote, and what it wrote that from."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+    collected: collecting.Collected
+
+
 @pytest.fixture(scope="module")
-def collected() -> collecting.Collected:
-    agent = agents.make("sac", ENV, **SMALL)
-    return collecting.collect(agent, collecting.LEVELS, SETTINGS, progress=False)
+def shared(tmp_path_factory) -> Run:
+    """All levels, by the command. Not to be changed."""
+    folder = tmp_path_factory.mktemp("shared")
+    given = []
+    collect = collecting.collect
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            collecting, "collect", lambda *x, **y: given.append(collect(*x, **y)) or given[0]
+        )
+        patch.setenv("JAX_NUM_CPU_DEVICES", "2")
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = cli.main([*LINE, "--level", ",".join(collecting.LEVELS), "--out", str(folder)])
+    return Run(status, out.getvalue(), err.getvalue(), folder, given[0])
+
+
+@pytest.fixture
+def collected(shared) -> collecting.Collected:
+    return shared.collected
 
 
 # ---- levels ------------------------------------------------------------------------
 
 
-def test_each_level_has_its_rows_and_its_place(collected):
-    assert list(collected.datasets) == list(collecting.LEVELS)
-    steps = [step for step, _ in collected.curve]
-    assert steps == [0, 120, 240, 360, 480]
-    medium = collected.datasets["medium"].provenance.env_steps
-    low, high = collected.datasets["expert"].references()
-    reached = [step for step, value in collected.curve if value >= low + (high - low) / 3]
-    assert medium == min(step for step in reached if step)
-    assert high == collected.curve[-1][1] > low
+def test_medium_is_a_third_of_the_way_and_expert_the_end(collected):
+    steps, returns = zip(*collected.curve, strict=True)
+    assert steps == tuple(range(0, 481, 40))
+    np.testing.assert_allclose(returns, [ramp.worth(step / 8) for step in steps], rtol=1e-5)
+    datasets = collected.datasets
+    low, high = datasets["expert"].references()
+    assert low == pytest.approx(1 - 1 / 3 - 0.25, abs=0.15) and high == returns[-1] == 1.0
+    medium = next(s for s, r in collected.curve if s and r >= low + (high - low) / 3)
+    assert 40 < medium < 480
+    assert datasets["medium"].provenance.env_steps == medium
+    assert datasets["medium-replay"].provenance.env_steps == medium
+    assert datasets["expert"].provenance.env_steps == 480
+    for level, theta in (("medium", float(ramp.theta(medium / 8))), ("expert", 0.5)):
+        played = np.asarray(datasets[level].steps.action)
+        assert played.mean() == pytest.approx(theta, abs=0.05)
+        assert played.std() == pytest.approx(0.1, abs=0.03)  # drawn, not the likeliest
+
+
+def test_datasets_say_where_they_come_from(collected):
     for level, data in collected.datasets.items():
         known = data.provenance
-        assert len(data) == (min(150, medium) if level == "medium-replay" else 150)
+        assert len(data) == 90
         assert (known.level, known.environment, known.seed) == (level, ENV, 0)
-        assert known.behaviour == ("random" if level == "random" else "sac")
-        assert known.random_return == low and known.versions
-    random = collected.datasets["random"]
-    assert np.asarray(random.returns()).mean() == pytest.approx(1 - 1 / 3 - 0.25, abs=0.15)
-    expert = collected.datasets["expert"].returns().mean()
-    assert expert > random.returns().mean() + 0.1
-
-
-def test_rows_are_what_the_environment_did(collected):
-    for data in (*collected.datasets.values(), collected.stream):
+        assert known.behaviour == ("random" if level == "random" else "ramp")
+        assert dict(known.versions)["jax"] == jax.__version__
+        assert json.loads(known.settings)["settings"]["rows"] == 90
         steps = data.steps
-        np.testing.assert_allclose(
-            steps.reward, 1 - (np.asarray(steps.action)[:, 0] - 0.5) ** 2, rtol=1e-6
-        )
+        reward = 1 - (np.asarray(steps.action)[:, 0] - 0.5) ** 2
+        np.testing.assert_allclose(steps.reward, reward, rtol=1e-6)
         assert steps.terminated.all() and not steps.truncated.any() and steps.first.all()
 
 
 def test_the_stream_is_the_whole_training(collected):
-    """More than the ring of the agent holds; the replay level is a part of its beginning."""
+    """More than the ring of the agent holds; the replay level is spread over its beginning."""
     played = np.asarray(collected.stream.steps.action)[:, 0]
-    assert len(played) == 480 and len(set(played.tolist())) > 400
-    medium = collected.datasets["medium-replay"]
-    until = medium.provenance.env_steps
-    assert set(np.asarray(medium.steps.action)[:, 0].tolist()) <= set(played[:until].tolist())
-
-
-def test_a_level_does_not_depend_on_the_others(collected):
-    agent = agents.make("sac", ENV, **SMALL)
-    alone = collecting.collect(agent, ["medium"], SETTINGS, progress=False).datasets["medium"]
-    assert alone.provenance == collected.datasets["medium"].provenance
+    assert len(played) == 480 > ramp.ROOM
+    expected = [ramp.theta(row // 8) for row in range(480)]
+    np.testing.assert_allclose(played, expected, atol=0.4)
+    assert np.corrcoef(played, expected)[0, 1] > 0.95
+    replay = collected.datasets["medium-replay"]
+    until = replay.provenance.env_steps
+    where = {action: row for row, action in enumerate(played.tolist())}
+    index = [where[action] for action in np.asarray(replay.steps.action)[:, 0].tolist()]
+    assert index == sorted(index) and index[0] == 0 and until - 8 < index[-1] < until
 
 
 def test_flags_and_successors_are_the_true_ones():
-    agent = agents.make("sac", "gymnax:Pendulum-v1,max_steps_in_episode=7", **SMALL)
-    settings = collecting.Settings(rows=50, num_envs=3)
-    data = collecting.collect(agent, ["random"], settings, progress=False).datasets["random"]
+    """Of a pendulum that is pushed one way, as the policy likes best, in episodes of seven."""
+    agent = agents.make("ramp", "gymnax:Pendulum-v1,max_steps_in_episode=7")
+    player = record.player(agent, 3, True, 10)
+    state = ramp.State(jax.numpy.int32(0), (), (), ())
+    rows = player.play(state, jax.random.key(1), 50, False, lambda *_: None)
+    data = offline.make(rows)
     steps = jax.tree.map(np.asarray, data.steps)
-    assert not steps.terminated.any()
+    np.testing.assert_array_equal(steps.action, np.full((50, 1), -1.0))
+    assert not steps.terminated.any() and len(data.returns()) == 7
     np.testing.assert_array_equal(np.flatnonzero(steps.truncated), np.arange(6, 49, 7))
     inside = ~steps.truncated[:-1]
     np.testing.assert_array_equal(steps.next_obs[:-1][inside], steps.obs[1:][inside])
     # What follows the last step is one step away, and no new beginning.
-    jumps = np.abs(steps.next_obs - steps.obs)[:, 2]
-    assert jumps.max() < 1.5 and len(data.returns()) == 7
+    assert np.abs(steps.next_obs - steps.obs)[:, 2].max() < 1.5
     new = np.abs(steps.next_obs[:-1][~inside] - steps.obs[1:][~inside]).max(1)
     assert (new > 1e-3).all()
-    assert data.provenance.expert_return is None and data.provenance.env_steps == 0
-    assert np.abs(steps.action).max() <= 2.0 and np.abs(steps.action).max() > 1.5
+
+
+@pytest.mark.slow
+def test_a_level_does_not_depend_on_the_others(collected):
+    settings = collecting.Settings(rows=90, total_steps=480, evals=12, eval_episodes=4, num_envs=4)
+    agent = agents.make("ramp", ENV)
+    for level in ("medium", "random"):
+        alone = collecting.collect(agent, [level], settings, progress=False).datasets[level]
+        assert alone.provenance.checksum == collected.datasets[level].provenance.checksum
+    assert alone.provenance.expert_return is None and alone.provenance.env_steps == 0
 
 
 # ---- rows --------------------------------------------------------------------------
 
 
+LATER = 10_000
+
+
 def block(first) -> record.Block:
-    """`[T, N]` rows that are numbered `100 n + t`."""
+    """`[T, N]` rows that are numbered `LATER * n + t`."""
     first = np.asarray(first, bool).T
     time, envs = first.shape
-    number = np.arange(time)[:, None] + 100 * np.arange(envs)[None]
+    number = np.arange(time)[:, None] + LATER * np.arange(envs)[None]
     return {"first": first, "reward": number}
 
 
 def test_rows_are_in_the_order_in_which_episodes_begin():
     given = block([[1, 0, 1, 0, 0], [1, 1, 0, 0, 1]])
     rows = record.flatten(given)["reward"].tolist()
-    assert rows == [0, 1, 100, 101, 102, 103, 2, 3, 4, 104]
-    assert record.flatten(given, until=2)["reward"].tolist() == [0, 1, 100, 101]
+    assert rows == [0, 1, 10000, 10001, 10002, 10003, 2, 3, 4, 10004]
+    assert record.flatten(given, until=2)["reward"].tolist() == [0, 1, 10000, 10001]
     assert record.flatten(given, rows=100)["reward"].tolist() == rows
 
 
@@ -130,15 +174,15 @@ def test_thinning_keeps_whole_episodes_of_all_times():
     rng = np.random.default_rng(0)
     first = rng.random((3, 2000)) < 0.1
     first[:, 0] = True
-    everything = record.flatten(block(first))["reward"].tolist()
+    everything = {x: i for i, x in enumerate(record.flatten(block(first))["reward"].tolist())}
     begin = record.flatten(block(first))["first"].tolist()
     for rows in (7, 600, 3000, 5990):
         found = record.flatten(block(first), rows=rows)
         kept = found["reward"]
         assert len(kept) == rows and len(set(kept.tolist())) == rows
-        places = [everything.index(value) for value in kept]
+        places = [everything[value] for value in kept.tolist()]
         assert places == sorted(places)
-        jumps = [b for a, b in zip(places, places[1:], strict=False) if b != a + 1]
+        jumps = [b for a, b in itertools.pairwise(places) if b != a + 1]
         assert all(begin[place] for place in jumps)  # only whole episodes are left out
         if rows > 500:
             assert abs((np.array(places) < 3000).mean() - 0.5) < 0.1
@@ -146,6 +190,42 @@ def test_thinning_keeps_whole_episodes_of_all_times():
 
 def test_one_long_episode_is_cut():
     assert record.flatten(block([[1, 0, 0, 0]]), rows=3)["reward"].tolist() == [0, 1, 2]
+
+
+# ---- real agents -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [pytest.param("dqn", marks=pytest.mark.slow), "sac"])
+def test_what_agents_store_is_what_is_recorded(name):
+    agent = agents.make(name, "probe:observation", num_envs=3, num_steps=2, hidden=(4,))
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    after, block = jax.eval_shape(record.advance(agent, 5, True).program, state)
+    assert set(block) == set(offline.dataset.FIELDS)
+    assert {x.shape[:2] for x in block.values()} == {(10, 3)}
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sac", "ppo"])
+def test_agents_that_learn_are_collected(name):
+    """SAC's stream is what it played, in a ring that is smaller than the run."""
+    small = {"num_envs": 4, "hidden": (16,), "learning_rate": 1e-2}
+    if name == "sac":
+        small |= {"num_steps": 2, "updates": 4, "batch_size": 16, "buffer_size": 64}
+        small |= {"learning_starts": 16, "critic_learning_rate": 1e-2}
+    else:
+        small |= {"num_steps": 16, "minibatches": 2}
+    agent = agents.make(name, ENV, **small)
+    levels = [each for each in collecting.LEVELS if name == "sac" or "replay" not in each]
+    settings = collecting.Settings(rows=150, total_steps=960, evals=4, eval_episodes=4, num_envs=4)
+    found = collecting.collect(agent, levels, settings, progress=False)
+    means = {level: data.returns().mean() for level, data in found.datasets.items()}
+    assert means["expert"] > means["random"] + 0.2
+    for data in found.datasets.values():
+        reward = 1 - (np.asarray(data.steps.action)[:, 0] - 0.5) ** 2
+        np.testing.assert_allclose(data.steps.reward, reward, rtol=1e-5)
+    if name == "sac":
+        assert len(found.stream) == 960 and len(np.unique(found.stream.steps.action)) > 800
 
 
 # ---- refused -----------------------------------------------------------------------
@@ -188,13 +268,6 @@ def test_training_without_success_has_no_medium():
 
 # ---- the command -------------------------------------------------------------------
 
-LINE = (
-    *("collect", "sac", ENV, "--total-steps", "480", "--evals", "4", "--eval-episodes", "4"),
-    *("--play-envs", "4", "--num-envs", "4", "--num-steps", "2", "--updates", "4"),
-    *("--batch-size", "16", "--buffer-size", "64", "--learning-starts", "16", "--hidden", "8"),
-    *("--learning-rate", "0.01", "--critic-learning-rate", "0.01"),
-)
-
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
@@ -209,34 +282,36 @@ def run(capsys, monkeypatch, tmp_path):
     return call
 
 
-def test_the_command_writes_data_and_a_report_and_uses_them_again(run, tmp_path, monkeypatch):
-    line = (*LINE, "--level", "random,medium-replay", "--rows", "60", "--out", "here")
-    status, out, err = run(*line)
-    assert status == 0, err
-    assert "sac: step 480/480" in err and "TQ" in out and "SACo" in out
-    folder = tmp_path / "here"
-    suffixes = {f"{level}.{end}" for level in ("random", "medium-replay") for end in ("npz", "json", "png")}  # fmt: skip
-    assert {each.name for each in folder.iterdir()} == suffixes
-    data = offline.read(folder / "medium-replay.npz")
-    about = json.loads((folder / "medium-replay.json").read_text())
-    assert about["rows"] == len(data) == 60
+def test_the_command_writes_data_and_a_report(shared):
+    assert shared.status == 0, shared.err
+    assert "ramp: step 480/480" in shared.err and "TQ" in shared.out and "SACo" in shared.out
+    names = {f"{level}.{end}" for level in collecting.LEVELS for end in ("npz", "json", "png")}
+    assert {each.name for each in shared.folder.iterdir()} == names
+    data = offline.read(shared.folder / "medium-replay.npz")
+    assert data.provenance == shared.collected.datasets["medium-replay"].provenance
+    about = json.loads((shared.folder / "medium-replay.json").read_text())
+    assert about["rows"] == len(data) == 90
     assert about["return"]["mean"] == pytest.approx(data.returns().mean())
-    assert 0 < about["saco"] <= 1.5 and about["tq"] < 1.2 and len(about["curve"]) == 5
+    assert 0 < about["saco"] <= 1.5 and about["tq"] < 1.0 and len(about["curve"]) == 13
     assert about["score"] == pytest.approx(data.score(data.returns()).mean())
-    assert "jaxrl-reward collect sac" in about["command"]
-    Image.open(folder / "medium-replay.png").verify()
-    before = {each: each.read_bytes() for each in folder.iterdir()}
+    assert "jaxrl-reward collect ramp" in about["command"]
+    Image.open(shared.folder / "medium-replay.png").verify()
+
+
+def test_the_same_command_uses_its_files_again(run, shared, monkeypatch):
+    before = {each: each.read_bytes() for each in shared.folder.iterdir()}
 
     def never(*_, **__):
         raise AssertionError
 
     monkeypatch.setattr(collecting, "collect", never)
-    status, again, err = run(*line)
-    assert (status, again) == (0, out)
-    assert err.count("holds this already") == 2
-    assert before == {each: each.read_bytes() for each in folder.iterdir()}
-    status, _, err = run(*LINE, "--level", "medium-replay", "--rows", "61", "--out", "here")
-    assert status == 2 and "holds other data: settings.rows = 60, not 61" in err
+    line = (*LINE, "--out", shared.folder, "--level")
+    status, again, err = run(*line, ",".join(collecting.LEVELS))
+    assert (status, again) == (0, shared.out)
+    assert err.count("holds this already") == 4
+    assert before == {each: each.read_bytes() for each in shared.folder.iterdir()}
+    status, _, err = run(*line, "medium", "--rows", "61")
+    assert status == 2 and "holds other data: settings.rows = 90, not 61" in err
 
 
 @pytest.mark.parametrize(
@@ -259,10 +334,10 @@ def test_mistakes_are_one_line(run, tmp_path, words, message):
 
 def test_a_report_that_is_gone_names_what_to_do(collected, tmp_path):
     path = tmp_path / "a.npz"
-    data = collected.datasets["random"]
+    data = collected.datasets["medium"]
     report.write(data, report.describe(data), path)
     assert report.read(path)["saco"] is None
     assert report.holds(path, data.provenance.settings)
     path.with_suffix(".json").unlink()
-    with pytest.raises(UserError, match="delete .* to write both"):
+    with pytest.raises(UserError, match=r"delete .* to write both"):
         report.read(path)
