@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.cli import arguments, commands, scaling
 from jaxrl_reward.rewards import registry
@@ -48,6 +49,11 @@ def test_the_commands_are_understood(line, monkeypatch):
     if args.command in ("train", "search"):
         if args.env.startswith("brax:"):
             pytest.importorskip("brax")
+        if args.data is not None:  # which is not there
+            settings = commands._settings(args)
+            assert agents.make(args.agent, args.env, args.reward, **settings).name == args.agent
+            scaling.grid(args.vary)
+            return
         numbers = scaling.space(args.vary)
         scaling.build(args, {name: values[0] for name, values in numbers.items()})
     if args.command == "reproduce":

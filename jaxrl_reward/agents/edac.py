@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrl_reward import distributions, envs
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, offline, offline_data, replay, rollout, sac_losses
 from jaxrl_reward.agents.offline import State
