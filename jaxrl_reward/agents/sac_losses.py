@@ -81,7 +81,9 @@ class Learner:
         config, out = self.config, self.dist.param_size if self.discrete else 1
         sizes, norm = (*config.hidden, out), config.layer_norm
         one = networks.mlp(sizes, config.activation, layer_norm=norm)
-        return networks.ensemble(one, config.critics)
+        # A subset is cut out of a stack.
+        several = networks.ensemble if config.subset < config.critics else networks.members
+        return several(one, config.critics)
 
     @cached_property
     def target_entropy(self) -> float:

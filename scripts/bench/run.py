@@ -24,6 +24,7 @@ SAC = {
     **{"num_steps": 1, "batch_size": 256, "buffer_size": 100_000, "learning_starts": 1000},
     **{"learning_rate": 1e-3, "critic_learning_rate": 1e-3, "hidden": [256, 256]},
 }
+# brax.training's loop runs three epochs before the first that counts: ours as many steps.
 WALKER = {"kind": "ppo", "seeds": 1, "episodes": 64, "settings": BRAX, "scale": 0.1}
 WALKER["reward"] = "env | scale(0.1)"
 
@@ -61,6 +62,13 @@ def offline(kind: str, seeds: int, **settings: Any) -> dict[str, Any]:
 RIQL = {"critics": 5, "quantile": 0.25, "huber_delta": 1.0}
 COVERAGE = {"num_envs": 64, "num_steps": 79, "hidden": [64, 32], "learning_rate": 1e-2}
 
+
+def pendulum(seeds: int = 1, iterations: int = 2000, **changes: Any) -> dict[str, Any]:
+    settings = SAC | {"num_envs": 1, "updates": 1} | changes
+    task = {"kind": "sac", "env": "gymnax:Pendulum-v1", "seeds": seeds, "episodes": 128}
+    return {**task, "iterations": iterations, "warm": 1100, "settings": settings}
+
+
 WORK = {
     "cartpole-4": Work("PPO CartPole, 1 seed, 4 x 128", cartpole(800), ("rejax",)),
     "cartpole-1024": Work(
@@ -70,27 +78,37 @@ WORK = {
     "seeds-64": Work("PPO CartPole, 64 seeds, 4 x 128", cartpole(40, seeds=64), ("rejax",)),
     "hopper": Work(
         "PPO brax hopper (spring), 256 x 32",
-        {**WALKER, "env": "brax:hopper,backend=spring", "iterations": 20},
+        {**WALKER, "env": "brax:hopper,backend=spring", "iterations": 20, "warm": 60},
         ("brax",),
     ),
     "ant": Work(
         "PPO brax ant (spring), 256 x 32",
-        {**WALKER, "env": "brax:ant,backend=spring", "iterations": 5},
+        {**WALKER, "env": "brax:ant,backend=spring", "iterations": 5, "warm": 15},
         ("brax",),
     ),
     "sac": Work(
         "SAC Pendulum, batches of 256, 2 x 256 units",
-        {
-            **{"kind": "sac", "env": "gymnax:Pendulum-v1", "seeds": 1, "episodes": 128},
-            **{"iterations": 2000, "warm": 1100, "settings": SAC | {"num_envs": 1, "updates": 1}},
-        },
+        pendulum(),
         ("rejax",),
+    ),
+    "sac-seeds": Work(
+        "SAC Pendulum, as above, by seeds at once",
+        pendulum(),
+        variants=(("8 seeds", pendulum(8, 250)), ("1 seed", pendulum())),
+    ),
+    "sac-buffer": Work(
+        "SAC Pendulum, batches of 64, 2 x 64 units, by buffer",
+        pendulum(),
+        variants=tuple(
+            (f"{size:,} steps", pendulum(batch_size=64, hidden=[64, 64], buffer_size=size))
+            for size in (1_000_000, 10_000)
+        ),
     ),
     "sac-brax": Work(
         "SAC brax inverted pendulum, as above",
         {
             **{"kind": "sac", "env": "brax:inverted_pendulum,backend=generalized", "seeds": 1},
-            **{"episodes": 64, "iterations": 200, "warm": 200, "reward": "env", "scale": 1.0},
+            **{"episodes": 64, "iterations": 200, "warm": 725, "reward": "env", "scale": 1.0},
             "settings": SAC | {"num_envs": 8, "updates": 8},
         },
         ("brax",),

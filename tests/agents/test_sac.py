@@ -293,7 +293,8 @@ def dense(params, x):
 
 
 def one_of(params, i):
-    return jax.tree.map(lambda x: x[i], params)
+    """Critics are a tuple, or a stack where targets are of a subset."""
+    return params[i] if isinstance(params, tuple) else jax.tree.map(lambda x: x[i], params)
 
 
 def batch_of(agent, rng, size):
@@ -369,7 +370,8 @@ def test_the_update_is_the_papers(env, critics, subset):
         metrics["q_loss"], 0.5 * ((q - expected) ** 2).mean(), rtol=1e-3, atol=1e-4
     )
     np.testing.assert_allclose(metrics["q_mean"], q.mean(), rtol=1e-3, atol=1e-4)
-    name = lambda p: np.asarray(p["params"]["Dense_1"]["bias"])  # noqa: E731
+    each = lambda p: [one_of(p, i)["params"]["Dense_1"]["bias"] for i in range(critics)]  # noqa: E731
+    name = lambda p: np.stack(each(p))  # noqa: E731
     moved = name(after["critic"]) - name(params["critic"])
     gradient = (q - expected)[:, :, None] * (
         np.eye(made.dist.num_actions)[batch.choice] if made.discrete else np.ones((16, 1))
