@@ -12,7 +12,7 @@ import jax
 import optax
 from flax import struct
 
-from jaxrl_reward import distributions, envs
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, iql_losses, offline, replay
 from jaxrl_reward.agents.offline import State
@@ -87,7 +87,7 @@ class _Learner:
         return iql_losses.Policy(self.config, self.space)
 
     @property
-    def dist(self) -> distributions.DiagonalNormal | distributions.TanhPoint:
+    def dist(self) -> Any:
         return self.actor.dist
 
     def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:

@@ -154,11 +154,8 @@ class _Learner:
         """Each critic's values `[K, B]` and their gradients by the action, `[K, B, A]`."""
 
         def total(choices: Array) -> tuple[Array, Array]:
-            def one(critic: Any, choice: Array) -> Array:
-                alone = jax.tree.map(lambda x: x[None], critic)
-                return self.sac.value_of(alone, inputs, choice)[0]
-
-            q = jax.vmap(one)(critic, choices)
+            each = zip(critic, choices, strict=True)
+            q = jnp.stack([self.sac.value_of((one,), inputs, choice)[0] for one, choice in each])
             return q.sum(), q
 
         # A copy of the action for each, so that one sum has all of the gradients.

@@ -99,7 +99,8 @@ class Policy:
     space: Any
 
     @cached_property
-    def dist(self) -> distributions.DiagonalNormal | distributions.TanhPoint:
+    def dist(self) -> Any:
+        """A `DiagonalNormal` or a `TanhPoint`."""
         size = math.prod(self.space.shape)
         gaussian = self.config.policy == UNBOUNDED_POLICY
         return distributions.DiagonalNormal(size) if gaussian else distributions.TanhPoint(size)
@@ -147,7 +148,7 @@ class Learner:
         return Policy(self.config, self.space)
 
     @property
-    def dist(self) -> distributions.DiagonalNormal | distributions.TanhPoint:
+    def dist(self) -> Any:
         return self.actor.dist
 
     @cached_property
