@@ -221,6 +221,35 @@ def test_edac_spreads_the_gradients_of_its_critics():
     close(attacker.policy(obs), made.act(state, obs))
 
 
+@pytest.mark.slow
+def test_iql_finds_what_is_better_than_the_data():
+    """Uniform actions, of which 0.5 is the best: 0 is their mean, and worth 0.75."""
+    name, rows = "probe:action_continuous", 4000
+    action = np.random.default_rng(0).uniform(-1.0, 1.0, size=(rows, 1))
+    nothing = np.zeros((rows, 1))
+    reward = 1.0 - np.square(action[:, 0] - 0.5)
+    flags = {"terminated": np.ones(rows), "truncated": np.zeros(rows)}
+    data = offline.make(
+        {"obs": nothing, "next_obs": nothing, "action": action, "reward": reward, **flags}
+    )
+    settings = {"data": data, "updates": 3000, "hidden": (32,), "learning_rate": 3e-3}
+    settings |= {"batch_size": 64, "policy_decay": 3000.0}
+    # The policy is the mean of actions, weighed by the exponential of their advantage.
+    weights = np.exp(10.0 * reward)
+    best = (weights * action[:, 0]).sum() / weights.sum()
+    for agent, expected, more in (("bc", 0.0, {}), ("iql", best, {"beta": 10.0})):
+        made = agents.make(agent, name, **settings, **more)
+        state, metrics = quick(made.iterate)(quick(made.init)(jax.random.key(0)))
+        played = float(made.act(state, jnp.zeros((1, 1)))[0, 0])
+        np.testing.assert_allclose(played, expected, atol=0.1)
+    assert best > 0.4
+    # V is the 0.7-expectile of the rewards, where the two sides balance.
+    value = float(made.init.__self__.learner.value.apply(state.params["value"], jnp.zeros(1))[0])
+    above, below = np.maximum(reward - value, 0).mean(), np.maximum(value - reward, 0).mean()
+    np.testing.assert_allclose(0.7 * above, 0.3 * below, atol=0.02)
+    assert metrics["weight_mean"].total > metrics["weight_mean"].count
+
+
 # ---- runs ------------------------------------------------------------------------------
 
 RUN = {"seeds": 1, "total_steps": 16, "evals": 2, "eval_episodes": 1, "log_points": 4}
