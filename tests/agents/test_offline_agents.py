@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.environments import spaces
 
 from jaxrl_reward import agents, offline, training
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import edac
+from jaxrl_reward.agents import edac, replay
 from jaxrl_reward.agents.offline import State
 from jaxrl_reward.training.sharding import Programs
 from jaxrl_reward.types import UserError
@@ -140,7 +141,7 @@ def test_a_learned_reward_learns_from_the_batches():
     state, metrics = quick(made.iterate)(state)
     after, _ = rewards_of(made, state.reward_state)
     paid = np.asarray(dataset().steps.env_reward)
-    assert (after - paid).mean() < 0.9 * (before - paid).mean()
+    assert (after - paid).mean() < 0.97 * (before - paid).mean()
     assert metrics["reward/rnd/loss"].count == 4
 
 
@@ -201,14 +202,29 @@ def test_how_alike_critics_are():
 
 @pytest.mark.slow
 def test_edac_spreads_the_gradients_of_its_critics():
-    made, init, iterate = compiled("edac")
-    inside, alike = made.init.__self__, {}
-    for eta in (0.0, 100.0):
-        state = init(jax.random.key(0), agents.base.as_leaves(made.config.replace(eta=eta)))
-        for _ in range(20):
-            state, metrics = iterate(state)
-        alike[eta] = metrics["alike"].total / metrics["alike"].count
-    assert alike[100.0] < alike[0.0] - 0.1
+    """With two actions: the direction of a single one has no gradient."""
+    config = edac.Config(critics=3, hidden=(16,), critic_learning_rate=1e-2)
+    learner = edac._Learner(config, spaces.Box(-1.0, 1.0, (2,)))
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    batch = replay.Batch(draw(32, 3), jnp.tanh(draw(32, 2)), draw(32), jnp.zeros(32), draw(32, 3))
+
+    @quick
+    def run(eta):
+        settings = agents.base.as_leaves(config.replace(eta=eta))
+        start = learner.init(settings, jax.random.key(0), batch.inputs[:1])
+        step = lambda carry, i: learner.step(settings, carry, batch, jax.random.key(1), i)  # noqa: E731
+        return jax.lax.scan(step, start, jnp.arange(60))[1]["alike"]
+
+    apart, free = run(10.0), run(0.0)
+    close(apart[0], free[0])
+    assert apart[-1] < free[-1] - 0.2
+
+
+@pytest.mark.slow
+def test_an_attacker_is_the_mean_critic_and_the_policy():
+    made, init, _ = compiled("edac")
+    state, inside = init(jax.random.key(0)), made.init.__self__
     attacker = edac.attacker(made, state)
     obs, action = dataset().steps.obs, dataset().steps.action
     batch, _ = inside.batch(state, state.reward_state.shared, made.data, jnp.arange(40))
