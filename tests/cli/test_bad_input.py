@@ -325,6 +325,7 @@ def test_out_holds_another_run(run, tiny, copied):
         (["--reward", "2*env"], "reward = env, not 2*env"),
         (["--seeds", "4"], "seeds = 2, not 4"),
         (["--total-steps", "320"], "total_steps = 160, not 320"),
+        (["--shard", "envs"], "shard = auto, not envs"),
     ],
 )
 def test_resume_with_another_configuration(run, tiny, copied, argv, difference):
