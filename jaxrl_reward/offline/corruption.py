@@ -12,6 +12,7 @@ Everything is pure, and `vmap`s over `key`, `rate` and `scale`.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -115,6 +116,7 @@ def spread(x: Array) -> Array:
 # ---- random ------------------------------------------------------------------------
 
 
+@partial(jax.jit, static_argnames="field")
 def randomize(
     steps: Transition,
     key: Array,

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Transition, UserError
 
 FORMAT = "jaxrl-reward dataset 1"  # says what a file is, and the version of its layout
 FIELDS = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
@@ -96,7 +96,7 @@ class Dataset(struct.PyTreeNode):
 
     def episodes(self) -> list[Episode]:
         """All episodes in order, also those that are not whole."""
-        first, last = np.asarray(self.steps.first), np.asarray(self.steps.last)
+        first, last = self._bounds()
         starts = np.flatnonzero(first)
         stops = np.append(starts[1:], len(first))
         spans = zip(starts.tolist(), stops.tolist(), last[stops - 1].tolist(), strict=True)
@@ -104,7 +104,7 @@ class Dataset(struct.PyTreeNode):
 
     def returns(self) -> np.ndarray:
         """The undiscounted return of each whole episode, `[E]` float64."""
-        first, last = np.asarray(self.steps.first), np.asarray(self.steps.last)
+        first, last = self._bounds()
         starts = np.flatnonzero(first)
         whole = last[np.append(starts[1:], len(first)) - 1]
         return np.add.reduceat(np.asarray(self.steps.env_reward, np.float64), starts)[whole]
@@ -139,7 +139,7 @@ class Dataset(struct.PyTreeNode):
             "episodes": len(returns),
             "cut_episodes": len(self.episodes()) - len(returns),
             "terminated": int(np.asarray(steps.terminated).sum()),
-            "truncated": int(np.asarray(steps.truncated & ~steps.terminated).sum()),
+            "truncated": int((np.asarray(steps.truncated) & ~np.asarray(steps.terminated)).sum()),
             "obs_shape": list(steps.obs.shape[1:]),
             "action_shape": list(steps.action.shape[1:]),
             "reward": {"mean": reward.mean(), "mean_abs": np.abs(reward).mean()},
@@ -151,6 +151,12 @@ class Dataset(struct.PyTreeNode):
             summary["length"] = {"mean": float(lengths.mean()), "most": int(lengths.max())}
         summary["reward"] = {name: float(value) for name, value in summary["reward"].items()}
         return summary
+
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where episodes begin and end, `[N]` bool, on the host: there nothing compiles."""
+        steps = self.steps
+        last = np.asarray(steps.terminated) | np.asarray(steps.truncated)
+        return np.asarray(steps.first), last
 
     def replace_provenance(self, **changes: Any) -> "Dataset":
         """The same steps with other words about them."""
@@ -218,7 +224,7 @@ def make(
         shapes = f"{checked['obs'].shape} and {checked['next_obs'].shape}"
         raise UserError(f"{where}: obs and next_obs must have one shape, not {shapes}")
     assert count == len(first)
-    leaves: dict[str, Array] = {name: jnp.asarray(checked[name]) for name in FIELDS}
+    leaves: dict[str, Any] = {name: jnp.asarray(checked[name]) for name in FIELDS}
     steps = Transition(**leaves, env_reward=leaves["reward"])
     return Dataset(steps, dataclasses.replace(provenance, checksum=checksum(steps)))
 

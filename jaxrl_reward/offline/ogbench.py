@@ -4,7 +4,7 @@ A trajectory of T steps has T + 1 rows: the last holds only where it ended, and 
 action leads nowhere. `terminals` is true there, and means that the trajectory ends,
 not that the task does: such an end is a truncation. In the compact form `valids`
 is false in that row. Files with `next_observations` have a row per step. Those
-made for one task have `rewards`, and `masks`, which are 0 where the task is done.
+made for one task have `rewards`, and `masks`, which are 0 where it is solved.
 """
 
 import warnings
@@ -50,7 +50,7 @@ def read(path: Path | str) -> Dataset:
 def _steps(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     """The file's rows as steps with successors."""
     obs, count = arrays["observations"], len(arrays["observations"])
-    done = arrays["masks"] == 0 if "masks" in arrays else np.zeros(count, bool)
+    solved = arrays["masks"] == 0 if "masks" in arrays else np.zeros(count, bool)
     ends = arrays["terminals"].astype(bool)
     if "next_observations" in arrays:
         kept, last, after = np.ones(count, bool), ends, arrays["next_observations"]
@@ -68,6 +68,6 @@ def _steps(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
         "action": arrays["actions"][kept],
         "reward": arrays["rewards"][kept],
         "next_obs": after[kept],
-        "terminated": done[kept],
-        "truncated": (last & ~done)[kept],
+        "terminated": solved[kept],
+        "truncated": (last & ~solved)[kept],
     }

@@ -156,8 +156,8 @@ def player(agent: Agent, num_envs: int, greedy: bool, steps: int) -> Player:
         def one(env_state: Any, key: Array) -> Any:
             key_act, key_any, key_step = jax.random.split(key, 3)
             inputs = rollout.flatten(env_state.obs, 1)
-            action = agent.act(state, inputs, None if greedy else key_act)
-            action = jnp.where(uniform, anything(key_any, env, num_envs), action)
+            chosen = agent.act(state, inputs, None if greedy else key_act)
+            action: Any = jnp.where(uniform, anything(key_any, env, num_envs), chosen)
             keys = jax.random.split(key_step, num_envs)
             env_state, step, _ = vector.step(env_state, keys, action)
             return env_state, _fields(step)
@@ -205,7 +205,8 @@ def flatten(block: Block, until: int | None = None, rows: int | None = None) -> 
     order = np.lexsort((starts // time, starts % time))
     if rows is not None and rows < len(flat["first"]):
         order = _spread(order, (stops - starts)[order], rows)
-    index = np.concatenate([np.arange(starts[i], stops[i]) for i in order])[:rows]
+    spans = list(zip(starts.tolist(), stops.tolist(), strict=True))
+    index = np.concatenate([np.arange(*spans[i]) for i in order.tolist()])[:rows]
     return {name: value[index] for name, value in flat.items()}
 
 
