@@ -8,7 +8,7 @@ is an EDAC agent that was trained on the clean data, without normalising it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ KINDS, FIELDS = ("random", "adversarial"), ("obs", "action", "reward", "dynamics
 CORRUPTIONS = tuple(f"{kind} {field}" for kind in KINDS for field in FIELDS)
 SETS = (CLEAN, *CORRUPTIONS)  # in the order of the setting `source`
 RATE, SCALE = 0.3, 1.0
+LIGHT, SMALLEST = "gymnax:Pendulum-v1", "gymnax:Pendulum-v1,max_steps_in_episode=50"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Recipe:
       sac: its settings.
       attack: gradient steps of the adversary's training.
       edac: its settings.
+      clip: bounds of RIQL's targets, in mean absolute rewards.
+      numbers: settings of all agents with critics.
     """
 
     levels: tuple[str, ...]
@@ -43,6 +46,8 @@ class Recipe:
     sac: Mapping[str, Any]
     attack: int
     edac: Mapping[str, Any]
+    clip: tuple[float, float] = (-20.0, 200.0)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 _MUJOCO = {"num_envs": 8, "updates": 8, "hidden": (256, 256), "buffer_size": 1_000_000}
@@ -58,22 +63,25 @@ RECIPES = {
     "brax:hopper": _MUJOCO,
     "brax:walker2d": _MUJOCO,
     "brax:halfcheetah": _MUJOCO,
-    "brax:inverted_pendulum": Recipe(
-        levels=("medium-replay", "expert"),
+    # Rewards are costs, and targets below zero.
+    LIGHT: Recipe(
+        levels=("medium-replay", "medium"),
         rows=20_000,
-        steps=24_000,
-        sac={"num_envs": 4, "updates": 4, "batch_size": 128, "hidden": (64, 64)}
-        | {"normalize_obs": True},
+        steps=16_000,
+        sac={"num_envs": 4, "updates": 4, "batch_size": 128, "hidden": (64, 64)},
         attack=5_000,
-        edac={"critics": 4, "hidden": (64, 64), "batch_size": 128},
+        edac={"critics": 4, "hidden": (64, 64), "batch_size": 128, "critic_learning_rate": 1e-3},
+        clip=(-200.0, 200.0),
+        numbers={"target_rate": 0.02},
     ),
-    "gymnax:Pendulum-v1": Recipe(
+    SMALLEST: Recipe(
         levels=("random",),
         rows=2_000,
         steps=1,
         sac={"num_envs": 1},
         attack=100,
         edac={"critics": 2, "hidden": (8,), "batch_size": 32},
+        clip=(-200.0, 200.0),
     ),
 }
 

@@ -9,7 +9,7 @@ quantile: the minimum of two critics, as IQL's).
 
 Methods with as many critics, on all data sets of a task, are lanes of one program.
 `paper` has the paper's tasks and settings, but for brax's robots and data that our
-SAC plays; `quick` one light task, small networks and 10,000 updates. Scores are 100
+SAC plays; `quick` one light task, small networks and 12,000 updates. Scores are 100
 for the behaviour's final policy and 0 for random actions.
 """
 
@@ -34,7 +34,6 @@ from jaxrl_reward.training.lanes import Point
 SOURCE = "Yang et al. 2024 (ICLR), Towards Robust Offline RL under Diverse Data Corruption"
 DYNAMICS = "random dynamics"
 NEAR = 5.0  # points of score that count as not below
-CLIP = (-20.0, 200.0)  # of RIQL's targets, in mean absolute rewards
 
 # What a method changes in the agent of its arm; None of RIQL's own is the task's.
 NORM, HUBER, QUANTILE = {"normalize_obs": True}, ("huber_delta",), ("quantile",)
@@ -70,6 +69,7 @@ def points(methods: Mapping[str, Sequence[str]], few: bool, agent: Any) -> list[
     """The methods on the sets of a task, for those with the agent's number of critics."""
     rows = np.asarray(agent.data.rows)[: agent.data.count]
     size = float(np.abs(rows[:, -2]).mean())  # of a reward, clean
+    clip = data.RECIPES[agent.env.name].clip
     found = []
     for method, parts in methods.items():
         for source, corruption in enumerate(data.SETS):
@@ -84,7 +84,7 @@ def points(methods: Mapping[str, Sequence[str]], few: bool, agent: Any) -> list[
             if "quantile" in parts:
                 settings["quantile"] = quantile
             if parts and parts != ("norm",):
-                settings |= {"target_low": CLIP[0] * size, "target_high": CLIP[1] * size}
+                settings |= {"target_low": clip[0] * size, "target_high": clip[1] * size}
             config = agent.config.replace(**settings)
             found.append(Point(name(agent, method, corruption), config, agent.reward))
     return found
@@ -111,21 +111,27 @@ def arms_of(env: str, steps: int, few: bool = False) -> list[Arm]:
       steps: in which the policy's learning rate falls.
       few: leave out what `FEW` leaves out.
     """
-    task, falls = data.slug(env), {"policy_decay": float(steps)}
+    task, falls = env.split(":")[-1], {"policy_decay": float(steps)}
+    numbers = data.RECIPES[env].numbers
     counts = sorted({chosen(env, corruption)[0] for corruption in data.SETS})
     lanes: list[tuple[str, str, Mapping[str, Any], Callable[[Any], Sequence[Point]]]] = [
-        (f"{task}, 2 critics", "iql", {**falls, "critics": 2}, partial(points, PAIRS, few)),
+        (
+            f"{task}, 2 critics",
+            "iql",
+            {**falls, **numbers, "critics": 2},
+            partial(points, PAIRS, few),
+        ),
         *(
             (
                 f"{task}, {k} critics",
                 "iql",
-                {**falls, "critics": k},
+                {**falls, **numbers, "critics": k},
                 partial(points, ENSEMBLES, few),
             )
             for k in counts
         ),
         (f"{task}, BC", "bc", falls, partial(alone, "BC")),
-        (f"{task}, EDAC", "edac", data.RECIPES[env].edac, partial(alone, "EDAC")),
+        (f"{task}, EDAC", "edac", {**numbers, **data.RECIPES[env].edac}, partial(alone, "EDAC")),
     ]
     return [
         Arm(arm, agent=agent, env=env, config=config, points=made)
@@ -189,11 +195,10 @@ def _difference(claim: str, what: str, x: np.ndarray, y: np.ndarray, margin: flo
 
 # ---- what is trained ------------------------------------------------------------------
 
-LIGHT, SMALLEST = "brax:inverted_pendulum", "gymnax:Pendulum-v1"
 PAPER = ("brax:hopper", "brax:walker2d", "brax:halfcheetah")
 GROUPS = {
-    "smoke": arms_of(SMALLEST, 40, few=True),
-    "quick": arms_of(LIGHT, 10_000, few=True),
+    "smoke": arms_of(data.SMALLEST, 40, few=True),
+    "quick": arms_of(data.LIGHT, 12_000, few=True),
     "paper": [arm for env in PAPER for arm in arms_of(env, 3_000_000)],
 }
 _NAMES = {preset: tuple(arm.name for arm in arms) for preset, arms in GROUPS.items()}
@@ -204,7 +209,7 @@ experiment = Experiment(
     title="Robust IQL on corrupted data",
     claim="IQL is sturdy under corrupted data but for its dynamics, which RIQL repairs",
     source=SOURCE,
-    env=LIGHT,
+    env=data.LIGHT,
     agent="iql",
     arms=tuple(arm for arms in GROUPS.values() for arm in arms),
     presets={
@@ -218,11 +223,11 @@ experiment = Experiment(
         ),
         "quick": Preset(
             seeds=4,
-            total_steps=10_000,
+            total_steps=12_000,
             seed=100,
             evals=1,
             eval_episodes=8,
-            config={**_SMALL, "updates": 100},
+            config={**_SMALL, "updates": 100, "learning_rate": 1e-3},
             arms=_NAMES["quick"],
         ),
         "paper": Preset(

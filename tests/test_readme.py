@@ -47,13 +47,13 @@ def test_the_commands_are_understood(line, monkeypatch):
     monkeypatch.setattr(commands, "use_all_cores", lambda: None)
     args = arguments.parse(shlex.split(line)[1:])
     if args.command in ("train", "search"):
-        if args.env.startswith("brax:"):
-            pytest.importorskip("brax")
         if args.data is not None:  # which is not there
-            settings = commands._settings(args)
-            assert agents.make(args.agent, args.env, args.reward, **settings).name == args.agent
+            env, settings = args.env or "gymnax:Pendulum-v1", commands._settings(args)
+            assert agents.make(args.agent, env, args.reward, **settings).name == args.agent
             scaling.grid(args.vary)
             return
+        if args.env.startswith("brax:"):
+            pytest.importorskip("brax")
         numbers = scaling.space(args.vary)
         scaling.build(args, {name: values[0] for name, values in numbers.items()})
     if args.command == "reproduce":
