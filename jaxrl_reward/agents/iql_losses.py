@@ -190,6 +190,10 @@ class Learner:
         learned = {name: params[name] for name in ("policy", "value", "critic")}
         loss = lambda learned: self.loss(config, learned, slow, batch)  # noqa: E731
         gradient, metrics = jax.grad(loss, has_aux=True)(learned)
+        # All reads of the parameters are over here: a loop need not keep a copy of them.
+        gradient, learned, adam, slow = jax.lax.optimization_barrier(
+            (gradient, learned, adam, slow)
+        )
         change, adam = _adam(gradient, adam)
         rates = dict.fromkeys(learned, config.learning_rate)
         rates["policy"] = cosine(config.learning_rate, step, config.policy_decay)
