@@ -87,6 +87,8 @@ def holds(path: Path, settings: str) -> bool:
 
 def draw(dataset: Dataset, path: Path) -> None:
     """The histogram of the returns of whole episodes."""
+    from matplotlib.ticker import MaxNLocator
+
     from jaxrl_reward.report import plots, return_laws
 
     known, returns = dataset.provenance, dataset.returns()
@@ -99,6 +101,7 @@ def draw(dataset: Dataset, path: Path) -> None:
         if value is not None:
             plot.axvline(value, color=plots.PALETTE[i + 1], linestyle="--", label=name)
             plot.legend(fontsize=8, frameon=False)
+    plot.yaxis.set_major_locator(MaxNLocator(integer=True))
     title = " ".join(each for each in (known.behaviour, known.environment, known.level) if each)
     return_laws.name(plot, f"{title}: {len(returns)} episodes", "Return", "Episodes")
     return_laws.save(figure, path)
@@ -112,7 +115,7 @@ def table(known: Mapping[str, Mapping[str, Any]], title: str) -> Any:
 
     shown = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
     for name in COLUMNS:
-        shown.add_column(name, justify="left" if name == "level" else "right")
+        shown.add_column(name, justify="left" if name == "level" else "right", no_wrap=True)
     for level, about in known.items():
         returns, source = about.get("return", {}), about["provenance"]
         spread = returns.get("quantiles", {})
@@ -124,7 +127,9 @@ def table(known: Mapping[str, Mapping[str, Any]], title: str) -> Any:
 
 
 def _cell(value: float | None, digits: int) -> str:
-    return "-" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}"
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:,.{0 if abs(value) >= 1000 else digits}f}"
 
 
 def _finite(value: float) -> float | None:
