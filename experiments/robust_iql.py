@@ -175,7 +175,7 @@ def _judged(task: str, results: Results) -> list[Verdict]:
         if f"{task} IQL: {corruption}" in results
     }
     if len(tails) == 2:
-        claim = f"{task}: targets have a heavier tail where successors are wrong (figure 3)"
+        claim = f"{task}: targets have a heavier tail where successors are wrong"
         what = "kurtosis of IQL's targets, random dynamics less clean"
         found.append(_difference(claim, what, tails[DYNAMICS], tails[data.CLEAN], 0.0))
     return found

@@ -165,7 +165,7 @@ class _Learner:
 
 
 def diversity(slopes: Array) -> Array:
-    """How alike critics are, from gradients `[K, B, A]`: equation 4, without eta.
+    """How alike critics are, from gradients `[K, B, A]`: what `eta` weighs.
 
     The mean over B of `1 / (K - 1) * sum_{i != j} <g_i, g_j>`, where g_i has length
     1; it is the squared length of the sum of all g_i, less the K squared lengths.
