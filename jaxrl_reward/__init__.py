@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         tabular,
         training,
     )
-    from jaxrl_reward.agents import dqn, eta, ppo, sac, subpo
+    from jaxrl_reward.agents import bc, dqn, edac, eta, iql, ppo, riql, sac, subpo
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,14 +29,18 @@ __all__ = [
     "Transition",
     "UserError",
     "agents",
+    "bc",
     "dqn",
+    "edac",
     "envs",
     "eta",
+    "iql",
     "offline",
     "ppo",
     "preferences",
     "report",
     "rewards",
+    "riql",
     "sac",
     "submodular",
     "subpo",
@@ -44,7 +48,8 @@ __all__ = [
     "training",
 ]
 
-_AGENTS = ("dqn", "eta", "ppo", "sac", "subpo")  # of the package `agents`, for short
+# Of the package `agents`, for short.
+_AGENTS = ("bc", "dqn", "edac", "eta", "iql", "ppo", "riql", "sac", "subpo")
 
 
 def __getattr__(name: str) -> Any:

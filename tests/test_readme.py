@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.cli import arguments, commands, scaling
 from jaxrl_reward.rewards import registry
@@ -46,6 +47,11 @@ def test_the_commands_are_understood(line, monkeypatch):
     monkeypatch.setattr(commands, "use_all_cores", lambda: None)
     args = arguments.parse(shlex.split(line)[1:])
     if args.command in ("train", "search"):
+        if args.data is not None:  # which is not there
+            env, settings = args.env or "gymnax:Pendulum-v1", commands._settings(args)
+            assert agents.make(args.agent, env, args.reward, **settings).name == args.agent
+            scaling.grid(args.vary)
+            return
         if args.env.startswith("brax:"):
             pytest.importorskip("brax")
         numbers = scaling.space(args.vary)

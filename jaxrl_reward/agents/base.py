@@ -16,7 +16,9 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
-_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in ("dqn", "eta", "ppo", "sac", "subpo")}
+_OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
+_NAMES = ("dqn", "eta", "ppo", "sac", "subpo", *_OFFLINE)
+_MODULES = {name: f"jaxrl_reward.agents.{name}" for name in _NAMES}
 
 
 class Agent(NamedTuple):
@@ -47,6 +49,9 @@ class Agent(NamedTuple):
       recall: `recall(state, num) -> rollout.Recurrent`, how to act in `num`
         episodes that begin, where the policy has a memory of its own; `act` is
         then for first steps only.
+      data: what it learns from in place of playing, an argument `data` of `init`
+        and `iterate`, the same for all seeds. Its steps are gradient steps.
+      data_origin: the `Provenance` of each data set, with its checksum.
     """
 
     name: str
@@ -62,11 +67,18 @@ class Agent(NamedTuple):
     settle: Callable[..., Any] = lambda state, key: state
     spreads: bool = False
     recall: Callable[..., Any] | None = None
+    data: Any = None
+    data_origin: tuple[Any, ...] = ()
 
 
 def names() -> list[str]:
     """The names that `make` knows."""
     return sorted(_MODULES)
+
+
+def learns_from_data(name: str) -> bool:
+    """Whether the agent of that name learns from data in place of playing."""
+    return name in _OFFLINE
 
 
 def module(name: str) -> Any:
@@ -82,27 +94,53 @@ def module(name: str) -> Any:
 
 def make(
     name: str,
-    env: envs.Env | str,
+    env: envs.Env | str | None,
     reward: rw.RewardTransform | str | None = None,
+    *,
+    data: Any = None,
     **overrides: Any,
 ) -> Agent:
     """An agent by name, with settings that differ from its defaults.
 
     Args:
       name: one of `names()`.
-      env: an environment, or its name.
+      env: an environment, or its name; None is the one that the data is of.
       reward: a reward expression, or its text; the environment's by default.
+      data: what an offline agent learns from: a `Dataset` or a file of one, or
+        several of them, see the setting `source`.
       **overrides: fields of the agent's `Config`.
 
     Raises:
       UserError: an unknown name or setting, a setting of the wrong type or out
         of range, or an environment or a reward that the agent cannot take.
     """
-    found = module(name)
+    found, offline = module(name), learns_from_data(name)
     config = override(name, found.Config(), overrides)
+    if data is not None and not offline:
+        raise UserError(f"{name} plays and takes no data; these do: {', '.join(_OFFLINE)}")
+    if env is None:
+        env, data = _env_of(name, data)
     env = envs.make(env) if isinstance(env, str) else env
     reward = rw.parse(reward) if isinstance(reward, str) else reward
-    return found.make(config, env, reward)
+    return found.make(config, env, reward, data) if offline else found.make(config, env, reward)
+
+
+def _env_of(name: str, data: Any) -> tuple[str, Any]:
+    """The environment that data is of, and the data as read.
+
+    Raises:
+      UserError: there is no data, or it does not say.
+    """
+    from jaxrl_reward.agents import offline_data  # which needs this module
+
+    if data is None:
+        raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1")
+    several = isinstance(data, list | tuple)
+    read = [offline_data.read_set(each) for each in (data if several else [data])]
+    named = read[0].provenance.environment if read else ""
+    if not named:
+        raise UserError("the data does not say which environment it is of; name one")
+    return named, read
 
 
 # ---- settings ---------------------------------------------------------------------

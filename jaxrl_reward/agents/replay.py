@@ -314,15 +314,17 @@ class Recorder:
         return step.replace(reward=rewards.reshape(*shape, *rewards.shape[1:]))
 
 
-def recorder(agent: str, player: rollout.Player, reward: rw.RewardTransform) -> Recorder:
-    """What `agent` stores of what `player` plays.
+def recorder(
+    agent: str, player: rollout.Player, reward: rw.RewardTransform, store: str = "replay"
+) -> Recorder:
+    """What `agent` stores of what `player` plays; `store` is what it learns from.
 
     Raises:
       UserError: the reward of a stored step cannot be computed anew.
     """
     problem = rw.replay_problem(reward)
     if problem:
-        raise UserError(f"{agent} learns from replay, and {problem}; use ppo")
+        raise UserError(f"{agent} learns from {store}, and {problem}; use ppo")
     example, key = player.example(1, 1), jax.random.key(0)
 
     def parts() -> Any:
@@ -337,7 +339,7 @@ def recorder(agent: str, player: rollout.Player, reward: rw.RewardTransform) -> 
             *(state.shared, features, one),
         )
     except NotImplementedError as error:
-        raise UserError(f"{agent} learns from replay, and {error}; use ppo") from None
+        raise UserError(f"{agent} learns from {store}, and {error}; use ppo") from None
     learned = read_by(lambda state, block: reward.learn(state, key, block), state, example)
     return Recorder(example, jax.tree.map(operator.or_, relabelled, learned))
 

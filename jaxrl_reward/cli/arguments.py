@@ -145,7 +145,13 @@ def _parser() -> Parser:
 
 def _add_train(train: Parser) -> None:
     train.add_argument("agent", metavar="AGENT", help="see `list agents`")
-    train.add_argument("env", metavar="ENV", help="see `list envs`; options follow commas")
+    train.add_argument(
+        "env",
+        metavar="ENV",
+        nargs="?",
+        help="see `list envs`; options follow commas (with --data: what the data is of)",
+    )
+    train.add_argument("--data", metavar="FILE", help="what an offline agent learns from")
     train.add_argument("--reward", metavar="TEXT", default="env", help="an expression (env)")
     train.add_argument(
         "--seeds", type=whole, metavar="N", default=1, help="trained side by side (1)"
@@ -156,7 +162,7 @@ def _add_train(train: Parser) -> None:
         type=whole,
         metavar="N",
         default=500_000,
-        help="of the environment, per seed (500000)",
+        help="of the environment, per seed; with --data, gradient steps (500000)",
     )
     train.add_argument(
         "--evals", type=whole, metavar="N", default=10, help="greedy evaluations (10)"

@@ -25,7 +25,7 @@ def train(args: argparse.Namespace) -> None:
     vary = scaling.grid(args.vary)
     agent, template = scaling.build(args, {name: values[0] for name, values in vary.items()})
     points = training.points(agent, vary, template) if vary else None
-    name = f"{agent.name}-{args.env}"
+    name = f"{agent.name}-{args.env or agent.env.name}"
     out = _folder(args, name)
     with _Sinks(args, out, name) as sinks, _Resumable(out):
         result = training.train(
@@ -248,10 +248,15 @@ def plot(args: argparse.Namespace) -> None:
 
 def _load(folder: str, arm: str | None) -> tuple[Any, Any]:
     """An arm's agent, and its state in the newest good checkpoint."""
-    from jaxrl_reward import agents, training
+    from jaxrl_reward import agents, envs, training
+    from jaxrl_reward.agents.offline_data import blank
 
     arm, config = training.arm_config(folder, arm)
-    agent = agents.make(config["agent"], config["env"], config["reward"], **config["config"])
+    env, settings = envs.make(config["env"]), dict(config["config"])
+    if agents.learns_from_data(config["agent"]):
+        # What it learned from is not needed to act; which set that was is in the state.
+        settings |= {"data": blank(env, config["data"]["rows"]), "source": 0}
+    agent = agents.make(config["agent"], env, config["reward"], **settings)
     return agent, training.load(agent, folder, arm)
 
 

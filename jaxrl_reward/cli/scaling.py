@@ -102,7 +102,9 @@ def build(args: argparse.Namespace, first: dict[str, float]) -> tuple[Any, str |
         raise UserError(f"--reward has {{{missing[0]}}} in it; say --vary {missing[0]}=...")
     given = {name: value for name, value in first.items() if name in names}
     text = lanes.fill(args.reward, given)
-    agent = agents.make(args.agent, args.env, text, **commands._settings(args))
+    if agents.learns_from_data(args.agent) and args.data is None:
+        raise UserError(f"{args.agent} learns from data; say which with --data FILE")
+    agent = agents.make(args.agent, args.env, text, data=args.data, **commands._settings(args))
     return agent, args.reward if given else None
 
 
@@ -114,7 +116,7 @@ def search(args: argparse.Namespace) -> None:
     wanted = space(args.vary)
     first = {n: d.low if isinstance(d, searching.Range) else d[0] for n, d in wanted.items()}
     agent, template = build(args, first)
-    name = f"search-{agent.name}-{args.env}"
+    name = f"search-{agent.name}-{args.env or agent.env.name}"
     title = f"Search: {agent.name} on {agent.env.name}"
     out = commands._folder(args, name)
     with commands._Sinks(args, out, name) as sinks, commands._Resumable(out):

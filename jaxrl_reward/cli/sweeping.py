@@ -106,7 +106,7 @@ def _table(planned: Any) -> Any:
     from jaxrl_reward.training.sweep_spec import RUN_KEYS
 
     rows = [
-        {**{key: getattr(each, key) for key in RUN_KEYS}, **each.settings}
+        {key: getattr(each, key) for key in RUN_KEYS if getattr(each, key) != ""} | each.settings
         for each in planned.trials
     ]
     keys = list(dict.fromkeys(key for row in rows for key in row))

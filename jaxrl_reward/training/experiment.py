@@ -15,22 +15,45 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
+from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
 from jaxrl_reward.training.schedule import positive
 from jaxrl_reward.training.sharding import Programs, compile_together
+from jaxrl_reward.training.verdicts import (
+    Results,
+    Status,
+    Verdict,
+    compare,
+    exceeds,
+    judge,
+    reaches,
+)
 from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError, nearest
 
-Status = Literal["holds", "fails", "undecided"]
-Results = Mapping[str, Result]  # by the arm's name
-_OPPOSITE: Mapping[Status, Status] = {"holds": "fails", "fails": "holds"}
+__all__ = [
+    "Arm",
+    "Experiment",
+    "Outcome",
+    "Preset",
+    "Results",
+    "Status",
+    "Verdict",
+    "build",
+    "compare",
+    "exceeds",
+    "folders",
+    "judge",
+    "load",
+    "names",
+    "reaches",
+    "run",
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,8 @@ class Arm:
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
       share: of the preset's steps that this arm takes.
+      points: from its agent to several arms in its place, called as the points
+        are, which train in one program.
     """
 
     name: str
@@ -52,6 +77,7 @@ class Arm:
     env: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
+    points: Callable[[Any], Sequence[Point]] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,23 +101,6 @@ class Preset:
     eval_episodes: int = 16
     config: Mapping[str, Any] = field(default_factory=dict)
     arms: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one expectation.
-
-    Attributes:
-      claim: one line.
-      source: the paper, and where in it.
-      status: holds, fails or undecided.
-      evidence: the numbers, with their interval.
-    """
-
-    claim: str
-    source: str
-    status: Status
-    evidence: str
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ class Experiment:
     config: Mapping[str, Any] = field(default_factory=dict)
     study: Callable[[Arm, Any, Any], Any] | None = None
     present: Callable[[Results, Path], Sequence[str]] | None = None
+    prepare: Callable[[Sequence[Arm], Preset, Path], Mapping[str, Any]] | None = None
 
 
 class Outcome(NamedTuple):
@@ -173,18 +183,26 @@ def run(
     if seeds is not None:
         size = dataclasses.replace(size, seeds=positive("seeds", seeds))
     chosen = [arm for arm in experiment.arms if size.arms is None or arm.name in size.arms]
-    agents = {arm.name: build(experiment, arm, size) for arm in chosen}
-    if len(agents) < len(chosen):
-        raise UserError(f"experiment {experiment.name!r} has two arms of one name; rename one")
-    if not agents:
-        raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
     arms = {arm.name: arm for arm in chosen}
+    if len(arms) < len(chosen):
+        raise UserError(f"experiment {experiment.name!r} has two arms of one name; rename one")
+    if not arms:
+        raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
+    # Without data, to begin with: a mistake in the settings must not cost a folder.
+    agents = {arm.name: build(experiment, arm, size) for arm in chosen}
     with RunFolder.claim(out, resume=resume) as folder:
         results, programs = {}, {}
+        if experiment.prepare is not None:
+            data = experiment.prepare(chosen, size, folder.path)
+            agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
+        points = {arm.name: tuple(arm.points(agents[arm.name])) for arm in chosen if arm.points}
         if not folder.resume:
             shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
             shape["episodes"] = size.eval_episodes
-            programs = {name: Programs(agent, **shape) for name, agent in agents.items()}
+            programs = {
+                name: Programs(agent, points=points.get(name, ()), **shape)
+                for name, agent in agents.items()
+            }
             compile_together(list(programs.values()))
         for name, agent in agents.items():
             result = train(
@@ -199,10 +217,12 @@ def run(
                 progress=progress,
                 sinks=sinks,
                 programs=programs.pop(name, None),
+                vary=points.get(name),
             )
-            study = experiment.study and experiment.study(arms[name], agent, result.state)
-            # Verdicts read numbers; a state per arm might fill the device.
-            results[name] = dataclasses.replace(result, state=None, study=study)
+            for part, each in (result.by_arm() if name in points else {name: result}).items():
+                study = experiment.study and experiment.study(arms[name], agent, each.state)
+                # Verdicts read numbers; a state per arm might fill the device.
+                results[part] = dataclasses.replace(each, state=None, study=study)
         verdicts = tuple(experiment.verdict(results))
         summary = merge_summaries(
             [result.summary for result in results.values()],
@@ -223,8 +243,8 @@ def run(
     return Outcome(results, verdicts, summary, folder.path)
 
 
-def build(experiment: Experiment, arm: Arm, preset: Preset) -> Any:
-    """The arm's agent.
+def build(experiment: Experiment, arm: Arm, preset: Preset, data: Any = None) -> Any:
+    """The arm's agent, which learns from `data` if it is one that does.
 
     Raises:
       UserError: an unknown name or setting; the message says which arm.
@@ -235,111 +255,9 @@ def build(experiment: Experiment, arm: Arm, preset: Preset) -> Any:
     settings = {**experiment.config, **preset.config, **arm.config}
     name, env = arm.agent or experiment.agent, arm.env or experiment.env
     try:
-        return agents.make(name, env, arm.reward, **settings)
+        return agents.make(name, env, arm.reward, data=data, **settings)
     except UserError as error:
         raise UserError(f"arm {arm.name!r} of {experiment.name!r}: {error}") from error
-
-
-# ---- verdicts ---------------------------------------------------------------------
-
-
-def judge(low: float, high: float, above: float) -> Status:
-    """Whether a quantity is above a value, from its interval.
-
-    It holds if the whole interval is above, fails if the whole interval is below,
-    and is undecided in between and without an interval (NaN).
-    """
-    if low > above:
-        return "holds"
-    return "fails" if high < above else "undecided"
-
-
-def compare(
-    results: Results,
-    better: str,
-    worse: str,
-    *,
-    claim: str,
-    source: str,
-    margin: float = 0.0,
-    confidence: float = 0.95,
-) -> Verdict:
-    """Whether one arm's final return is above another's by more than `margin`.
-
-    Judged by the bootstrap interval of the difference of the two interquartile
-    means over seeds.
-    """
-    from jaxrl_reward.report import statistics, tables
-
-    x, y = results[better].returns, results[worse].returns
-    found = statistics.difference(x, y, confidence=confidence)
-    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
-    evidence = (
-        f"IQM of {better} - {worse} = {estimate}, {100 * confidence:g} % interval "
-        f"[{low}, {high}], {len(x)} and {len(y)} seeds"
-    )
-    return Verdict(claim, source, judge(found.low, found.high, margin), evidence)
-
-
-def exceeds(
-    results: Results,
-    arm: str,
-    value: float,
-    *,
-    claim: str,
-    source: str,
-    expected: bool = True,
-    confidence: float = 0.95,
-) -> Verdict:
-    """Whether an arm's final return is above a value.
-
-    Judged by the bootstrap interval of the interquartile mean over seeds. With
-    `expected` false the claim is that it is below.
-    """
-    from jaxrl_reward.report import statistics, tables
-
-    returns = results[arm].returns
-    found = statistics.stratified_bootstrap(returns, statistics.iqm, confidence=confidence)
-    status = judge(found.low, found.high, value)
-    if not expected:
-        status = _OPPOSITE.get(status, status)
-    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
-    evidence = (
-        f"IQM of {arm} = {estimate}, {100 * confidence:g} % interval [{low}, {high}], "
-        f"against {value:g}, {len(returns)} seeds"
-    )
-    return Verdict(claim, source, status, evidence)
-
-
-def reaches(
-    results: Results,
-    arm: str,
-    goal: float,
-    *,
-    claim: str,
-    source: str,
-    share: float = 0.5,
-    expected: bool = True,
-    confidence: float = 0.95,
-) -> Verdict:
-    """Whether more than a share of an arm's seeds end above a return.
-
-    Judged by the exact binomial interval of the share (Clopper and Pearson
-    1934). With `expected` false the claim is that at most that share does.
-    """
-    from scipy.stats import binomtest
-
-    reached = np.asarray(results[arm].returns) > goal
-    count, seeds = int(reached.sum()), len(reached)
-    interval = binomtest(count, seeds).proportion_ci(confidence, method="exact")
-    status = judge(interval.low, interval.high, share)
-    if not expected:
-        status = _OPPOSITE.get(status, status)
-    evidence = (
-        f"{count} of {seeds} seeds of {arm} end above {goal:g}: {count / seeds:.0%}, "
-        f"{100 * confidence:g} % interval [{interval.low:.0%}, {interval.high:.0%}]"
-    )
-    return Verdict(claim, source, status, evidence)
 
 
 # ---- finding them -----------------------------------------------------------------

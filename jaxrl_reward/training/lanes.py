@@ -82,7 +82,8 @@ def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Point
         )
     reward = agent.reward if template is None else _reward(agent, fill(template, inside))
     numbers = {name: value for name, value in values.items() if name != REWARD}
-    shown = [f"{name}={_number(name, value)!r}" for name, value in numbers.items()]
+    typed = {n: _typed(agent.config, n, _number(n, value)) for n, value in numbers.items()}
+    shown = [f"{name}={value!r}" for name, value in typed.items()]
     if REWARD in values:
         reward = _reward(agent, values[REWARD])
         shown.insert(0, str(reward))
@@ -128,10 +129,26 @@ def _config(agent: Any, values: Mapping[str, Any]) -> Any:
 
     if not values:
         return agent.config
-    config = agent.config.replace(**{name: _number(name, x) for name, x in values.items()})
+    typed = {name: _typed(agent.config, name, _number(name, x)) for name, x in values.items()}
+    config = agent.config.replace(**typed)
     if agent.name in base.names():
         base.module(agent.name).check(config)
+    if agent.data is not None and not config.source < len(agent.data_origin):
+        raise UserError(
+            f"source={config.source}: {agent.name} was given {len(agent.data_origin)} data sets"
+        )
     return config
+
+
+def _typed(config: Any, name: str, number: float) -> Any:
+    """The number as a setting has it: 0 and 1 are false and true, and counts are whole."""
+    kind = type(getattr(config, name, number))
+    if kind not in (bool, int):
+        return number
+    if number != kind(number):
+        wanted = "0 or 1" if kind is bool else "a whole number"
+        raise UserError(f"{name} must be {wanted}, got {number!r}")
+    return kind(number)
 
 
 def _reward(agent: Any, reward: Any) -> Any:

@@ -40,6 +40,11 @@ class Layout:
     def __init__(self, agent: Any, lanes: int, shard: Shard):
         if shard not in SHARDS:
             raise UserError(f"unknown shard {shard!r}, {nearest(str(shard), SHARDS)}")
+        if shard == "envs" and agent.data is not None:
+            raise UserError(
+                f"{agent.name} learns from data and has no environments to split; "
+                'use --shard seeds (shard="seeds")'
+            )
         self._agent = agent
         self.over_envs = _prefers_envs(agent, lanes) if shard == "auto" else shard == "envs"
         self.mesh = envs_mesh(agent) if self.over_envs else seeds_mesh(lanes)

@@ -64,7 +64,8 @@ def train(
     Args:
       agent: what to train.
       seeds: how many; seed `i` starts from `jax.random.key(seed + i)`.
-      total_steps: environment steps per seed, rounded up to whole iterations.
+      total_steps: environment steps per seed, rounded up to whole iterations; of an
+        agent that learns from data, gradient steps.
       seed: the first seed.
       out: a folder for the results, or one that was claimed for several arms;
         its owner then writes the summary. None keeps nothing on disk.
@@ -118,6 +119,11 @@ def train(
         "log_points": log_points,
         "shard": shard,  # another layout rounds otherwise
     }
+    if agent.data is not None:
+        shared["data"] = {
+            "rows": agent.data.count,
+            "checksums": [origin.checksum for origin in agent.data_origin],
+        }
     arms = {arm: shared}
     if points:
         arms = {each.name: shared | packed for each, packed in _packed(arm, points, seeds)}

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxrl_reward.training import processes
@@ -203,16 +204,23 @@ class Programs:
         # A seed draws the same at every point: their difference is that of the numbers.
         keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)] * copies)
         self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
+        # What agents learn from in place of playing: one copy on each device, for all lanes.
+        self._data = () if agent.data is None else (self._put(agent.data, whole=True),)
         # Traced here as in the programs, and kept for them: tracing physics takes seconds.
-        strong = jax.jit(lambda *args: jax.tree.map(_strong, agent.init(*args)), inline=True)
-        self._begin = jax.vmap(strong)
-        self._iterate = jax.vmap(jax.jit(agent.iterate, inline=True))
+        self._begin = jax.vmap(jax.jit(self._strong_init, inline=True), in_axes=(0, 0, None))
+        iterate = jax.jit(agent.iterate, inline=True)
+        self._iterate = jax.vmap(iterate, in_axes=(0, *(None for _ in self._data)))
+        if self._data and jax.default_backend() == "cpu":
+            # Without environments there is nothing small to do for many lanes at once, and
+            # what one lane works on stays in the cache: 1.4 times as fast as together.
+            self._iterate = lambda states, data: jax.lax.map(lambda s: iterate(s, data), states)
         with jax.set_mesh(self.layout.mesh):
-            rows = P("seeds")
-            begin = self.layout.place(self._begin, (rows,) * (1 + len(self._numbers)))
-            state = jax.eval_shape(begin, self._keys, *self._numbers)
+            rows, whole = P("seeds"), (P(),) * len(self._data)
+            begin = self.layout.place(self._begin, (rows, rows, P()))
+            state = jax.eval_shape(begin, self._keys, self._numbers, self._data)
             state = jax.tree.map(_placed, state, self.layout.of_state(state))
-            _, metrics = jax.eval_shape(self.layout.place(self._iterate, (rows,)), state)
+            placed = self.layout.place(self._iterate, (rows, *whole))
+            _, metrics = jax.eval_shape(placed, state, *self._data)
         for name, value in metrics.items():
             if not isinstance(value, Mean) or value.total.ndim + value.count.ndim != 2:
                 raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")
@@ -228,9 +236,13 @@ class Programs:
         other.compile_seconds = 0.0
         return other
 
+    def _strong_init(self, key: Array, numbers: tuple, data: tuple) -> Any:
+        given = {"data": data[0]} if data else {}
+        return jax.tree.map(_strong, self.agent.init(key, *numbers, **given))
+
     def init(self) -> Carry:
         """A new run."""
-        return self._run("init", self._keys, self._numbers)
+        return self._run("init", self._keys, self._numbers, self._data)
 
     def advance(self, carry: Carry, start: int, n: int) -> Carry:
         """`n` iterations after the first `start`; `carry` is donated.
@@ -238,7 +250,7 @@ class Programs:
         The result does not depend on how a run is cut into calls: sums are
         carried along, so the additions are the same ones in the same order.
         """
-        return self._run("advance", carry, np.int32(start), np.int32(start + n))
+        return self._run("advance", carry, np.int32(start), np.int32(start + n), self._data)
 
     def evaluate(self, carry: Carry, iteration: int) -> tuple[np.ndarray, np.ndarray]:
         """Greedy episodes: returns and lengths, `[L, E]` each.
@@ -254,22 +266,22 @@ class Programs:
         """The same state with an empty tally."""
         return carry._replace(tally=self._put(Tally.empty(self.lanes, len(self.metrics))))
 
-    def _init(self, keys: Array, numbers: tuple) -> Carry:
-        def local(keys: Array, numbers: tuple) -> Carry:
-            state = self._begin(keys, *numbers)
+    def _init(self, keys: Array, numbers: tuple, data: tuple) -> Carry:
+        def local(keys: Array, numbers: tuple, data: tuple) -> Carry:
+            state = self._begin(keys, numbers, data)
             return Carry(state, Tally.empty(keys.shape[0], len(self.metrics)))
 
-        return self.layout.place(local, (P("seeds"), P("seeds")))(keys, numbers)
+        return self.layout.place(local, (P("seeds"), P("seeds"), P()))(keys, numbers, data)
 
-    def _advance(self, carry: Carry, start: Array, stop: Array) -> Carry:
-        def local(carry: Carry, start: Array, stop: Array) -> Carry:
+    def _advance(self, carry: Carry, start: Array, stop: Array, data: tuple) -> Carry:
+        def local(carry: Carry, start: Array, stop: Array, data: tuple) -> Carry:
             def iteration(i: Array, carry: Carry) -> Carry:
-                state, metrics = self._iterate(carry.state)
+                state, metrics = self._iterate(carry.state, *data)
                 return Carry(state, carry.tally.add(metrics, i + 1))
 
             return jax.lax.fori_loop(start, stop, iteration, carry)
 
-        return self.layout.place(local, (P("seeds"), P(), P()))(carry, start, stop)
+        return self.layout.place(local, (P("seeds"), P(), P(), P()))(carry, start, stop, data)
 
     def _evaluate(self, state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
         def local(state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
@@ -281,11 +293,12 @@ class Programs:
 
         return self.layout.place(local, (P("seeds"), P("seeds"), P()))(state, keys, point)
 
-    def _put(self, tree: Any) -> Any:
-        """Arrays `[L, ...]` on the mesh. Every process has all of them here."""
+    def _put(self, tree: Any, whole: bool = False) -> Any:
+        """Arrays `[L, ...]` on the mesh, or `whole` ones. Every process has all of them here."""
+        sharding = NamedSharding(self.layout.mesh, P()) if whole else self.layout.rows
         if not processes.several():
-            return jax.device_put(tree, self.layout.rows)
-        return jax.jit(lambda: tree, out_shardings=self.layout.rows)()
+            return jax.device_put(tree, sharding)
+        return jax.jit(lambda: tree, out_shardings=sharding)()
 
     def compile(self, name: str) -> float:
         """Compiles `init`, `advance` or `evaluate`, unless it is; the seconds it took."""
@@ -293,8 +306,8 @@ class Programs:
             return 0.0
         started, count = time.perf_counter(), jax.ShapeDtypeStruct((), np.int32)
         function, args, donated = {
-            "init": (self._init, (self._keys, self._numbers), ()),
-            "advance": (self._advance, (self.abstract, count, count), (0,)),
+            "init": (self._init, (self._keys, self._numbers, self._data), ()),
+            "advance": (self._advance, (self.abstract, count, count, self._data), (0,)),
             "evaluate": (self._evaluate, (self.abstract.state, self._keys, count), ()),
         }[name]
         carried = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)

@@ -49,6 +49,7 @@ class Trial:
       agent: an agent's name.
       env: an environment's name.
       reward: a reward expression, as text.
+      data: the file that an offline agent learns from.
       seeds: trained side by side.
       seed: the first of them.
       total_steps: environment steps per seed.
@@ -62,6 +63,7 @@ class Trial:
     agent: str = "ppo"
     env: str = ""
     reward: str = "env"
+    data: str = ""
     seeds: int = 1
     seed: int = 0
     total_steps: int = 500_000
@@ -75,7 +77,7 @@ RUN_KEYS = tuple(
     for each in dataclasses.fields(Trial)
     if each.name not in ("name", "folder", "settings")
 )
-_TEXTS = ("agent", "env", "reward")
+_TEXTS = ("agent", "env", "reward", "data")
 
 
 @dataclass(frozen=True)
@@ -267,10 +269,13 @@ def _resolve(trial: Trial, make_env: Any) -> str:
 
     if not trial.env:
         raise UserError('env is missing; give one, such as env = "gymnax:CartPole-v1"')
-    agent = agents.make(trial.agent, make_env(trial.env), trial.reward, **trial.settings)
+    if agents.learns_from_data(trial.agent) and not trial.data:
+        raise UserError(f'data is missing: {trial.agent} learns from it; give data = "FILE"')
+    env, data = make_env(trial.env), trial.data or None
+    agent = agents.make(trial.agent, env, trial.reward, data=data, **trial.settings)
     first_seed(trial.seed, trial.seeds)
     plan(agent.steps_per_iteration, trial.total_steps, trial.evals, log_points=1)
-    what = (agent.name, agent.env.name, str(agent.reward), agent.config)
+    what = (agent.name, agent.env.name, str(agent.reward), agent.config, agent.data_origin)
     how = [getattr(trial, key) for key in RUN_KEYS if key not in _TEXTS]
     return json.dumps(plain([*what, *how]), sort_keys=True)
 

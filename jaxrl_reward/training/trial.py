@@ -153,7 +153,8 @@ def _train(trial: Trial, folder: RunFolder) -> None:
     # Agents bring all of the simulators along.
     from jaxrl_reward import agents
 
-    agent = agents.make(trial.agent, trial.env, trial.reward, **trial.settings)
+    data = trial.data or None
+    agent = agents.make(trial.agent, trial.env, trial.reward, data=data, **trial.settings)
     result = train(
         agent,
         seeds=trial.seeds,

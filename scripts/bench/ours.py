@@ -14,6 +14,7 @@ import jax  # noqa: E402, after the devices are chosen
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
+import jaxrl_reward.offline  # noqa: E402
 from jaxrl_reward import agents, envs  # noqa: E402
 from jaxrl_reward import rewards as rw  # noqa: E402
 from jaxrl_reward.rewards import potentials  # noqa: E402
@@ -58,6 +59,31 @@ def train(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], 
     return programs.compile_seconds, repeat, score
 
 
+def offline(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
+    """Updates on random rows: what they hold does not change how long they take."""
+    rng, rows = np.random.default_rng(0), task["rows"]
+    arrays = {
+        "obs": rng.normal(size=(rows, task["obs"])),
+        "next_obs": rng.normal(size=(rows, task["obs"])),
+        "action": rng.uniform(-1.0, 1.0, size=(rows, task["action"])),
+        "reward": rng.normal(size=rows),
+        "terminated": np.arange(rows) % 1000 == 999,
+        "truncated": np.zeros(rows),
+    }
+    data = jaxrl_reward.offline.make(arrays)
+    agent = agents.make(task["kind"], task["env"], data=data, **task["settings"])
+    programs = Programs(agent, seeds=task["seeds"], seed=0, episodes=1)
+    programs.compile_seconds += programs.compile("advance")
+    carry, at, n = programs.init(), 0, task["iterations"]
+
+    def repeat() -> int:
+        nonlocal carry, at
+        carry, at = programs.advance(carry, at, n), at + n
+        return n * agent.steps_per_iteration * task["seeds"]
+
+    return programs.compile_seconds, repeat, lambda: []
+
+
 def stepping(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
     """Random actions and no learning: the ceiling."""
     count, steps = task["num_envs"], task["steps"]
@@ -89,4 +115,5 @@ def stepping(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[
 
 
 if __name__ == "__main__":
-    serve(lambda task: stepping(task) if task["kind"] == "stepping" else train(task))
+    kinds = {"stepping": stepping, "iql": offline, "riql": offline}
+    serve(lambda task: kinds.get(task["kind"], train)(task))

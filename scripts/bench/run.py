@@ -51,6 +51,15 @@ def cartpole(iterations: int, **changes: Any) -> dict[str, Any]:
     return {**CARTPOLE, "seeds": seeds, "iterations": iterations, "settings": SMALL | changes}
 
 
+def offline(kind: str, seeds: int, **settings: Any) -> dict[str, Any]:
+    """Updates of IQL on rows as wide as halfcheetah's."""
+    common = {"batch_size": 256, "hidden": [256, 256], "updates": 100, "learning_rate": 3e-4}
+    shapes = {"env": "brax:halfcheetah", "obs": 17, "action": 6, "rows": 100_000}
+    task = {"kind": kind, "seeds": seeds, "iterations": 5, **shapes}
+    return {**task, "settings": common | settings}
+
+
+RIQL = {"critics": 5, "quantile": 0.25, "huber_delta": 1.0}
 COVERAGE = {"num_envs": 64, "num_steps": 79, "hidden": [64, 32], "learning_rate": 1e-2}
 
 
@@ -112,6 +121,15 @@ WORK = {
         },
         ("loop",),
     ),
+    "iql": Work(
+        "IQL updates, batches of 256, 2 x 256 units", offline("iql", 1, critics=2), ("step",)
+    ),
+    "iql-seeds": Work(
+        "IQL as above, 2 seeds; the peer one after the other",
+        offline("iql", 2, critics=2),
+        ("step",),
+    ),
+    "riql": Work("RIQL as above, 1 seed, 5 critics", offline("riql", 1, **RIQL), ("step",)),
     "stepping": Work(
         "CartPole, random actions, 1024 environments",
         {"kind": "stepping", "env": "gymnax:CartPole-v1", "num_envs": 1024, "steps": 10_000},

@@ -45,6 +45,7 @@ class FakeAgent(NamedTuple):
     steps_per_iteration: int = 8
     learning_starts: int = 0
     spreads: bool = False
+    data: Any = None
     bad_at: int = -1  # the iteration whose loss is not finite
     poison_at: int = -1  # the iteration that leaves a NaN behind finite metrics
     bad_evaluation: bool = False

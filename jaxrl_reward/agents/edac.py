@@ -1,0 +1,211 @@
+"""EDAC (An et al. 2021, arXiv:2110.01548): a soft actor-critic that doubts what data lacks.
+
+Many critics, and the least of them counts: where they disagree, away from the
+data, values are low. So that few critics suffice, they are kept apart: the
+gradients by the action of each two should not point the same way, weighed by
+`eta`. With an `eta` of 0 it is SAC-N of the same paper. The rest is `sac`'s.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import base, offline, offline_data, replay, rollout, sac_losses
+from jaxrl_reward.agents.offline import State
+from jaxrl_reward.types import Array
+
+__all__ = ["Attacker", "Config", "State", "attacker", "check", "diversity", "make"]
+
+
+def _static(default: Any) -> Any:
+    return struct.field(pytree_node=False, default=default)
+
+
+class Config(struct.PyTreeNode):
+    """EDAC's settings. Floats are leaves: `vmap` over them to sweep.
+
+    Attributes:
+      updates: gradient steps of one iteration; a step of a run is one of them.
+      batch_size: rows of a batch.
+      critics: how many.
+      hidden: widths of the hidden layers of actor and critics.
+      activation: between layers, a name that `networks` knows.
+      layer_norm: normalise the hidden layers of the critics.
+      tune_temperature: towards the target entropy; else it is `temperature`.
+      normalize_obs: by the mean and standard deviation of the data.
+      source: from which of several data sets it learns, 0 is the first.
+      learning_rate: Adam's, of the policy and the temperature.
+      critic_learning_rate: Adam's, of the critics.
+      gamma: discount per step.
+      target_rate: how far the target critics follow at each step.
+      temperature: weight of the entropy, per nat; where it is tuned, at first.
+      target_entropy_scale: of minus the number of action dimensions.
+      eta: how much critics are kept apart; 0 is SAC-N.
+    """
+
+    updates: int = _static(100)
+    batch_size: int = _static(256)
+    critics: int = _static(10)
+    hidden: tuple[int, ...] = _static((256, 256, 256))
+    activation: str = _static("relu")
+    layer_norm: bool = _static(False)
+    tune_temperature: bool = _static(True)
+    normalize_obs: bool = False
+    source: int = 0
+    learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    gamma: float = 0.99
+    target_rate: float = 0.005
+    temperature: float = 1.0
+    target_entropy_scale: float = 1.0
+    eta: float = 1.0
+
+    @property
+    def deterministic(self) -> bool:
+        """As `sac`'s: the policy has entropy."""
+        return False
+
+    @property
+    def subset(self) -> int:
+        """As `sac`'s: a target is the minimum over all critics."""
+        return self.critics
+
+
+def make(
+    config: Config, env: envs.Env, reward: rw.RewardTransform | None = None, data: Any = None
+) -> base.Agent:
+    """An EDAC agent: as `iql.make`.
+
+    Raises:
+      UserError: as `iql.make`.
+    """
+    check(config)
+    learner = _Learner(config, env.action_space)
+    return offline.make("edac", config, env, reward, data, learner, check)
+
+
+def check(config: Config) -> None:
+    """Raises a `UserError` that names the first bad setting and what would do."""
+    offline.check("edac", config)
+    base.check_positive("edac", "critics", config.critics)
+    for name in ("critic_learning_rate", "temperature", "eta"):
+        base.check_range("edac", name, getattr(config, name), 0.0)
+    for name in ("gamma", "target_rate"):
+        base.check_range("edac", name, getattr(config, name), 0.0, 1.0)
+    base.check_range("edac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Learner:
+    """SAC's networks and its policy's step, with a critics' step of its own."""
+
+    config: Config
+    space: Any
+
+    @cached_property
+    def sac(self) -> sac_losses.Learner:
+        return sac_losses.Learner(self.config, self.space)
+
+    @property
+    def dist(self) -> Any:
+        return self.sac.dist
+
+    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+        key_actor, key_critic = jax.random.split(key)
+        return self.sac.init(key_actor, key_critic, inputs, config.temperature)
+
+    def policy(self, params: Any, inputs: Array) -> Array:
+        return self.sac.actor.apply(params["actor"], inputs)
+
+    def step(
+        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    ) -> tuple[Any, dict[str, Array]]:
+        """The policy and the temperature, then the critics and their slow copies."""
+        del step
+        key_actor, key_critic = jax.random.split(key)
+        learner, metrics = self.sac.actor_step(config, learner, batch.inputs, key_actor)
+        params, opt_state = learner
+        target = self.sac.target(config, params, batch, key_critic)
+
+        def loss(critic: Any) -> tuple[Array, dict[str, Array]]:
+            q, slopes = self.slopes(critic, batch.inputs, batch.choice)
+            q_loss, alike = jnp.square(q - target[None]).mean(1).sum(), diversity(slopes)
+            found = {"q_loss": q_loss / config.critics, "q_mean": q.mean(), "alike": alike}
+            return q_loss + config.eta * alike, found
+
+        gradient, found = jax.grad(loss, has_aux=True)(params["critic"])
+        adam = optax.adam(config.critic_learning_rate)
+        change, adam_state = adam.update(gradient, opt_state["critic"])
+        critic = optax.apply_updates(params["critic"], change)
+        slow = optax.incremental_update(critic, params["target"], config.target_rate)
+        params = {**params, "critic": critic, "target": slow}
+        return (params, {**opt_state, "critic": adam_state}), metrics | found
+
+    def slopes(self, critic: Any, inputs: Array, choice: Array) -> tuple[Array, Array]:
+        """Each critic's values `[K, B]` and their gradients by the action, `[K, B, A]`."""
+
+        def total(choices: Array) -> tuple[Array, Array]:
+            each = zip(critic, choices, strict=True)
+            q = jnp.stack([self.sac.value_of((one,), inputs, choice)[0] for one, choice in each])
+            return q.sum(), q
+
+        # A copy of the action for each, so that one sum has all of the gradients.
+        copies = jnp.broadcast_to(choice, (self.config.critics, *choice.shape))
+        slopes, q = jax.grad(total, has_aux=True)(copies)
+        return q, slopes
+
+
+def diversity(slopes: Array) -> Array:
+    """How alike critics are, from gradients `[K, B, A]`: what `eta` weighs.
+
+    The mean over B of `1 / (K - 1) * sum_{i != j} <g_i, g_j>`, where g_i has length
+    1; it is the squared length of the sum of all g_i, less the K squared lengths.
+    """
+    unit = slopes * jax.lax.rsqrt(jnp.square(slopes).sum(-1, keepdims=True) + 1e-12)
+    pairs = jnp.square(unit.sum(0)).sum(-1) - jnp.square(unit).sum((0, 2))
+    return pairs.mean() / max(slopes.shape[0] - 1, 1)
+
+
+# ---- as an attacker ----------------------------------------------------------------
+
+
+class Attacker(NamedTuple):
+    """What an adversary knows of the task.
+
+    Attributes:
+      value: `value(obs[..., *O], action[..., *A]) -> [...]`, the mean of the critics.
+      policy: `policy(obs[..., *O]) -> action[..., *A]`, the likeliest.
+    """
+
+    value: Callable[[Array, Array], Array]
+    policy: Callable[[Array], Array]
+
+
+def attacker(agent: base.Agent, state: State) -> Attacker:
+    """The critics and the policy of one trained seed, leaves `[...]`, as functions."""
+    learner, space = agent.init.__self__.learner, agent.env.action_space
+    rank = len(agent.env.observation_space.shape)
+
+    def value(obs: Array, action: Array) -> Array:
+        lead = obs.shape[: obs.ndim - rank]
+        inputs = offline.normalize(state, obs.reshape(*lead, -1))
+        choice = offline_data.unit_action(space, action.reshape(-1, math.prod(space.shape)))
+        choice = choice.reshape(*lead, -1)
+        return learner.sac.value_of(state.params["critic"], inputs, choice).mean(0)
+
+    def policy(obs: Array) -> Array:
+        lead = obs.shape[: obs.ndim - rank]
+        inputs = offline.normalize(state, rollout.flatten(obs, len(lead)))
+        unit = learner.dist.to_action(learner.dist.mode(learner.policy(state.params, inputs)))
+        return rollout.scale_action(space, unit, unit)
+
+    return Attacker(value, policy)

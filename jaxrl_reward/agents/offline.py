@@ -1,0 +1,392 @@
+"""What agents share that learn from fixed data: how it lies on the device, and their functions.
+
+One `iterate` takes `updates` gradient steps, each on a batch of rows drawn
+uniformly, rewarded anew by the expression and what that has learned since. The
+data is no part of the state: it is an argument of `iterate`, of which all seeds
+read the same copy. Several sets of as many rows lie behind each other, and the
+setting `source` says from which of them a lane learns.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from gymnax.environments import spaces
+
+from jaxrl_reward import distributions, envs, networks
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import base, evaluation, replay, rollout
+from jaxrl_reward.agents.offline_data import Data, load
+from jaxrl_reward.types import Array, Mean, Transition, UserError
+
+SMALLEST_STD = 1e-3  # added to that of observations, as is usual for offline data
+
+
+class State(struct.PyTreeNode):
+    """All that changes, and the numbers that may differ between runs.
+
+    Attributes:
+      config: the settings, their leaves float32 arrays.
+      reward: the reward expression, likewise.
+      params: the networks'.
+      opt_state: the optimisers'.
+      reward_state: the reward's.
+      features: what the reward needs beside each row of its set, `[N]`.
+      mean: subtracted from observations, `[O]`.
+      scale: then multiplies them, `[O]`.
+      key: for all that is random from here on.
+      iteration: how many are over, int32.
+    """
+
+    config: Any
+    reward: Any
+    params: Any
+    opt_state: Any
+    reward_state: Any
+    features: Any
+    mean: Array
+    scale: Array
+    key: Array
+    iteration: Array
+
+
+class Learner(Protocol):
+    """What one agent has of its own."""
+
+    @property
+    def dist(self) -> Any:
+        """The distribution of actions, before they are stretched to their bounds."""
+        ...
+
+    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+        """Parameters and the optimisers' state, from an example `[1, O]`."""
+        ...
+
+    def policy(self, params: Any, inputs: Array) -> Array:
+        """The distribution's parameters, from inputs `[..., O]`."""
+        ...
+
+    def step(
+        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    ) -> tuple[Any, dict[str, Array]]:
+        """One gradient step, the number `step` from 0: the learner after, scalars to log."""
+        ...
+
+
+class _Player(NamedTuple):
+    """What `rollout.player` reads of a config, for one environment."""
+
+    num_envs: int = 1
+    num_steps: int = 1
+    placement: str = "block"
+    reset: str = "fresh"
+
+
+def check(agent: str, config: Any) -> None:
+    """Raises a `UserError` for a bad setting among those that all such agents have."""
+    for name in ("updates", "batch_size"):
+        base.check_positive(agent, name, getattr(config, name))
+    for width in config.hidden:
+        base.check_positive(agent, "hidden", width)
+    base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
+    base.check_range(agent, "source", config.source, 0.0)
+    base.check_range(agent, "learning_rate", config.learning_rate, 0.0)
+
+
+def make(
+    name: str,
+    config: Any,
+    env: envs.Env,
+    reward: rw.RewardTransform | None,
+    data: Any,
+    learner: Learner,
+    check: Callable[[Any], None],
+) -> base.Agent:
+    """The agent, as the table of agents has it.
+
+    Args:
+      name: its name.
+      config: its settings, checked.
+      env: what it is evaluated in.
+      reward: what it learns from.
+      data: a `Dataset` or a path to one, or several of them; None for an agent
+        that is to act and be evaluated only.
+      learner: its networks and gradient steps.
+      check: of another config.
+
+    Raises:
+      UserError: the data does not fit the environment or the reward, or the
+        environment or the reward is not for this agent.
+    """
+    reward = rw.env() if reward is None else reward
+    if not isinstance(env.action_space, spaces.Box):
+        kind = type(env.action_space).__name__
+        raise UserError(f"{name} needs Box actions; {env.name} has {kind}")
+    player = rollout.player(name, _Player(), env, reward)
+    recorder = replay.recorder(name, player, reward, store="data")
+    passed = _read_in_order(name, recorder, reward)
+    found = None if data is None else load(name, env, recorder.read, passed, data)
+    if found is not None and not 0 <= int(config.source) < len(found[1]):
+        count = len(found[1])
+        raise UserError(f"{name}'s source must be one of the {count} given, 0 to {count - 1}")
+    made = _Offline(
+        name, config, reward, player, recorder, passed, found and found[0], learner, check
+    )
+    functions = (made.init, made.iterate, made.act, made.evaluate)
+    agent = base.Agent(name, config, env, reward, *functions, config.updates)
+    return agent if found is None else agent._replace(data=found[0], data_origin=found[1])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Offline:
+    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+
+    name: str
+    config: Any
+    reward: rw.RewardTransform
+    player: rollout.Player
+    recorder: replay.Recorder
+    passed: Transition
+    data: Data | None
+    learner: Learner
+    check: Callable[[Any], None]
+
+    def init(
+        self, key: Array, config: Any = None, reward: Any = None, data: Data | None = None
+    ) -> State:
+        """The state before the first update; the same key gives the same run.
+
+        Raises:
+          UserError: `config` or `reward` differs from the agent's in more than its
+            numbers, or a number is out of range.
+        """
+        settings, reward = base.settle(self, self.check, config, reward)
+        data = self.data if data is None else data
+        key, key_reward, key_learner = jax.random.split(key, 3)
+        size = math.prod(self.player.env.observation_space.shape)
+        mean, scale = jnp.zeros(size), jnp.ones(size)
+        reward_state, features = reward.init(key_reward, self.recorder.example), ()
+        if data is not None:
+            source = _index(settings.source)
+            on = jnp.asarray(settings.normalize_obs) > 0
+            mean = jnp.where(on, data.mean[source], mean)
+            scale = jnp.where(on, 1.0 / (data.std[source] + SMALLEST_STD), scale)
+            reward_state, features = self.read_in_order(reward, reward_state, data, source)
+        params, opt_state = self.learner.init(settings, key_learner, jnp.zeros((1, size)))
+        return State(
+            config=settings,
+            reward=reward,
+            params=params,
+            opt_state=opt_state,
+            reward_state=reward_state,
+            features=features,
+            mean=mean,
+            scale=scale,
+            key=key,
+            iteration=jnp.int32(0),
+        )
+
+    def iterate(self, state: State, data: Data | None = None) -> tuple[State, dict[str, Mean]]:
+        """`updates` gradient steps; the metrics are means over them.
+
+        Raises:
+          UserError: the agent was made without data.
+        """
+        data = self.data if data is None else data
+        if data is None:
+            raise UserError(f"{self.name} learns from data: make it with data=... (--data FILE)")
+        shape = (self.config.updates, self.config.batch_size)
+        key, key_rows, key_step, key_learn = jax.random.split(state.key, 4)
+        rows = jax.random.randint(key_rows, shape, 0, data.count)
+
+        def update(carry: Any, xs: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
+            learner, reward_state = carry
+            rows, i = xs
+            batch, block = self.batch(state, reward_state.shared, data, rows)
+            step, key = state.iteration * shape[0] + i, jax.random.fold_in(key_step, i)
+            learner, metrics = self.learner.step(state.config, learner, batch, key, step)
+            reward_state, learned = state.reward.learn(
+                reward_state, jax.random.fold_in(key_learn, i), block
+            )
+            for name, value in learned.items():
+                metrics[f"reward/{name.removeprefix('reward/')}"] = value
+            return (learner, reward_state), metrics | {"reward": batch.reward.mean()}
+
+        carry = (state.params, state.opt_state), state.reward_state
+        (learner, reward_state), metrics = jax.lax.scan(update, carry, (rows, jnp.arange(shape[0])))
+        state = state.replace(
+            params=learner[0],
+            opt_state=learner[1],
+            reward_state=reward_state,
+            key=key,
+            iteration=state.iteration + 1,
+        )
+        return state, {name: Mean.of(value) for name, value in metrics.items()}
+
+    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
+        """Actions `[N, ...]` for observations `[N, ...]`; the likeliest without a key."""
+        inputs = rollout.flatten(inputs, 1)
+        dist, noise = self.learner.dist, None
+        if key is not None and not isinstance(dist, distributions.TanhPoint):
+            noise = dist.noise(key, inputs.shape[:1])
+        return self.choose(state, inputs, noise)[0]
+
+    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
+        """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
+        choose = partial(self.choose, state)
+        return evaluation.evaluate(self.player, state, key, num_episodes, choose, _judge)
+
+    def choose(self, state: State, inputs: Array, noise: Array | None) -> tuple[Array, Array]:
+        """Actions for raw inputs `[N, O]`, and the draws that they are made of."""
+        dist = self.learner.dist
+        params = self.learner.policy(state.params, normalize(state, inputs))
+        raw = dist.mode(params) if noise is None else dist.sample(params, noise)
+        action = dist.to_action(raw)
+        return rollout.scale_action(self.player.env.action_space, action, action), raw
+
+    # ---- data and rewards ---------------------------------------------------------
+
+    def batch(
+        self, state: State, shared: Any, data: Data, rows: Array
+    ) -> tuple[replay.Batch, Transition]:
+        """What one update learns from, `[B, ...]`, and the block `[1, B]` for the reward.
+
+        Args:
+          state: the agent's.
+          shared: what the reward knows now.
+          data: where the rows are.
+          rows: which of the set, `[B]` int32.
+        """
+        at = _index(state.config.source) * data.count + rows
+        found = data.rows.at[at].get(mode="promise_in_bounds")
+        size, (obs, action, after, reward, ended) = rows.shape[0], self.parts(found)
+        kept = jax.tree.map(lambda x: x[at], data.kept)
+        items = {"step": self.steps(obs, action, after, reward, ended, kept, (1, size))}
+        items["features"] = jax.tree.map(lambda x: x[rows][None], state.features)
+        window = replay.Window(items, jnp.ones((1, size), bool))
+        block = self.recorder.transitions(state.reward, shared, window)
+        batch = replay.Batch(
+            inputs=normalize(state, obs),
+            choice=action,
+            reward=jax.lax.stop_gradient(block.reward[0]),
+            weight=state.config.gamma * (1.0 - ended),
+            next_inputs=normalize(state, after),
+        )
+        return batch, block
+
+    def read_in_order(self, reward: Any, state: Any, data: Data, source: Array) -> tuple[Any, Any]:
+        """The reward's state and features after all of a set, as one block `[N, 1]`."""
+        features = jax.eval_shape(reward.apply, state, self.recorder.example).features
+        if not any(jax.tree.leaves(self.passed)) and not jax.tree.leaves(features):
+            return state, features
+        count = data.count
+        cut = lambda x: jax.lax.dynamic_slice_in_dim(x, source * count, count)  # noqa: E731
+        obs, action, after, paid, ended = self.parts(cut(data.rows))
+        kept = jax.tree.map(cut, data.kept)
+        block = self.steps(obs, action, after, paid, ended, kept, (count, 1))
+        zero = lambda x: jnp.zeros((count, 1, *x.shape[2:]), x.dtype)  # noqa: E731
+        example = self.recorder.example
+        block = block.replace(
+            reward=block.env_reward,
+            info=jax.tree.map(zero, example.info),
+            policy=jax.tree.map(zero, example.policy),
+        )
+        applied = reward.apply(state, block)
+        features = jax.tree.map(lambda x: x[:, 0], applied.features)
+        return state.replace(shared=applied.state.shared), features
+
+    def parts(self, rows: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Observation, action, next observation, reward and end, of rows `[B, ...]`."""
+        env = self.player.env
+        size = math.prod(env.observation_space.shape)
+        ends = np.cumsum([size, math.prod(env.action_space.shape), size])
+        obs, action, after, rest = jnp.split(rows, ends, axis=-1)
+        return obs, action, after, rest[:, 0], rest[:, 1]
+
+    def steps(
+        self,
+        obs: Array,
+        action: Array,
+        after: Array,
+        reward: Array,
+        ended: Array,
+        kept: Transition,
+        shape: tuple[int, int],
+    ) -> Transition:
+        """Rows `[B, ...]` as the block of that shape, as `replay` stores them.
+
+        What the reward does not read is `()` in `kept`, and zero here.
+        """
+        example = self.recorder.example
+
+        def field(name: str) -> Array:
+            like, found = getattr(example, name), getattr(kept, name)
+            if isinstance(found, tuple):
+                return jnp.zeros((*shape, *like.shape[2:]), like.dtype)
+            return found.reshape(*shape, *found.shape[1:])
+
+        return Transition(
+            obs=obs.reshape(*shape, *example.obs.shape[2:]),
+            action=field("action"),
+            env_reward=reward.reshape(shape),
+            reward=(),  # pyright: ignore[reportArgumentType]
+            next_obs=after.reshape(*shape, *example.obs.shape[2:]),
+            first=field("first"),
+            terminated=ended.reshape(shape) > 0.5,
+            truncated=field("truncated"),
+            info=jax.tree.map(lambda _: (), example.info),
+            policy=jax.tree.map(lambda _: (), example.policy),
+        )
+
+
+def normalize(state: State, inputs: Array) -> Array:
+    """Observations `[..., O]` as the networks see them."""
+    lead = range(inputs.ndim - 1)
+    return (inputs - jnp.expand_dims(state.mean, lead)) * jnp.expand_dims(state.scale, lead)
+
+
+def _index(source: Any) -> Array:
+    return jnp.asarray(source).astype(jnp.int32)
+
+
+def _judge(inputs: Array, extra: Any) -> dict[str, Array]:
+    raise NotImplementedError("a policy that learns from data never sees the reward's memory")
+
+
+def _read_in_order(agent: str, recorder: replay.Recorder, reward: rw.RewardTransform) -> Transition:
+    """Which parts of all rows in order a reward reads, before the first update.
+
+    Raises:
+      UserError: a term changes with the steps that are played, and none are.
+    """
+    example, key = recorder.example, jax.random.key(0)
+    for term in _terms(reward):
+        state = jax.eval_shape(partial(term.init, key, example))
+
+        def after(state: Any, block: Transition, term: Any = term) -> Any:
+            return term.apply(state, block).state.shared
+
+        jaxpr = jax.make_jaxpr(after)(state, example).jaxpr
+        before = jaxpr.invars[: len(jaxpr.outvars)]
+        moves = any(new is not old for new, old in zip(jaxpr.outvars, before, strict=True))
+        if moves and not any(jax.tree.leaves(replay.read_by(after, state, example))):
+            raise UserError(f"{agent} plays no steps, and {term} changes with them; leave it out")
+
+    def result(state: Any, block: Transition) -> Any:
+        applied = reward.apply(state, block)
+        return applied.state.shared, applied.features
+
+    state = jax.eval_shape(partial(reward.init, key, example))
+    return replay.read_by(result, state, example)
+
+
+def _terms(reward: rw.RewardTransform) -> list[rw.RewardTransform]:
+    """The terms that an expression is made of."""
+    parts = reward.children()
+    return [term for part in parts for term in _terms(part)] if parts else [reward]

@@ -1,0 +1,74 @@
+"""Agents that learn from data, from the shell."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxrl_reward import offline
+from jaxrl_reward.training import sweep_spec, trial
+from jaxrl_reward.types import UserError
+
+ENV = "gymnax:Pendulum-v1,max_steps_in_episode=5"
+SMALL = ("--updates", "4", "--batch-size", "8", "--hidden", "4", "--total-steps", "8")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A file of random steps, which says what it is of."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "obs": rng.normal(size=(40, 3)),
+        "action": rng.uniform(-2.0, 2.0, size=(40, 1)),
+        "next_obs": rng.normal(size=(40, 3)),
+        "reward": rng.normal(size=40),
+        "terminated": np.zeros(40),
+        "truncated": np.arange(40) % 10 == 9,
+    }
+    made = offline.make(arrays, offline.Provenance(environment=ENV))
+    return offline.save(made, tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("iql", ENV), "iql learns from data; say which with --data FILE"),
+        (("iql", ENV, "--data", "no.npz"), "no.npz does not exist; give a file, or minari:NAME"),
+        (("ppo",), "ppo needs an environment, such as gymnax:Pendulum-v1"),
+        (("ppo", ENV, "--data", "FILE"), "ppo plays and takes no data; these do: bc, edac, iql"),
+        (("iql", "--data", "FILE", "--quantil", "1"), "unknown argument --quantil; did you mean"),
+        (("riql", "--data", "FILE", "--quantile", "2"), "quantile must be between 0 and 1, not 2"),
+        (("bc", "brax:fast", "--data", "FILE"), "bc's data has obs of shape [3], and brax:fast of"),
+        (("iql", "--data", "FILE", "--shard", "envs"), "has no environments to split"),
+    ],
+)
+def test_a_mistake_is_one_line(run, data, words, message):
+    status, _, err = run("train", *(str(data) if word == "FILE" else word for word in words))
+    assert status == 2 and message in err and err.count("\n") == 1
+
+
+def test_a_sweep_names_its_data(data):
+    content = {"agent": "bc", "env": ENV, "grid": {"learning_rate": [1e-3, 1e-2]}}
+    with pytest.raises(UserError, match='data is missing: bc learns from it; give data = "FILE"'):
+        sweep_spec.parse(content)
+    first, second = sweep_spec.parse({**content, "data": str(data)}).trials
+    assert first.data == second.data == str(data)
+    assert f"--data {data}" in trial.as_command(first)
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_and_drawn_without_its_data(run, data, tmp_path):
+    words = ("train", "riql", "--data", data, "--reward", "env + 0.1*delay(2)", "--seeds", "2")
+    words = (*words, *SMALL, "--vary", "normalize_obs=0,1", "--out", tmp_path / "run")
+    status, out, _ = run(*words, "--eval-episodes", "2")
+    assert status == 0 and "riql on gymnax:Pendulum-v1" in out
+    arms = json.loads((tmp_path / "run" / "config.json").read_text())["arms"]
+    assert list(arms) == ["normalize_obs=False", "normalize_obs=True"]
+    assert arms["normalize_obs=True"]["data"]["rows"] == 40
+    data.unlink()
+    status, out, _ = run("evaluate", tmp_path / "run", "--episodes", "2")
+    assert status == 0 and "normalize_obs=True" in out
+    drawn = tmp_path / "episode.gif"
+    command = ("render", tmp_path / "run", "--arm", "normalize_obs=True", "--out", drawn)
+    status, _, _ = run(*command, "--max-steps", "3")
+    assert status == 0 and drawn.stat().st_size > 0
