@@ -36,8 +36,8 @@ def line_of(outcome) -> str:
         ([], "a command is missing, such as train; see jaxrl-reward --help"),
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
         (["--verbos"], "unknown argument --verbos; did you mean '--version'?"),
-        (["train"], "missing argument: AGENT, ENV; see jaxrl-reward train --help"),
-        (["train", "ppo"], "missing argument: ENV; see jaxrl-reward train --help"),
+        (["train"], "missing argument: AGENT; see jaxrl-reward train --help"),
+        (["train", "ppo"], "ppo needs an environment, such as gymnax:Pendulum-v1"),
         (["evaluate"], "missing argument: RUN_FOLDER; see jaxrl-reward evaluate --help"),
         (["list", "agnts"], "unknown list 'agnts'; did you mean 'agents'?"),
         ([*TRAIN, "--seedz", "3"], "unknown argument --seedz; did you mean '--seed'?"),
@@ -187,7 +187,7 @@ def test_unknown_agent(run):
     assert line_of(run("train", "pppo", CARTPOLE)) == "unknown agent 'pppo'; did you mean 'ppo'?"
     assert (
         line_of(run("train", CARTPOLE))
-        == f"unknown agent '{CARTPOLE}'; known: dqn, eta, ppo, sac, subpo"
+        == f"unknown agent '{CARTPOLE}'; known: bc, dqn, edac, eta, iql, ppo, riql, sac, subpo"
     )
 
 
