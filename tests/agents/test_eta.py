@@ -293,7 +293,10 @@ def test_what_theory_forbids_is_refused():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("tracked", [True, False])
 def test_lotteries_are_solved_for_every_tau_by_one_network(tracked):
-    """As the exact solver does; without a stock that follows, CVaR 0.75 is 22 / 3 at best."""
+    """As the exact solver does; without a stock that follows, CVaR 0.75 is at most 22 / 3.
+
+    It may be less: such a network acts at the second step as if nothing had been won.
+    """
     agent = agents.make(
         "eta",
         LOTTERIES,
@@ -319,9 +322,11 @@ def test_lotteries_are_solved_for_every_tau_by_one_network(tracked):
         return jax.lax.map(risk, jnp.array([0.25, 0.5, 0.75, 1.0]))
 
     found = run(jax.random.key(0))
-    best = [4.0, 5.0, 8.0, 10.0] if tracked else [4.0, 5.0, 22 / 3, 10.0]
-    np.testing.assert_allclose(found, best, atol=0.4)
-    assert (found[2] > 7.6) == tracked
+    np.testing.assert_allclose(found[jnp.array([0, 1, 3])], [4.0, 5.0, 10.0], atol=0.4)
+    if tracked:
+        np.testing.assert_allclose(found[2], 8.0, atol=0.4)
+    else:
+        assert 4.0 <= found[2] <= 22 / 3 + 0.2
     stocks = tabular.grid(-21.0, 11.0, 33)
     exact = [
         tabular.cvar(worlds.lotteries(), stocks, tau=t, gamma=1.0, horizon=2).value[0]
