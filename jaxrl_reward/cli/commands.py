@@ -171,11 +171,14 @@ def _print_results(summary: dict[str, Any], title: str, out: Path) -> None:
     from jaxrl_reward.report import tables
 
     show(tables.rich_table(summary["arms"], title=title))
-    print(
-        f"{summary['env_steps']:,} steps in {summary['wall_seconds']:,.0f} s "
-        f"({summary['steps_per_second']:,.0f} steps/s, compiling "
-        f"{summary['compile_seconds']:,.0f} s, {summary['device']})"
-    )
+    spent = f"{summary['wall_seconds']:,.0f} s"
+    if summary["env_steps"]:
+        print(
+            f"{summary['env_steps']:,} steps in {spent} ({summary['steps_per_second']:,.0f} "
+            f"steps/s, compiling {summary['compile_seconds']:,.0f} s, {summary['device']})"
+        )
+    else:
+        print(f"{spent} on {summary['device']}")
     print(f"results: {out} (summary.json, metrics.parquet, figure.png, report.md)")
 
 

@@ -79,7 +79,6 @@ def learning_curves(
             )
             reach.append(value)
         axes.set_ylim(min(reach), max(reach) * 1.09)
-        axes.set_xlabel("")
     for axes in grid[len(tasks) :]:
         axes.set_axis_off()
     looks = (plots._look(i) for i in range(len(names)))

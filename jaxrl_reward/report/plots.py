@@ -33,6 +33,7 @@ _LABELS = {
     "entropy": "Policy entropy (nats)",
     "approx_kl": "Change of the policy, KL (nats)",
 }
+_STEPS = "Environment steps (per seed)"
 _FORMATS = (".png", ".pdf", ".svg")
 INK, MUTED, GRID = "#222222", "#666666", "#E4E4E4"
 _SMALL, _MEDIUM, _LARGE = 8.5, 9.5, 12.0  # font sizes in points
@@ -101,6 +102,7 @@ def learning_curves(
     metric: str = "return",
     title: str | None = None,
     label: str | None = None,
+    axis: str | None = None,
     points: int = 200,
     confidence: float = 0.95,
     resamples: int = 1000,
@@ -113,6 +115,7 @@ def learning_curves(
       metric: which rows to draw.
       title: above the axes.
       label: of the vertical axis, with its unit; by default from the metric.
+      axis: the horizontal one's, if it does not count environment steps.
       points: as for `curves`.
       confidence: as for `curves`.
       resamples: as for `curves`.
@@ -127,11 +130,12 @@ def learning_curves(
     if path.suffix not in _FORMATS:
         raise UserError(f"{path} must end in one of: {', '.join(_FORMATS)}")
     arms = curves(table, metric, points=points, confidence=confidence, resamples=resamples)
-    return save(_figure(arms, title, label or _LABELS.get(metric, metric), confidence), path)
+    label = label or _LABELS.get(metric, metric.capitalize())
+    return save(_figure(arms, title, label, axis or _STEPS, confidence), path)
 
 
 def _figure(
-    arms: Mapping[str, Curve], title: str | None, label: str, confidence: float
+    arms: Mapping[str, Curve], title: str | None, label: str, axis: str, confidence: float
 ) -> "Figure":
     from matplotlib.figure import Figure
 
@@ -142,6 +146,7 @@ def _figure(
         _draw(axes, curve, *_look(i), shade)
     _style(axes, max(curve.step[-1] for curve in arms.values()))
     axes.set_ylabel(label, color=INK, fontsize=_MEDIUM)
+    axes.set_xlabel(axis, color=INK, fontsize=_MEDIUM)
     _name_lines(axes, arms)
     above = {"xycoords": "axes fraction", "textcoords": "offset points", "parse_math": False}
     note = _note(arms, confidence)
@@ -172,7 +177,6 @@ def _style(axes: "Axes", last_step: float) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=_SMALL, length=3)
     axes.set_xlim(0, max(last_step, 1))
-    axes.set_xlabel("Environment steps (per seed)", color=INK, fontsize=_MEDIUM)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     large = max(map(abs, axes.get_ylim())) >= 2e4

@@ -17,8 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
+from jaxrl_reward.training.measuring import Measured, Ticker, measured
 from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
@@ -39,6 +42,7 @@ from jaxrl_reward.types import UserError, nearest
 __all__ = [
     "Arm",
     "Experiment",
+    "Measured",
     "Outcome",
     "Preset",
     "Results",
@@ -103,6 +107,9 @@ class Preset:
     arms: Sequence[str] | None = None
 
 
+Measure = Callable[[Sequence[Arm], Preset, jax.Array, Ticker], Mapping[str, Measured]]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A claim and what tests it.
@@ -112,7 +119,7 @@ class Experiment:
       title: of the report and the figure.
       claim: the paper's, in one line.
       source: the paper.
-      env: an environment's name.
+      env: an environment's name; empty if none is played.
       arms: what is compared.
       presets: by name.
       verdict: from the results by arm to a verdict for each expectation.
@@ -123,6 +130,15 @@ class Experiment:
       present: from the results by arm and the folder to what stands in the
         report below the returns, as Markdown. It draws `figure.png`, in place
         of the learning curves.
+      prepare: from the arms, the preset and the folder to the data that each arm's
+        agent learns from.
+      measure: in place of training: from the arms, the preset, keys `[S]`, one for
+        each seed and the same for all arms, and a function that takes what is done
+        and all there is to do, to what each arm `Measured`. Arms, their settings and
+        `total_steps` mean to it what it likes.
+      metric: what is reported of each arm and compared: the greedy return, or one of
+        those measured.
+      axis: what the figure's horizontal axis counts.
     """
 
     name: str
@@ -138,6 +154,9 @@ class Experiment:
     study: Callable[[Arm, Any, Any], Any] | None = None
     present: Callable[[Results, Path], Sequence[str]] | None = None
     prepare: Callable[[Sequence[Arm], Preset, Path], Mapping[str, Any]] | None = None
+    measure: Measure | None = None
+    metric: str = "return"
+    axis: str = "Environment steps (per seed)"
 
 
 class Outcome(NamedTuple):
@@ -189,14 +208,22 @@ def run(
     if not arms:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
     # Without data, to begin with: a mistake in the settings must not cost a folder.
-    agents = {arm.name: build(experiment, arm, size) for arm in chosen}
+    trained = experiment.measure is None
+    agents = {arm.name: build(experiment, arm, size) for arm in chosen} if trained else {}
     with RunFolder.claim(out, resume=resume) as folder:
+        show: dict[str, Any] = {"progress": progress, "sinks": sinks}
         results, programs = {}, {}
+        if not trained:
+            results = measured(experiment, chosen, size, folder, **show)
         if experiment.prepare is not None:
             data = experiment.prepare(chosen, size, folder.path)
             agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
-        points = {arm.name: tuple(arm.points(agents[arm.name])) for arm in chosen if arm.points}
-        if not folder.resume:
+        points = {
+            arm.name: tuple(arm.points(agents[arm.name]))
+            for arm in chosen
+            if arm.points and trained
+        }
+        if agents and not folder.resume:
             shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
             shape["episodes"] = size.eval_episodes
             programs = {
@@ -214,8 +241,7 @@ def run(
                 arm=name,
                 evals=size.evals,
                 eval_episodes=size.eval_episodes,
-                progress=progress,
-                sinks=sinks,
+                **show,
                 programs=programs.pop(name, None),
                 vary=points.get(name),
             )
@@ -238,6 +264,8 @@ def run(
             source=experiment.source,
             command=command or f"jaxrl-reward reproduce {experiment.name} --preset {preset}",
             sections=sections,
+            metric=experiment.metric,
+            axis=experiment.axis,
         )
         folder.write_summary(summary)
     return Outcome(results, verdicts, summary, folder.path)

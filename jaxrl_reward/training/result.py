@@ -49,7 +49,7 @@ class Result:
       summary: the content of `summary.json`, for this run alone.
       returns: the final greedy return of each lane, `[L]`; NaN in an arm that
         ended because something was not finite.
-      plan: the run's steps and points.
+      plan: the run's steps and points; None where no agent was trained.
       arms: the names, more than one only with `vary`.
       study: what an experiment's `study` made of the state, if it has one.
     """
@@ -59,7 +59,7 @@ class Result:
     curves: Rows
     summary: dict[str, Any]
     returns: np.ndarray
-    plan: Plan = field(repr=False)
+    plan: Plan | None = field(repr=False)
     arms: tuple[str, ...] = ()
     study: Any = field(default=None, repr=False)
 

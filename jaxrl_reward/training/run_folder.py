@@ -150,6 +150,8 @@ def arm_config(path: Path | str, arm: str | None = None) -> tuple[str, dict[str,
         raise UserError(f"{path} holds several arms; choose one of: {', '.join(sorted(arms))}")
     if arm not in arms:
         raise UserError(f"{path} holds no arm {arm!r}; {nearest(arm, arms)}")
+    if "agent" not in arms[arm]:
+        raise UserError(f"arm {arm!r} of {path} was measured and trained no agent; see report.md")
     return arm, arms[arm]
 
 
@@ -295,11 +297,12 @@ def merge_summaries(
     """One summary of a run of several arms: speed is total steps over total time."""
     summaries = list(summaries)
     steps = sum(each["env_steps"] for each in summaries)
-    seconds = sum(each["env_steps"] / each["steps_per_second"] for each in summaries)
+    # An arm may have taken none, and then has no speed.
+    seconds = sum(each["env_steps"] / (each["steps_per_second"] or 1.0) for each in summaries)
     return {
         "arms": {arm: entry for each in summaries for arm, entry in each["arms"].items()},
         "env_steps": steps,
-        "steps_per_second": steps / seconds,
+        "steps_per_second": steps / seconds if steps else 0.0,
         "compile_seconds": sum(each["compile_seconds"] for each in summaries),
         "wall_seconds": sum(each["wall_seconds"] for each in summaries),
         "device": summaries[0]["device"],

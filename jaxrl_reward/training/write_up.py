@@ -28,6 +28,8 @@ def write_up(
     claim: str = "",
     source: str = "",
     sections: Sequence[str] | None = None,
+    metric: str = "return",
+    axis: str | None = None,
 ) -> None:
     """Writes both files into a run's folder.
 
@@ -41,12 +43,17 @@ def write_up(
       source: who claimed it.
       sections: what stands below the returns in place of the learning curves, for
         a figure that is drawn already.
+      metric: what the summary reports and the figure shows.
+      axis: what the figure's horizontal axis counts, if not environment steps.
     """
     from jaxrl_reward.report import plots
 
     if sections is None:
-        plots.learning_curves(rows.table, path / "figure.png", title=title)
-        sections = ["![Return over environment steps, one line per arm](figure.png)"]
+        plots.learning_curves(
+            rows.table, path / "figure.png", metric=metric, title=title, axis=axis
+        )
+        over = axis or "environment steps"
+        sections = [f"![{metric.capitalize()} over {over.lower()}, one line per arm](figure.png)"]
     parts = [f"# {title}"]
     if claim:
         parts.append(f"**Claim.** {claim}")
@@ -69,24 +76,33 @@ def _results(path: Path, summary: Mapping[str, Any]) -> list[str]:
     from jaxrl_reward.report import tables
 
     arms = load_config(path)["arms"].values()
+    table = tables.markdown(summary["arms"]).rstrip()
+    if not all("agent" in arm for arm in arms):
+        note = "The last point of each arm: interquartile mean (IQM) over seeds, with an interval."
+        return ["## Results", table, note]
     greedy = all(arm["config"].get("greedy", True) for arm in arms)
     policy = "the greedy policy" if greedy else "the policy (greedy unless `greedy=False`)"
     note = (
         f"Returns of {policy} at the end of training, on the environment's own reward: "
         "interquartile mean (IQM) over seeds, with a bootstrap interval."
     )
-    return ["## Results", tables.markdown(summary["arms"]).rstrip(), note]
+    return ["## Results", table, note]
 
 
 def _setup(path: Path) -> list[str]:
     """What all arms share as a list; what they differ in, and their rewards, by arm."""
     arms = load_config(path)["arms"]
     flat = {
-        name: {**{key: arm[key] for key in _SETUP}, **arm["config"]} for name, arm in arms.items()
+        name: {**{key: arm[key] for key in _SETUP if key in arm}, **arm["config"]}
+        for name, arm in arms.items()
     }
     first = next(iter(flat.values()))
     differ = [key for key in first if len({str(arm.get(key)) for arm in flat.values()}) > 1]
-    shared = [f"- {_SETUP[key]}: {_value(first[key])}" for key in _SETUP if key not in differ]
+    shared = [
+        f"- {_SETUP[key]}: {_value(first[key])}"
+        for key in _SETUP
+        if key in first and key not in differ
+    ]
     settings = [f"{key}={_value(first[key])}" for key in first if key not in {*_SETUP, *differ}]
     shared.append(f"- Settings: `{', '.join(settings)}`")
     head = ("Arm", "Reward", *(_SETUP.get(key) or key for key in differ))
@@ -99,12 +115,18 @@ def _setup(path: Path) -> list[str]:
 
 def _again(summary: Mapping[str, Any], command: str) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    spent = (
+    spent = f"{summary['wall_seconds']:,.0f} s on {summary['device']}, compiling included."
+    if summary["env_steps"]:
+        spent = _speed(summary)
+    return ["## Run it again", f"```\n{command}\n```", spent, f"Versions: {packages}."]
+
+
+def _speed(summary: Mapping[str, Any]) -> str:
+    return (
         f"{summary['env_steps']:,} environment steps in {summary['wall_seconds']:,.0f} s on "
         f"{summary['device']}: {summary['steps_per_second']:,.0f} steps per second of training, "
         f"{summary['compile_seconds']:,.0f} s of it compiling."
     )
-    return ["## Run it again", f"```\n{command}\n```", spent, f"Versions: {packages}."]
 
 
 def _value(value: Any) -> str:
