@@ -20,14 +20,8 @@ import _distributional_dp_report as report
 import _distributional_dp_study as study
 import numpy as np
 
-from jaxrl_reward.training.experiment import (
-    Arm,
-    Experiment,
-    Preset,
-    Results,
-    Verdict,
-    judge,
-)
+from jaxrl_reward.training import verdicts
+from jaxrl_reward.training.experiment import Arm, Experiment, Preset, Results, Verdict
 
 SOURCE = "Avila Pires et al. 2025, sections 5 to 8"
 
@@ -35,36 +29,9 @@ SOURCE = "Avila Pires et al. 2025, sections 5 to 8"
 # ---- verdicts -------------------------------------------------------------------------
 
 
-def above(claim: str, what: str, values: Any, limit: float, reverse: bool = False) -> Verdict:
-    """Whether values of seeds `[S]` lie above a limit (below it, with `reverse`).
-
-    Judged by the bootstrap interval of their interquartile mean.
-    """
-    from jaxrl_reward.report import statistics
-
-    found = statistics.stratified_bootstrap(np.asarray(values, np.float64))
-    low, high = (found.low, found.high) if not reverse else (-found.high, -found.low)
-    status = judge(low, high, -limit if reverse else limit)
-    evidence = (
-        f"{what}: {found.estimate:.3g}, 95 % interval [{found.low:.3g}, {found.high:.3g}], "
-        f"{len(values)} seeds, against {limit:.3g}"
-    )
-    return Verdict(claim, SOURCE, status, evidence)
-
-
-def better(claim: str, what: str, x: Any, y: Any, margin: float = 0.0) -> Verdict:
-    """Whether the values of one arm's seeds exceed those of another's by a margin."""
-    from jaxrl_reward.report import statistics
-
-    found = statistics.difference(np.asarray(x, np.float64), np.asarray(y, np.float64))
-    evidence = (
-        f"{what}: difference {found.estimate:.3g}, 95 % interval [{found.low:.3g}, "
-        f"{found.high:.3g}], {len(x)} and {len(y)} seeds, against {margin:.3g}"
-    )
-    return Verdict(claim, SOURCE, judge(found.low, found.high, margin), evidence)
-
-
-below = partial(above, reverse=True)
+above = partial(verdicts.above, source=SOURCE)
+below = partial(above, expected=False)
+better = partial(verdicts.better, source=SOURCE)
 
 
 def verdict(results: Results) -> Sequence[Verdict]:

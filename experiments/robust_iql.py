@@ -21,14 +21,7 @@ import _robust_iql_data as data
 import _robust_iql_report as report
 import numpy as np
 
-from jaxrl_reward.training.experiment import (
-    Arm,
-    Experiment,
-    Preset,
-    Results,
-    Verdict,
-    judge,
-)
+from jaxrl_reward.training.experiment import Arm, Experiment, Preset, Results, Verdict, better
 from jaxrl_reward.training.lanes import Point
 
 SOURCE = "Yang et al. 2024 (ICLR), Towards Robust Offline RL under Diverse Data Corruption"
@@ -153,11 +146,11 @@ def _judged(task: str, results: Results) -> list[Verdict]:
         found = results.get(f"{task} {method}: {corruption}")
         return None if found is None else report.scores(found)
 
-    def versus(better: str, worse: str, corruption: str, claim: str, margin: float) -> None:
-        x, y = returns(better, corruption), returns(worse, corruption)
+    def versus(high: str, low: str, corruption: str, claim: str, margin: float) -> None:
+        x, y = returns(high, corruption), returns(low, corruption)
         if x is not None and y is not None:
-            what = f"score of {better} less {worse}, {corruption}"
-            found.append(_difference(f"{task}: {claim}", what, x, y, margin))
+            what = f"score of {high} less {low}, {corruption}"
+            found.append(better(f"{task}: {claim}", what, x, y, margin, source=SOURCE))
 
     found: list[Verdict] = []
     versus("RIQL", "IQL", DYNAMICS, "RIQL is above IQL where successors are wrong by chance", 0.0)
@@ -177,20 +170,8 @@ def _judged(task: str, results: Results) -> list[Verdict]:
     if len(tails) == 2:
         claim = f"{task}: targets have a heavier tail where successors are wrong"
         what = "kurtosis of IQL's targets, random dynamics less clean"
-        found.append(_difference(claim, what, tails[DYNAMICS], tails[data.CLEAN], 0.0))
+        found.append(better(claim, what, tails[DYNAMICS], tails[data.CLEAN], source=SOURCE))
     return found
-
-
-def _difference(claim: str, what: str, x: np.ndarray, y: np.ndarray, margin: float) -> Verdict:
-    """Whether values of one arm's seeds exceed those of another's by a margin."""
-    from jaxrl_reward.report import statistics
-
-    found = statistics.difference(x.astype(np.float64), y.astype(np.float64))
-    evidence = (
-        f"{what}: {found.estimate:.3g}, 95 % interval [{found.low:.3g}, {found.high:.3g}], "
-        f"{len(x)} and {len(y)} seeds, against {margin:g}"
-    )
-    return Verdict(claim, SOURCE, judge(found.low, found.high, margin), evidence)
 
 
 # ---- what is trained ------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxrl_reward.training.result import Result
 
@@ -41,61 +42,82 @@ def judge(low: float, high: float, above: float) -> Status:
     return "fails" if high < above else "undecided"
 
 
-def compare(
-    results: Results,
-    better: str,
-    worse: str,
-    *,
+def above(
     claim: str,
-    source: str,
-    margin: float = 0.0,
-    confidence: float = 0.95,
-) -> Verdict:
-    """Whether one arm's final return is above another's by more than `margin`.
-
-    Judged by the bootstrap interval of the difference of the two interquartile
-    means over seeds.
-    """
-    from jaxrl_reward.report import statistics, tables
-
-    x, y = results[better].returns, results[worse].returns
-    found = statistics.difference(x, y, confidence=confidence)
-    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
-    evidence = (
-        f"IQM of {better} - {worse} = {estimate}, {100 * confidence:g} % interval "
-        f"[{low}, {high}], {len(x)} and {len(y)} seeds"
-    )
-    return Verdict(claim, source, judge(found.low, found.high, margin), evidence)
-
-
-def exceeds(
-    results: Results,
-    arm: str,
-    value: float,
+    what: str,
+    values: ArrayLike,
+    limit: float,
     *,
-    claim: str,
     source: str,
     expected: bool = True,
     confidence: float = 0.95,
 ) -> Verdict:
-    """Whether an arm's final return is above a value.
+    """Whether a quantity, one value per seed `[S]`, lies above a limit.
 
-    Judged by the bootstrap interval of the interquartile mean over seeds. With
-    `expected` false the claim is that it is below.
+    Judged by the bootstrap interval of the interquartile mean. With `expected`
+    false the claim is that it lies below.
     """
-    from jaxrl_reward.report import statistics, tables
+    from jaxrl_reward.report import statistics
 
-    returns = results[arm].returns
-    found = statistics.stratified_bootstrap(returns, statistics.iqm, confidence=confidence)
-    status = judge(found.low, found.high, value)
+    x = np.asarray(values, np.float64)
+    found = statistics.stratified_bootstrap(x, statistics.iqm, confidence=confidence)
+    status = judge(found.low, found.high, limit)
     if not expected:
         status = _OPPOSITE.get(status, status)
-    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
-    evidence = (
-        f"IQM of {arm} = {estimate}, {100 * confidence:g} % interval [{low}, {high}], "
-        f"against {value:g}, {len(returns)} seeds"
-    )
+    evidence = f"{_said(what, found, confidence)}, against {limit:g}, {len(x)} seeds"
     return Verdict(claim, source, status, evidence)
+
+
+def better(
+    claim: str,
+    what: str,
+    x: ArrayLike,
+    y: ArrayLike,
+    margin: float = 0.0,
+    *,
+    source: str,
+    confidence: float = 0.95,
+) -> Verdict:
+    """Whether values `x`, one per seed, exceed `y`, one per seed of another arm, by a margin.
+
+    Judged by the bootstrap interval of the difference of the two interquartile means.
+    """
+    from jaxrl_reward.report import statistics
+
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    found = statistics.difference(x, y, confidence=confidence)
+    evidence = _said(what, found, confidence)
+    if margin:
+        evidence += f", against {margin:g}"
+    status = judge(found.low, found.high, margin)
+    return Verdict(claim, source, status, f"{evidence}, {len(x)} and {len(y)} seeds")
+
+
+def _said(what: str, found: Any, confidence: float) -> str:
+    from jaxrl_reward.report import tables
+
+    estimate, low, high = (tables.number(each, found.high - found.low) for each in found)
+    return f"{what} = {estimate}, {100 * confidence:g} % interval [{low}, {high}]"
+
+
+def compare(
+    results: Results, first: str, second: str, *, margin: float = 0.0, **about: Any
+) -> Verdict:
+    """Whether one arm's final return is above another's by more than `margin`.
+
+    `about` is the claim, its source, and the confidence as `better` takes them.
+    """
+    x, y = results[first].returns, results[second].returns
+    return better(what=f"IQM of {first} - {second}", x=x, y=y, margin=margin, **about)
+
+
+def exceeds(results: Results, arm: str, value: float, **about: Any) -> Verdict:
+    """Whether an arm's final return is above a value.
+
+    `about` is the claim, its source, whether it is `expected`, and the confidence, as
+    `above` takes them.
+    """
+    return above(what=f"IQM of {arm}", values=results[arm].returns, limit=value, **about)
 
 
 def reaches(
