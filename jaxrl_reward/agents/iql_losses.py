@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from jaxrl_reward import distributions, networks
 from jaxrl_reward.agents import actions, replay
+from jaxrl_reward.offline.measures import kurtosis
 from jaxrl_reward.types import Array
 
 UNBOUNDED_POLICY = "gaussian"
@@ -231,7 +232,7 @@ class Learner:
             "value_mean": value.mean(),
             "q_mean": q.mean(),
             "weight_mean": trust.mean(),
-            "target_kurtosis": kurtosis(target),
+            "target_kurtosis": jnp.where(target.std() > 0.0, kurtosis(target), 0.0),
         }
         return value_loss + q_loss + policy_loss, metrics
 
@@ -243,10 +244,3 @@ class Learner:
 def _adam(gradient: Any, state: Any) -> tuple[Any, Any]:
     """Adam's direction: to be scaled by a rate of each network."""
     return optax.scale_by_adam().update(gradient, state)
-
-
-def kurtosis(values: Array) -> Array:
-    """`E[((x - mean) / std)^4]`, 3 for a normal; values `[B]` that are all one give 0."""
-    off = values - values.mean()
-    spread = jnp.square(off).mean()
-    return jnp.square(jnp.square(off)).mean() / jnp.maximum(jnp.square(spread), 1e-12)

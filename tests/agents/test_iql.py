@@ -75,19 +75,16 @@ def test_the_quantile_of_known_critics():
     close(quantiles(np.float32([[4.0] * 3, [10.0] * 3]), levels)[2], [5.5] * 3)
 
 
-def test_expectiles_weights_and_kurtosis_of_known_numbers():
+def test_expectiles_and_weights_of_known_numbers():
     @quick
-    def run(error, advantage, values):
-        found = iql_losses.expectile(error, 0.7), iql_losses.weight(advantage, 3.0, 100.0)
-        return *found, iql_losses.kurtosis(values), iql_losses.kurtosis(values * 0.0)
+    def run(error, advantage):
+        return iql_losses.expectile(error, 0.7), iql_losses.weight(advantage, 3.0, 100.0)
 
     advantage = np.float32([-1.0, 0.5, 1.0, 1.535056, 2.0, 1e4])
-    found = run(np.arange(-2.0, 3.0, dtype=np.float32), advantage, np.float32([0] * 9 + [10]))
+    found = run(np.arange(-2.0, 3.0, dtype=np.float32), advantage)
     close(found[0], [1.2, 0.3, 0, 0.7, 2.8])
     expected = [0.049787, 4.481689, 20.085537, 99.99973, 100, 100]
     np.testing.assert_allclose(found[1], expected, rtol=1e-4)
-    close(found[2], 8.111111)
-    assert found[3] == 0.0
 
 
 def test_a_rate_falls_along_a_cosine():
