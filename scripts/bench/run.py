@@ -19,6 +19,9 @@ SMALL = {"num_envs": 4, "num_steps": 128, "epochs": 4, "minibatches": 4, "learni
 BRAX = {
     **{"num_envs": 256, "num_steps": 32, "epochs": 4, "minibatches": 8, "learning_rate": 3e-4},
     **{"entropy_coef": 0.0, "normalize_obs": True, "distribution": "tanh_normal"},
+    # As brax.training restarts: from where the environment first did. Fresh states are our
+    # default, and add a reset to what is compiled.
+    "reset": "cached",
 }
 SAC = {
     **{"num_steps": 1, "batch_size": 256, "buffer_size": 100_000, "learning_starts": 1000},
@@ -109,7 +112,7 @@ WORK = {
         {
             **{"kind": "sac", "env": "brax:inverted_pendulum,backend=generalized", "seeds": 1},
             **{"episodes": 64, "iterations": 200, "warm": 725, "reward": "env", "scale": 1.0},
-            "settings": SAC | {"num_envs": 8, "updates": 8},
+            "settings": SAC | {"num_envs": 8, "updates": 8, "reset": "cached"},
         },
         ("brax",),
     ),
@@ -265,7 +268,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(WORK), metavar="TASK")
     parser.add_argument("--repeats", type=int, default=5, help="at least 1 (5)")
     parser.add_argument("--out", type=Path, help="also write benchmark.md and .json there")
-    parser.add_argument("--update-record", action="store_true", help="and into scripts/bench")
+    parser.add_argument(
+        "--update-record",
+        action="store_true",
+        help="and into scripts/bench/record, whose other rows stay if they are of today",
+    )
     parser.add_argument("--peers", default=sys.executable, help=argparse.SUPPRESS)
     parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -283,16 +290,25 @@ def main() -> None:
         + "; peers rejax 0.1.3, brax 0.14.2",
     }
     results: dict[str, Any] = {"about": about, "work": {}}
-    folders = [args.out] if args.out else []
-    if args.update_record:
-        folders.append(HERE / "record")
+    record = earlier(about) if args.update_record else {}
     for name in args.only or WORK:
         print(f"benchmark: {WORK[name].title} ...", file=sys.stderr, flush=True)
         results["work"][name] = compete(WORK[name], args.peers, args.repeats)
         # After each, so that nothing is lost if a later one fails.
-        for folder in folders:
-            write(folder, results)
+        if args.out:
+            write(args.out, results)
+        if args.update_record:
+            merged = record | results["work"]
+            merged = {name: merged[name] for name in WORK if name in merged}
+            write(HERE / "record", {"about": about, "work": merged})
     print(markdown(results))
+
+
+def earlier(about: dict[str, Any]) -> dict[str, Any]:
+    """The record's rows, if they are of this day, device and versions."""
+    file = HERE / "record" / "benchmark.json"
+    found = json.loads(file.read_text()) if file.exists() else {"about": {}}
+    return found["work"] if found["about"] == about else {}
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:

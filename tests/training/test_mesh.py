@@ -147,7 +147,10 @@ def test_environments_over_four_devices(one_device, tmp_path, count, devices):
 def test_what_doubles_with_the_environments_is_split():
     agent = make("ppo", "gymnax:CartPole-v1", REWARD, **{**PPO, "hidden": (16,), "num_envs": 16})
     state = jax.eval_shape(agent.init, jax.random.key(0))
-    axes = jax.tree.unflatten(jax.tree.structure(state), layout.env_axes(agent))
+    axes = jax.tree.unflatten(
+        jax.tree.structure(state),
+        layout.env_axes(agent, [leaf.shape for leaf in jax.tree.leaves(state)]),
+    )
     assert set(jax.tree.leaves((axes.env_state, axes.reward_state.local))) == {0}
     assert axes.episode_reward == 0
     # Sixteen hidden units are no environments.
