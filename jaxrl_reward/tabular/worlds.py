@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_reward.tabular import mazes
 from jaxrl_reward.tabular.mdp import MDP, from_outcomes
 from jaxrl_reward.types import UserError, nearest
 
@@ -179,6 +180,9 @@ WORLDS: dict[str, Callable[..., MDP]] = {
         pantry,
         risky_grid,
         windy_cliff,
+        mazes.chain,
+        mazes.line_key,
+        mazes.rooms,
     )
 }
 
