@@ -1,6 +1,6 @@
 """Rewards as expressions: small pure transforms composed with `+ * |`."""
 
-from jaxrl_reward.rewards import potentials
+from jaxrl_reward.rewards import ltlf, potentials
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.bounded import (
     delta,
@@ -31,8 +31,10 @@ from jaxrl_reward.rewards.curious import (
     rdd,
 )
 from jaxrl_reward.rewards.ensembles import ensemble
+from jaxrl_reward.rewards.hops import Hops, hop_potential
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
+from jaxrl_reward.rewards.machines import ltl, reward_machine
 from jaxrl_reward.rewards.marginal import marginal_gain, modular
 from jaxrl_reward.rewards.normalize import normalize
 from jaxrl_reward.rewards.objectives import (
@@ -75,6 +77,14 @@ from jaxrl_reward.rewards.scalarise import (
 )
 from jaxrl_reward.rewards.schedules import scheduled
 from jaxrl_reward.rewards.self_play import win_rate
+from jaxrl_reward.rewards.shaping import (
+    difference,
+    dynamic_potential,
+    learned_potential,
+    look_ahead,
+    look_back,
+    mistaken_potential,
+)
 from jaxrl_reward.rewards.standardize import (
     clip_spread,
     min_max,
@@ -102,6 +112,7 @@ __all__ = [
     "Causal",
     "Episodes",
     "Episodic",
+    "Hops",
     "Learned",
     "Pointwise",
     "RewardSyntaxError",
@@ -118,8 +129,10 @@ __all__ = [
     "decomposed_return",
     "delay",
     "delta",
+    "difference",
     "direction",
     "disagreement",
+    "dynamic_potential",
     "empowerment",
     "ensemble",
     "entries",
@@ -137,15 +150,22 @@ __all__ = [
     "harmonic",
     "hindsight",
     "hold",
+    "hop_potential",
     "hypervolume",
     "hypervolume_weight",
     "icm",
     "lagrangian",
+    "learned_potential",
     "lifetime_counts",
     "log_sigmoid",
+    "look_ahead",
+    "look_back",
+    "ltl",
+    "ltlf",
     "marginal_gain",
     "min_max",
     "min_norm_weights",
+    "mistaken_potential",
     "modular",
     "named",
     "needs_episodes",
@@ -169,6 +189,7 @@ __all__ = [
     "renorm",
     "replaced",
     "replay_problem",
+    "reward_machine",
     "rnd",
     "rudder",
     "scale",

@@ -77,3 +77,44 @@ def lookup(function: str | Callable[[Array], Array]) -> Callable[[Array], Array]
     if function not in _NAMED:
         raise UserError(f"unknown potential {function!r}, {nearest(str(function), _NAMED)}")
     return _NAMED[function]
+
+
+# ---- of an observation and an action ----------------------------------------------------
+
+
+def action(obs: Array, action: Array) -> Array:
+    """The action's first component, or its number."""
+    del obs
+    return action.reshape(-1)[0].astype(jnp.float32)
+
+
+def sum_to_one(obs: Array, action: Array) -> Array:
+    """Minus the squared distance of the components' sum from 1: a task for a team."""
+    del obs
+    return -((action.astype(jnp.float32).sum() - 1.0) ** 2)
+
+
+def mountain_car_push(obs: Array, action: Array) -> Array:
+    """MountainCar: 1 for pushing the way the car rolls, which gains energy, else 0."""
+    return (action.reshape(-1)[0] == jnp.where(obs[1] < 0, 0, 2)).astype(jnp.float32)
+
+
+_ADVICE = {f.__name__: f for f in (action, sum_to_one, mountain_car_push)}
+
+
+def advice_names() -> list[str]:
+    """The names that terms of an observation and an action take."""
+    return sorted(_ADVICE)
+
+
+def advice(function: str | Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """The function of an observation and an action of this name; a function as it is.
+
+    Raises:
+      UserError: no function has this name; the message suggests the nearest.
+    """
+    if callable(function):
+        return function
+    if function not in _ADVICE:
+        raise UserError(f"unknown advice {function!r}, {nearest(str(function), _ADVICE)}")
+    return _ADVICE[function]
