@@ -38,6 +38,7 @@ def learning_curves(
     label: str,
     best: Mapping[str, tuple[str, float]] | None = None,
     columns: int = 3,
+    axis: str = "Environment steps (per seed)",
 ) -> Path:
     """Draws a panel for each task, in which an arm looks the same everywhere.
 
@@ -48,6 +49,7 @@ def learning_curves(
       label: of their vertical axes.
       best: a value to compare with, by task, and what it is.
       columns: panels side by side.
+      axis: what their horizontal axes count.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -96,7 +98,7 @@ def learning_curves(
         bbox_to_anchor=(0.5, -0.01),
     )
     figure.supylabel(label, fontsize=plots._MEDIUM, color=plots.INK, x=0.005)
-    figure.text(0.5, 0.58 / figure.get_figheight(), "Environment steps (per seed)", ha="center",
+    figure.text(0.5, 0.58 / figure.get_figheight(), axis, ha="center",
                 fontsize=plots._MEDIUM, color=plots.INK)  # fmt: skip
     figure.tight_layout(rect=(0.015, 0.75 / figure.get_figheight(), 1, _below_title(figure)))
     return plots.save(figure, Path(path))

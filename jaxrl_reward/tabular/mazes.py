@@ -42,14 +42,16 @@ def rooms(size: int = 7, slip: float = 0.1) -> MDP:
     """
     if size < 5 or size % 2 == 0:
         raise UserError(f"rooms need an odd size of at least 5, not {size}")
-    wall, doors = size // 2, (size // 4, size - 1 - size // 4)
+    wall, doors, goal = size // 2, (size // 4, size - 1 - size // 4), (0, size - 1)
     cells = [
         (row, column)
         for row in range(size)
         for column in range(size)
-        if (row != wall or column in doors) and (column != wall or row in doors)
+        if (row != wall or column in doors)
+        and (column != wall or row in doors)
+        and (row, column) != goal
     ]
-    index, goal = {cell: i for i, cell in enumerate(cells)}, (0, size - 1)
+    index = {cell: i for i, cell in enumerate(cells)}
 
     def go(at: tuple[int, int], by: tuple[int, int]) -> tuple[int | None, float]:
         to = (at[0] + by[0], at[1] + by[1])
