@@ -12,6 +12,7 @@ from jaxrl_reward.types import Mean, Transition, UserError
 if TYPE_CHECKING:
     from jaxrl_reward import (
         agents,
+        design,
         envs,
         offline,
         preferences,
@@ -30,6 +31,7 @@ __all__ = [
     "UserError",
     "agents",
     "bc",
+    "design",
     "dqn",
     "edac",
     "envs",

@@ -36,7 +36,8 @@ class Episodes(NamedTuple):
 def play(key: Array, mdp: MDP, policy: Array, horizon: int, count: int) -> Episodes:
     """Plays `count` episodes of `horizon` steps by a policy `[S, A]`, from `mdp.start`."""
     key_start, key_steps = jax.random.split(key)
-    start = draw(jnp.cumsum(mdp.start), jax.random.uniform(key_start, (count,)))
+    starts = jnp.broadcast_to(jnp.cumsum(mdp.start), (count, mdp.states))
+    start = draw(starts, jax.random.uniform(key_start, (count,)))
     choices, chances = jnp.cumsum(policy, -1), jnp.cumsum(mdp.probability, -1)
 
     def step(carry: tuple[Array, Array], chance: Array) -> tuple[tuple[Array, Array], Episodes]:

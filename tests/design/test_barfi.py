@@ -38,7 +38,7 @@ def optimum(task, mixing):
     def step(_, logits):
         return logits + 0.3 * push(SETTINGS, task, mixing, logits)
 
-    return jax.lax.fori_loop(0, 3000, step, jnp.zeros((S, A)))
+    return jax.lax.fori_loop(0, 400, step, jnp.zeros((S, A)))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -159,7 +159,8 @@ def test_bad_automata_are_refused(text, message):
 def test_a_component_that_is_not_there_is_told(block_of):
     block = walk(block_of, "a")
     with pytest.raises(UserError, match="component 7 of an observation of 2"):
-        jax.eval_shape(lambda: rw.ltl("F a", at=7).apply(rw.State((), (0, 0)), block))
+        term = rw.ltl("F a", at=7)
+        jax.eval_shape(lambda key: term.apply(term.init(key, block), block), jax.random.key(0))
 
 
 def test_they_have_a_text():

@@ -19,14 +19,14 @@ S, A, GAMMA, MANY = 4, 2, 0.7, 10_000
 # ---- numbers by hand --------------------------------------------------------------------
 
 
-def test_a_dynamic_potential_takes_back_what_it_gave(block_of, paid):
+def test_a_dynamic_potential_takes_back_what_it_gave(block_of):
     """Weights 1 in the first block of three steps, then 1/2: Phi is the position."""
     block = block_of([0.0] * 5, ends=[3], obs=[[1], [2], [4], [8], [3], [6]])
-    term = rw.dynamic_potential("first", gamma=0.5, end=0.0, steps=6)
+    term = rw.dynamic_potential("first", gamma=1.0, end=0.0, steps=6)
     first, rest = (jax.tree.map(lambda x, r=r: x[r], block) for r in (slice(3), slice(3, 5)))
     state = term.init(jax.random.key(0), block)
     out = term.apply(state, first)
-    np.testing.assert_allclose(out.reward[:, 0], [0.5 * 2 - 1, 0.5 * 4 - 2, 0.5 * 8 - 4])
+    np.testing.assert_allclose(out.reward[:, 0], [2 - 1, 4 - 2, 8 - 4])
     later = term.apply(out.state, rest)
     # 8 was given at weight 1, and is taken back so; the new episode begins at weight 1/2.
     np.testing.assert_allclose(later.reward[:, 0], [-8.0, -0.5 * 3])
@@ -122,7 +122,7 @@ def planned(transition, reward, ends, extra):
     own = reward + (transition * extra).sum(-1)
 
     def backup(values, _):
-        q = own + GAMMA * (transition * jnp.where(ends, 0.0, values)).sum(-1)
+        q = own + GAMMA * transition @ jnp.where(ends, 0.0, values)
         return q.max(-1), q
 
     return jax.lax.scan(backup, jnp.zeros(S), None, length=60)[1][-1]
@@ -159,9 +159,9 @@ def test_potentials_that_move_keep_the_optimal_policies():
             over = ends | (t == horizon - 1)
             held = jnp.broadcast_to(held[:, None, None], (S, A, S))
             extra = each(lambda step, h: term.step(counts[t], h, step)[1], over, held)
-            q = reward + GAMMA * (transition * jnp.where(over, 0.0, own)).sum(-1)
+            q = reward + GAMMA * transition @ jnp.where(over, 0.0, own)
             moved = reward + (transition * extra).sum(-1)
-            moved += GAMMA * (transition * jnp.where(over, 0.0, shaped)).sum(-1)
+            moved += GAMMA * transition @ jnp.where(over, 0.0, shaped)
             return (moved.max(-1), q.max(-1)), (moved, q, held[:, :, 0])
 
         zero = jnp.zeros(S)
@@ -182,12 +182,12 @@ def test_look_back_keeps_the_optimal_policies(plain):
         def of(held):
             return each(lambda step: term.step((), held, step)[1], ends)
 
-        own = reward + (transition * jax.vmap(of)(given)).sum(-1)  # [M, S, A]
+        own = reward[None] + (transition[None] * jax.vmap(of)(given)).sum(-1)  # [M, S, A]
         memory = jnp.arange(S * A).reshape(S, A)
 
         def backup(values, _):  # [M, S']
-            after = jnp.where(ends, 0.0, values)[memory]  # [S, A, S']
-            q = own + GAMMA * (transition * after).sum(-1)
+            after = jnp.where(ends[None], 0.0, values)[memory]  # [S, A, S']
+            q = own + GAMMA * (transition * after).sum(-1)[None]
             return q.max(-1), q
 
         return jax.lax.scan(backup, jnp.zeros((S * A + 1, S)), None, length=60)[1][-1]
@@ -207,7 +207,7 @@ def test_look_ahead_keeps_them_for_who_adds_the_advice(plain):
             best = (q + table).argmax(-1)
             after = (q + table)[jnp.arange(S), best]  # Phi(s', a') + Q(s', a')
             follows = GAMMA * jnp.where(ends, 0.0, after)
-            return reward - table + (transition * follows).sum(-1), None
+            return reward - table + transition @ follows, None
 
         return jax.lax.scan(backup, jnp.zeros((S, A)), None, length=60)[0]
 
@@ -220,16 +220,19 @@ def test_look_ahead_keeps_them_for_who_adds_the_advice(plain):
 
 def test_a_learned_potential_is_one_at_any_time(plain):
     term = rw.learned_potential(gamma=GAMMA, width=4)
-    keys = jax.random.split(jax.random.key(0), MANY)
+    rng, one = (
+        np.random.default_rng(1),
+        jax.tree.map(lambda x: x[0, 0, 0], transitions(jnp.zeros(S, bool))),
+    )
+    shapes = jax.eval_shape(term.init_params, jax.random.key(0), one)
+    drawn = jax.tree.map(lambda x: rng.normal(size=(MANY, *x.shape)).astype(x.dtype), shapes)
 
-    def solve(key, transition, reward, ends):
-        params = term.init_params(key, jax.tree.map(lambda x: x[0, 0, 0], transitions(ends)))
-        params = jax.tree.map(lambda x: x + 0.5, params)  # biases too
+    def solve(params, transition, reward, ends):
         extra = each(lambda step: term.reward(params, step), ends)
         values = jax.vmap(lambda obs: term._value(params, obs))(jnp.eye(S))
         return planned(transition, reward, ends, extra), values
 
-    q, values = map(np.asarray, jax.jit(jax.vmap(solve))(keys, *worlds()[:3]))
+    q, values = map(np.asarray, jax.jit(jax.vmap(solve))(drawn, *worlds()[:3]))
     np.testing.assert_allclose(q, plain - values[..., None], atol=2e-3)
     assert same_actions(q, plain).all()
 
