@@ -28,13 +28,13 @@ from jaxrl_reward.training.verdicts import better
 SOURCE = "Devidze 2025, Reward Design for Reinforcement Learning Agents"
 # World, its options, horizon and discount.
 WORLDS: dict[str, tuple[str, dict[str, Any], int, float]] = {
-    "chain": ("chain", {"right": 10, "left": 20}, 30, 0.95),
+    "chain": ("chain", {"right": 12, "left": 24}, 36, 0.95),
     "rooms": ("rooms", {"size": 7}, 30, 0.95),
-    "key": ("line_key", {"length": 10}, 30, 0.95),
+    "key": ("line_key", {"length": 14}, 45, 0.95),
 }
 DESIGNS = ("none", "potential", "ExpRD", "adaptive", "EXPLORS")
-PAYING = 4  # states that ExpRD may choose
-POINTS = 30
+PAYING = 8  # states that ExpRD may choose
+POINTS = 20
 
 
 def measure(arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Any) -> dict[str, Measured]:
@@ -59,7 +59,9 @@ def measured(given: Mapping[str, Any], preset: Preset, keys: jax.Array, tick: An
     )
     if given["design"] == "EXPLORS":
         clip = float("inf") if given["kind"] == "reinforce" else given["clip"]
-        settings = settings.replace(explors=explors.Explors(given["scale"], clip=clip))
+        settings = settings.replace(
+            explors=explors.Explors(given["scale"], given["scale"], clip=clip)
+        )
     to = design.target(mdp, gamma)
     reward = jnp.stack([designed(given["design"], mdp, to)] * len(keys))
     learner = jax.vmap(lambda _: learners.start(mdp))(keys)
@@ -75,7 +77,9 @@ def measured(given: Mapping[str, Any], preset: Preset, keys: jax.Array, tick: An
     shares = np.stack(values, -1)
     speed = np.cumsum(shares, -1) / np.arange(1, POINTS + 2)
     steps = len(keys) * preset.total_steps * settings.episodes * horizon
-    return Measured({"share": shares, "mean share": speed}, at * settings.episodes, steps)
+    return Measured(
+        {"share": shares, "mean share": speed}, (at * settings.episodes).tolist(), steps
+    )
 
 
 def designed(name: str, mdp: Any, to: Any) -> jax.Array:
@@ -189,7 +193,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
     for name, result in results.items():
         world, _, made = name.partition(": ")
         early, late = (
-            tables.number(np.mean(x), 0.1) for x in (speed(results, name), result.returns)
+            tables.number(float(x.mean()), 0.1) for x in (speed(results, name), result.returns)
         )
         lines.append(f"| {world} | {made} | {early} | {late} |")
     return [
@@ -212,13 +216,13 @@ experiment = Experiment(
     ],
     presets={
         "smoke": Preset(2, 60, arms=["key: none", "key: potential", "key: adaptive"]),
-        "quick": Preset(16, 600),
-        "paper": Preset(64, 3000, config={"kind": "q_learning"}),
+        "quick": Preset(16, 200, seed=0),
+        "paper": Preset(64, 3000),
     },
     verdict=verdict,
     present=present,
     measure=measure,
     metric="share",
     axis="Episodes",
-    config={"kind": "reinforce", "episodes": 4, "rate": 0.1, "scale": 1.0, "clip": 0.01},
+    config={"kind": "q_learning", "episodes": 4, "rate": 0.1, "scale": 0.05, "clip": 0.01},
 )

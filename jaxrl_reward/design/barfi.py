@@ -195,7 +195,8 @@ def start(settings: Settings, task: Task, mixing: Mixing, key: Array) -> State:
     """A uniform policy, and its first episodes."""
     logits = jnp.zeros(task.heuristic.shape)
     seen = play(key, task.mdp, jax.nn.softmax(logits), settings.horizon, settings.episodes)
-    return State(logits, mixing, optax.adam(settings.outer_rate).init(mixing), seen)
+    params: Any = mixing
+    return State(logits, mixing, optax.adam(settings.outer_rate).init(params), seen)
 
 
 def update(settings: Settings, task: Task, state: State, key: Array) -> State:
@@ -206,7 +207,8 @@ def update(settings: Settings, task: Task, state: State, key: Array) -> State:
     """
     policy = jax.nn.softmax(state.logits)
     seen = play(key, task.mdp, policy, settings.horizon, settings.episodes)
-    mixing, opt_state = state.mixing, state.opt_state
+    mixing: Any = state.mixing
+    opt_state = state.opt_state
     if settings.align:
         slope = hypergradient(
             lambda mixing, logits: judged(settings, task, mixing, logits, seen),

@@ -64,9 +64,7 @@ def moved(progress: Array, hop: Array) -> Array:
     return jnp.where(hop >= 0, (1.0 - progress) * hop, progress * hop)
 
 
-@register(
-    "hop_potential", {"function": "norm", "low": -3.0}, {"function": "first", "fusion": "gate"}
-)
+@register("hop_potential", {"function": "norm", "low": -3.0, "fusion": "gate"})
 class hop_potential(Causal):  # noqa: N801
     """`gamma P(next_obs) - P(obs)`, P the fused estimate of progress since the start, in [0, 1].
 

@@ -150,9 +150,7 @@ class reward_machine(Causal):  # noqa: N801
         return jax.nn.one_hot(local, len(self.machine.after))
 
 
-@register(
-    "ltl", {"formula": "F (a & F b)", "at": (0, 1)}, {"formula": "G !a", "at": 1, "when": "once"}
-)
+@register("ltl", {"formula": "F (a & F b)", "at": (0, 1), "when": "once"})
 class ltl(Causal):  # noqa: N801
     """1 if the episode satisfies a temporal formula, at its last step; 0 before and else.
 

@@ -188,7 +188,7 @@ MISTAKES = {
 }
 
 
-@register("mistaken_potential", *({"function": "norm", "mistake": each} for each in MISTAKES))
+@register("mistaken_potential", {"function": "norm", "mistake": "gains"})
 class mistaken_potential(Pointwise):  # noqa: N801
     """NOT invariant: `potential` with one of the mistakes that change the task.
 

@@ -9,16 +9,23 @@ from jaxrl_reward import tabular
 from jaxrl_reward.design import episodes, explors, learners
 from jaxrl_reward.types import UserError
 
-H, B, GAMMA = 12, 64, 0.9
+H, B, MANY, GAMMA = 12, 64, 8000, 0.9
 WORLD = tabular.worlds.make("line_key", length=6)
 
 
 @pytest.fixture(scope="module")
-def played():
+def many():
+    """A policy, and many episodes that it played."""
     rng = np.random.default_rng(0)
     policy = jnp.asarray(rng.dirichlet(np.ones(3), WORLD.states), jnp.float32)
-    run = jax.jit(lambda key: episodes.play(key, WORLD, policy, H, B))
+    run = jax.jit(lambda key: episodes.play(key, WORLD, policy, H, MANY))
     return policy, jax.tree.map(np.asarray, run(jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def played(many):
+    policy, seen = many
+    return policy, jax.tree.map(lambda x: x[:, :B], seen)
 
 
 def test_episodes_follow_the_mdp(played):
@@ -35,10 +42,8 @@ def test_episodes_follow_the_mdp(played):
     assert (seen.live.sum(0) < H).any()  # some end early
 
 
-def test_the_expected_return_is_that_of_many_episodes(played):
-    policy, _ = played
-    run = jax.jit(lambda key: episodes.play(key, WORLD, policy, H, 20_000))
-    seen = run(jax.random.key(1))
+def test_the_expected_return_is_that_of_many_episodes(many):
+    policy, seen = many
     totals = np.asarray(episodes.returns(seen.of(WORLD.reward), GAMMA))[0]
     exact = episodes.expected_return(WORLD, policy, GAMMA, H)
     assert abs(totals.mean() - exact) < 4 * totals.std() / np.sqrt(len(totals))
@@ -117,7 +122,7 @@ def test_explors_is_the_rule_of_the_paper(played):
     assert (explors.update(none, empty, seen, policy, own).phi == 0).all()
 
 
-@pytest.mark.parametrize("kind", learners.KINDS)
+@pytest.mark.parametrize("kind", ["q_learning", pytest.param("reinforce", marks=pytest.mark.slow)])
 def test_learners_learn_and_map_over_seeds(kind):
     """A bandit, in one program for two seeds; a seed alone learns the same."""
     bandit = tabular.from_outcomes([[[(1.0, None, r)] for r in (0.0, 1.0, 0.5)]])

@@ -33,6 +33,7 @@ def test_a_dynamic_potential_takes_back_what_it_gave(block_of):
     assert int(later.state.shared) == 5
 
 
+@pytest.mark.slow
 def test_a_learned_potential_is_the_value_of_what_is_played(block_of, learnt):
     """One step, then an end that pays 1: V(first) = gamma, V(second) = 1."""
     block = block_of([0.0, 1.0] * 8, ends=range(1, 16, 2), obs=[[0.0], [1.0]] * 8 + [[0.0]])
@@ -218,6 +219,7 @@ def test_look_ahead_keeps_them_for_who_adds_the_advice(plain):
     assert not same_actions(q, plain).all()  # advice that is forgotten
 
 
+@pytest.mark.slow
 def test_a_learned_potential_is_one_at_any_time(plain):
     term = rw.learned_potential(gamma=GAMMA, width=4)
     rng, one = (

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxrl_reward import tabular
 from jaxrl_reward.tabular import objectives, planning
@@ -54,6 +55,7 @@ def loops():
     )
 
 
+@pytest.mark.slow
 def test_a_linear_function_is_a_reward():
     world = loops()
     found = objectives.best_visits(world, GAMMA, total, iterations=50)
