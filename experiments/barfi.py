@@ -2,8 +2,14 @@
 
 Five by five cells in four rooms, 1 for reaching the far corner. A policy gradient learns
 from 32 episodes an update on the reward alone ("env"), on the sum of reward and heuristic
-("added"), or on what BARFI makes of them; all play the same number of episodes. What is
-reported is the exact return of the policy over that of the best.
+("added"), or on what BARFI makes of that sum, with one weight for each part; all play the
+same number of episodes at the same learning rate. What is reported is the exact return of
+the policy over that of the best. Alignment also learns how large the reward should be, which
+a larger learning rate does as well: "16 env" shows how much of its speed that is.
+
+Rates, regulariser and size of the world were chosen on seeds 1000 to 1003, not on those
+reported. In the larger world (`size` 7) the harmful heuristic holds BARFI too: a policy that
+never reaches the goal has no gradient to align with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,12 +62,11 @@ def measure(arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Any) -> 
 
     given = {**experiment.config, **preset.config}
     mdp = worlds.make("rooms", size=given.pop("size"))
-    rates = {False: given.pop("rate"), True: given.pop("aligned_rate")}
     at = np.linspace(0, preset.total_steps, POINTS + 1).round().astype(int)
     found, total = {}, len(arms) * POINTS
     for align in (False, True):
         chosen = [arm for arm in arms if arm.config["align"] == align]
-        settings = barfi.Settings(align=align, gamma=GAMMA, rate=rates[align], **given)
+        settings = barfi.Settings(align=align, gamma=GAMMA, **given)
         task, values = tasks(chosen, mdp, keys), []
         state = begin(settings, chosen, task, keys)
         for i in range(POINTS + 1):
@@ -95,7 +100,11 @@ def begin(settings: Any, arms: Sequence[Arm], task: Any, keys: jax.Array) -> Any
     """The learners of each arm and seed; one weight for each part of the reward."""
     from jaxrl_reward.design import barfi
 
-    each = [barfi.naive((), GAMMA, arm.config["weight"]) for arm in arms]
+    def begun(weight: float, scale: float = 1.0, **_: Any) -> barfi.Mixing:
+        mixing = barfi.naive((), GAMMA, weight)
+        return mixing.replace(primary=scale * mixing.primary)
+
+    each = [begun(**arm.config) for arm in arms]
     mixings = jax.tree.map(lambda *x: jnp.stack(x), *each)
 
     def one(task: Any, mixing: Any, key: jax.Array) -> Any:
@@ -162,15 +171,22 @@ def verdict(results: Results) -> Sequence[Verdict]:
     ]
     if "helpful, BARFI" not in results:
         return found
-    helped, alone = (mean_share(results, name) for name in ("helpful, BARFI", "env"))
+    helped = mean_share(results, "helpful, BARFI")
     return [
         *found,
         better(
             "With a helpful heuristic BARFI learns faster than the reward alone",
             "mean share over training, helpful, BARFI - env",
             helped,
-            alone,
+            mean_share(results, "env"),
             source=SOURCE,
+        ),
+        better(
+            "It learns faster than the reward alone at 16 times its size, too",
+            "mean share over training, helpful, BARFI - 16 env",
+            helped,
+            mean_share(results, "16 env"),
+            source="our check: alignment also learns how large a reward should be",
         ),
         compare(
             results,
@@ -198,8 +214,9 @@ def present(results: Results, path: Path) -> Sequence[str]:
     shown: dict[str, Mapping[str, Any]] = {}
     for heuristic in HEURISTICS:
         arms = {way: curves.get(f"{heuristic}, {way}") for way in WAYS}
-        arms = {"env": curves["env"], **{name: c for name, c in arms.items() if c is not None}}
-        if len(arms) > 1:
+        arms = {name: curve for name, curve in arms.items() if curve is not None}
+        if arms:
+            arms |= {name: curves[name] for name in ("env", "16 env") if name in curves}
             shown[f"{heuristic} heuristic"] = arms
     panels.learning_curves(
         shown, path / "figure.png", title="BARFI", label="return / the best", axis="Updates"
@@ -225,6 +242,9 @@ experiment = Experiment(
     env="tabular:rooms,size=5",
     arms=[
         Arm("env", config={"heuristic": "helpful", "align": False, "weight": 0.0}),
+        Arm(
+            "16 env", config={"heuristic": "helpful", "align": False, "weight": 0.0, "scale": 16.0}
+        ),
         *(
             Arm(
                 f"{heuristic}, {way}",
@@ -245,8 +265,7 @@ experiment = Experiment(
     metric="share",
     axis="Updates",
     config={
-        **{"size": 5, "horizon": 30, "episodes": 32, "rate": 8.0, "regular": 0.0005},
-        **{"aligned_rate": 0.5, "outer_rate": 0.2},
-        **{"solver": "neumann", "iterations": 5, "step": 0.1},
+        **{"size": 5, "horizon": 30, "episodes": 32, "rate": 0.5, "regular": 0.0005},
+        **{"outer_rate": 0.2, "solver": "neumann", "iterations": 5, "step": 0.1},
     },
 )

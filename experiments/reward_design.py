@@ -4,6 +4,10 @@ A chain, four rooms and a line with a key, each paying in one place. "potential"
 optimal value as a potential, "ExpRD" pays in a few states that a teacher chose, "adaptive"
 is designed anew for each learner's policy every so often, and "EXPLORS" is made by the
 learner alone. What is reported is the exact return of the learner's policy over the best.
+
+Q-learning goes back from each episode's end, which makes even the plain reward fast. Sizes,
+rates, the number of paying states and the size of EXPLORS' bonus were chosen on seeds 1000 to
+1003, not on those reported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -216,7 +220,7 @@ experiment = Experiment(
     ],
     presets={
         "smoke": Preset(2, 60, arms=["key: none", "key: potential", "key: adaptive"]),
-        "quick": Preset(16, 200, seed=0),
+        "quick": Preset(16, 200),
         "paper": Preset(64, 3000),
     },
     verdict=verdict,
