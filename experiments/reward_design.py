@@ -44,13 +44,15 @@ POINTS = 20
 def measure(arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Any) -> dict[str, Measured]:
     """Learns in one arm after another; arms of one world share their program."""
     found: dict[str, Measured] = {}
-    for arm in arms:
+    for i, arm in enumerate(arms):
         given = {**experiment.config, **preset.config, **arm.config}
-        found[arm.name] = measured(given, preset, keys, partial(tick, total=len(arms) * POINTS))
+        tick(i, len(arms))
+        found[arm.name] = measured(given, preset, keys)
+    tick(len(arms), len(arms))
     return found
 
 
-def measured(given: Mapping[str, Any], preset: Preset, keys: jax.Array, tick: Any) -> Measured:
+def measured(given: Mapping[str, Any], preset: Preset, keys: jax.Array) -> Measured:
     """One arm."""
     from jaxrl_reward import design
     from jaxrl_reward.design import explors, learners
