@@ -1,6 +1,7 @@
 """Rewards as expressions: small pure transforms composed with `+ * |`."""
 
 from jaxrl_reward.rewards import ltlf, potentials
+from jaxrl_reward.rewards.adversarial import airl, gail
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.bounded import (
     delta,
@@ -30,6 +31,8 @@ from jaxrl_reward.rewards.curious import (
     pseudo_counts,
     rdd,
 )
+from jaxrl_reward.rewards.demonstrations import Demonstrations, demonstrations
+from jaxrl_reward.rewards.distilled import red
 from jaxrl_reward.rewards.ensembles import ensemble
 from jaxrl_reward.rewards.hops import Hops, hop_potential
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
@@ -57,6 +60,7 @@ from jaxrl_reward.rewards.pointwise import (
     threshold,
     weighted_sum,
 )
+from jaxrl_reward.rewards.purple import purple
 from jaxrl_reward.rewards.redistributed import (
     decomposed_return,
     gated,
@@ -110,6 +114,7 @@ __all__ = [
     "Affine",
     "Applied",
     "Causal",
+    "Demonstrations",
     "Episodes",
     "Episodic",
     "Hops",
@@ -119,6 +124,7 @@ __all__ = [
     "RewardTransform",
     "Scalariser",
     "State",
+    "airl",
     "byol",
     "chebyshev",
     "chebyshev_return",
@@ -129,6 +135,7 @@ __all__ = [
     "decomposed_return",
     "delay",
     "delta",
+    "demonstrations",
     "difference",
     "direction",
     "disagreement",
@@ -142,6 +149,7 @@ __all__ = [
     "explain",
     "flip_binary",
     "flip_sign",
+    "gail",
     "gated",
     "gaussian_noise",
     "gaussian_quantile",
@@ -183,8 +191,10 @@ __all__ = [
     "progress",
     "proximity",
     "pseudo_counts",
+    "purple",
     "rank",
     "rdd",
+    "red",
     "register",
     "renorm",
     "replaced",

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 
 from jaxrl_reward import networks
 from jaxrl_reward.networks import mlp
+from jaxrl_reward.rewards import vectors
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.intrinsic import rnd
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Array, Transition
 
 SMALL = {"width": 4, "updates": 1, "batch_size": 4}
 
@@ -99,10 +100,7 @@ class Dynamics(Learned):
     actions: int = static(default=1)
 
     def init_params(self, key: Array, example: Transition) -> Any:
-        if jnp.issubdtype(example.action.dtype, jnp.integer) and self.actions < 2:
-            raise UserError(
-                f"{self.name} needs the number of actions, as in {self.name}(actions=4)"
-            )
+        vectors.check_actions(self, example)
         sizes = self.sizes(example.next_obs.size, self.encoded(example).size)
         keys = jax.random.split(key, len(sizes))
         params = {}
@@ -124,10 +122,7 @@ class Dynamics(Learned):
 
     def encoded(self, transition: Transition) -> Array:
         """The action, one-hot if it is discrete."""
-        action = transition.action.reshape(-1)
-        if jnp.issubdtype(action.dtype, jnp.integer):
-            return jax.nn.one_hot(action, self.actions).reshape(-1)
-        return action.astype(jnp.float32)
+        return vectors.action(transition.action, self.actions)
 
     def log_prob(self, out: Array, transition: Transition) -> Array:
         """Of the action, if `out` holds logits, or the mean of a unit Gaussian."""
@@ -135,11 +130,6 @@ class Dynamics(Learned):
         if jnp.issubdtype(transition.action.dtype, jnp.integer):
             return (jax.nn.log_softmax(out) * action).sum()
         return -0.5 * ((action - out) ** 2).sum()
-
-
-def flat(obs: Array) -> Array:
-    """One observation as float32 `[D]`."""
-    return obs.reshape(-1).astype(jnp.float32)
 
 
 @register("icm", {**SMALL, "features": 3, "actions": 2})
@@ -167,8 +157,8 @@ class icm(Dynamics):  # noqa: N801
         return (self.beta * forward + (1.0 - self.beta) * inverse).mean()
 
     def _errors(self, params: Any, transition: Transition) -> tuple[Array, Array]:
-        before = self.run(params["phi"], self.features, flat(transition.obs))
-        after = self.run(params["phi"], self.features, flat(transition.next_obs))
+        before = self.run(params["phi"], self.features, vectors.observation(transition.obs))
+        after = self.run(params["phi"], self.features, vectors.observation(transition.next_obs))
         action = self.encoded(transition)
         guess = self.run(params["forward"], self.features, before, action)
         action = self.run(params["inverse"], action.size, before, after)
@@ -193,7 +183,7 @@ class Bootstrapped(Dynamics):
 
     def error(self, params: Any, transition: Transition, guess: Array) -> Array:
         """The squared distance of two directions, of the guess and the target's."""
-        after = flat(transition.next_obs)
+        after = vectors.observation(transition.next_obs)
         goal = jax.lax.stop_gradient(self.run(params["target"], self.features, after))
         return ((unit(guess) - unit(goal)) ** 2).sum()
 
@@ -216,7 +206,7 @@ class byol(Bootstrapped):  # noqa: N801
         return {"phi": (obs, k), "h": (k + action, k)}
 
     def reward(self, params: Any, transition: Transition) -> Array:
-        before = self.run(params["phi"], self.features, flat(transition.obs))
+        before = self.run(params["phi"], self.features, vectors.observation(transition.obs))
         guess = self.run(params["h"], self.features, before, self.encoded(transition))
         return self.error(params, transition, guess)
 
@@ -265,9 +255,11 @@ class hindsight(Bootstrapped):  # noqa: N801
     def _reconstruct(
         self, params: Any, transition: Transition, noise: Array
     ) -> tuple[Array, Array, Array]:
-        obs, action = flat(transition.obs), self.encoded(transition)
+        obs, action = vectors.observation(transition.obs), self.encoded(transition)
         state = jnp.concatenate([self.run(params["phi"], self.features, obs), action])
-        z = self.run(params["z"], self.hidden, obs, action, flat(transition.next_obs), noise)
+        z = self.run(
+            params["z"], self.hidden, obs, action, vectors.observation(transition.next_obs), noise
+        )
         guess = self.run(params["h"], self.features, state, z)
         # The critic trains z alone, and never the state's features.
         return self.error(params, transition, guess), z, jax.lax.stop_gradient(state)
@@ -311,7 +303,7 @@ class disagreement(Dynamics):  # noqa: N801
         return (((guesses - goal) ** 2).mean(-1) * mine).mean()
 
     def _guesses(self, params: Any, transition: Transition) -> Array:
-        obs = flat(transition.obs)
+        obs = vectors.observation(transition.obs)
         return self.run(params["step"], obs.size, obs, self.encoded(transition))
 
 
@@ -338,7 +330,7 @@ class empowerment(Dynamics):  # noqa: N801
         return -(q + p).mean()
 
     def _log_probs(self, params: Any, transition: Transition) -> tuple[Array, Array]:
-        obs, after = flat(transition.obs), flat(transition.next_obs)
+        obs, after = vectors.observation(transition.obs), vectors.observation(transition.next_obs)
         size = self.encoded(transition).size
         return (
             self.log_prob(self.run(params["q"], size, obs, after), transition),

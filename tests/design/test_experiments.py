@@ -16,7 +16,11 @@ def test_the_smallest_preset_runs(tmp_path, name):
     assert outcome.verdicts and set(outcome.results) == set(loaded.presets["smoke"].arms or ())
     for result in outcome.results.values():
         steps, values = result.curves.curve("share")
-        assert values.shape == (2, len(steps)) and (values >= -1e-6).all() and (values < 1 + 1e-5).all()
+        assert (
+            values.shape == (2, len(steps))
+            and (values >= -1e-6).all()
+            and (values < 1 + 1e-5).all()
+        )
         np.testing.assert_allclose(values[:, 0], values[0, 0], rtol=1e-5)  # all start alike
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["env_steps"] > 0
