@@ -78,7 +78,7 @@ def bound(
       gamma: discount per step.
       horizon: how many rewards are summed; None for all.
     """
-    growth = gamma * jnp.asarray(dynamics) * jnp.sqrt(1.0 + jnp.square(jnp.asarray(policy)))
+    growth = jnp.asarray(gamma) * dynamics * jnp.sqrt(1.0 + jnp.square(jnp.asarray(policy)))
     return _series(reward, growth, horizon)
 
 

@@ -191,8 +191,9 @@ class gail(Learned):  # noqa: N801
         if self.penalty == "none":
             return total
         # Of steps alone: all absorbing states are one point.
-        a, e = (tuple(x[: batch.first.shape[0]] for x in rows[:2]) for rows in (agent, expert))
-        at = penalties.points(self.penalty, key_point, a, e, self.noise, self.joint)
+        n = batch.first.shape[0]
+        pair = (agent.state[:n], agent.action[:n]), (expert.state[:n], expert.action[:n])
+        at = penalties.points(self.penalty, key_point, *pair, self.noise, self.joint)
         steep = penalties.penalty(self.slopes(params, at), self.target, self.one_sided)
         return total + self.weight * steep
 
