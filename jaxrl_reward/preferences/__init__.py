@@ -4,7 +4,7 @@ Pure functions, for data of one's own; `rewards.ensemble(start=model)` pays what
 fitted model says.
 """
 
-from jaxrl_reward.preferences import labels, losses, segments, users
+from jaxrl_reward.preferences import labels, losses, overoptimization, segments, users
 from jaxrl_reward.preferences.bilevel import hypergradient
 from jaxrl_reward.preferences.fit import fit, returns
 from jaxrl_reward.reward_models import RewardModel, init, load
@@ -17,6 +17,7 @@ __all__ = [
     "labels",
     "load",
     "losses",
+    "overoptimization",
     "returns",
     "segments",
     "users",

@@ -1,6 +1,6 @@
 """Rewards as expressions: small pure transforms composed with `+ * |`."""
 
-from jaxrl_reward.rewards import ltlf, potentials
+from jaxrl_reward.rewards import ltlf, one_step, potentials
 from jaxrl_reward.rewards.adversarial import airl, gail
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.bounded import (
@@ -180,6 +180,7 @@ __all__ = [
     "no_state",
     "normalize",
     "objective",
+    "one_step",
     "par",
     "parse",
     "percentile_scale",

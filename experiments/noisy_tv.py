@@ -1,0 +1,157 @@
+"""Curiosity in front of a noisy TV: surprise that never ends, and ways past it.
+
+A goal at the end of a corridor is too far for random moves. A bonus for what is new
+leads there, if nothing else stays new: pressing a remote shows pictures that no one can
+predict. Prediction error and hindsight are one network but for z, what only hindsight can
+know; disagreement predicts the observation itself.
+
+Every arm has the same weight and settings. They were chosen with the set off, on seeds
+1000 to 1003 and so that prediction error finds the goal there; those reported begin at 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_reward.training.experiment import (
+    Arm,
+    Experiment,
+    Preset,
+    Results,
+    Verdict,
+    better,
+    compare,
+    reaches,
+)
+from jaxrl_reward.training.metrics import Rows
+from jaxrl_reward.training.write_up import markdown_table
+
+SOURCE = "Jarrett et al. 2023, Curiosity in Hindsight"
+ON = "tv:corridor,length=30"
+OFF = ON + ",brightness=0"
+SIZE = "learning_rate=0.003, updates=16, batch_size=128, width=32, actions=3"
+BONUSES = {
+    "prediction error": f"byol({SIZE}, features=16)",
+    "hindsight": f"hindsight({SIZE}, features=16, hidden=8)",
+    "disagreement": f"disagreement({SIZE})",
+}
+REMOTE = 2  # the action
+
+
+def reward(bonus: str) -> str:
+    """The environment's reward and a bonus, whose returns have deviation 1."""
+    return f"env + 0.1*({bonus} | normalize())"
+
+
+def verdict(results: Results) -> Sequence[Verdict]:
+    """Which bonuses find the goal, with the set off and on, and who watches."""
+    expected = [
+        ("env", False, "Without a bonus at most half of the seeds find the goal"),
+        ("prediction error, off", True, "With the set off, prediction error finds the goal"),
+        ("hindsight, off", True, "With the set off, hindsight finds the goal"),
+        ("prediction error", False, "With the set on, prediction error does not"),
+        ("hindsight", True, "With the set on, hindsight does"),
+        ("disagreement", True, "With the set on, disagreement does"),
+    ]
+    found = [
+        reaches(results, arm, 0.5, expected=does, claim=claim, source=SOURCE)
+        for arm, does, claim in expected
+    ]
+    earns = compare(
+        results,
+        "hindsight",
+        "prediction error",
+        claim="In front of the TV, hindsight earns more than prediction error",
+        source=SOURCE,
+    )
+    watches = better(
+        "In front of the TV, prediction error presses the remote more than hindsight",
+        "share of presses, prediction error - hindsight",
+        results["prediction error"].study["presses"],
+        results["hindsight"].study["presses"],
+        source=SOURCE,
+    )
+    return [*found, earns, watches]
+
+
+def study(arm: Arm, agent: Any, state: Any) -> Mapping[str, np.ndarray]:
+    """How a policy plays as it is, not greedily: its `presses` of the remote, as a share of
+    its steps, and the farthest cell of an episode (`reach`), `[S]` each, over 16 episodes."""
+    from jaxrl_reward.envs import vector
+    from jaxrl_reward.render import rollout
+
+    env, cells = agent.env, agent.env.environment.length
+
+    def episode(state: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        policy = rollout.greedy(agent, state, draw=True)
+
+        def step(carry: Any, key: jax.Array) -> Any:
+            obs, env_state, memory, first, alive = carry
+            act, move = jax.random.split(key)
+            memory, action = policy.act(memory, act, obs, first)
+            env_state, seen = vector.step(env, move, env_state, obs, first, action)
+            now = (jnp.where(alive, action == REMOTE, False), seen.next_obs[:cells].argmax())
+            carry = (seen.next_obs, env_state, memory, jnp.array(False), alive & ~seen.last)
+            return carry, (*now, alive)
+
+        obs, env_state = env.reset(key)
+        start = (obs, env_state, policy.start(key), jnp.array(True), jnp.array(True))
+        keys = jax.random.split(key, env.max_steps)
+        pressed, cell, alive = jax.lax.scan(step, start, keys)[1]
+        return pressed.sum() / alive.sum(), jnp.where(alive, cell, 0).max()
+
+    def one(state: Any) -> tuple[jax.Array, jax.Array]:
+        keys = jax.random.split(jax.random.key(0), 16)
+        presses, reach = jax.vmap(lambda key: episode(state, key))(keys)
+        return presses.mean(), reach.mean()
+
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    presses, reach = jax.jit(jax.vmap(one), compiler_options=quick)(state)
+    return {"presses": np.asarray(presses), "reach": np.asarray(reach)}
+
+
+def present(results: Results, path: Path) -> Sequence[str]:
+    """Learning curves, and how each arm plays in the end."""
+    from jaxrl_reward.report import plots, statistics, tables
+
+    rows = Rows.concatenate([result.curves for result in results.values()])
+    plots.learning_curves(rows.table, path / "figure.png", title=experiment.title)
+    lines = []
+    for arm, result in results.items():
+        found = [float(statistics.iqm(result.study[each])) for each in ("presses", "reach")]
+        lines.append((arm, f"{found[0]:.0%}", tables.number(found[1], 1.0)))
+    return [
+        "![Return over environment steps, one line per arm](figure.png)",
+        "How the policies play in the end, when their actions are drawn: interquartile means.",
+        markdown_table(("Arm", "Presses of the remote", "Farthest cell, of 29"), lines),
+    ]
+
+
+experiment = Experiment(
+    name="noisy_tv",
+    title="Curiosity and the noisy TV",
+    claim="A bonus for what even hindsight cannot explain is not trapped by noise",
+    source=SOURCE,
+    env=ON,
+    arms=(
+        Arm("env", "env"),
+        *(Arm(name, reward(bonus)) for name, bonus in BONUSES.items()),
+        *(
+            Arm(f"{name}, off", reward(BONUSES[name]), env=OFF)
+            for name in ("prediction error", "hindsight")
+        ),
+    ),
+    presets={
+        "smoke": Preset(seeds=2, total_steps=2048, evals=1, eval_episodes=2),
+        "quick": Preset(seeds=8, total_steps=100_000, evals=5, eval_episodes=4),
+        "paper": Preset(seeds=32, total_steps=400_000, evals=20),
+    },
+    config={"num_envs": 8, "num_steps": 64},
+    verdict=verdict,
+    study=study,
+    present=present,
+)
