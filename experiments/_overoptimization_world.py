@@ -8,7 +8,6 @@ which a share is wrong; of tokens that the reference hardly writes they have see
 next to nothing. All are standardised on the reference's responses (mean 0, deviation 1).
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from jaxrl_reward import preferences
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.preferences import labels, overoptimization
 from jaxrl_reward.rewards import one_step
-from jaxrl_reward.training.experiment import Arm, Measured, Preset, Results, Verdict, reaches
+from jaxrl_reward.training.experiment import Arm, Measured, Preset, Results, Verdict, above
 from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.write_up import markdown_table
 from jaxrl_reward.types import Array, Transition
@@ -35,10 +34,11 @@ SETTINGS: Mapping[str, Any] = {
     "wrong": 0.25,
     "width": 32,
     "steps": 400,
-    "kl_weight": 0.01,
+    "kl_weight": 0.1,
     "points": 20,
     "batch_size": 128,
     "pool": 4096,
+    "samples": 512,
 }
 
 
@@ -131,6 +131,7 @@ def _gradient(arm: Arm, preset: Preset, s: Mapping[str, Any]) -> Any:
             updates=updates,
             batch_size=s["batch_size"],
             kl_weight=weight,
+            samples=s["samples"],
         )
 
     return search, tuple(range(0, updates * s["points"] + 1, updates))
@@ -157,12 +158,23 @@ _searches = {"gradient": _gradient, "best of n": _best_of}
 # ---- what is made of it -----------------------------------------------------------
 
 
+PEAK, MARGIN = 100, 0.2  # an update, and deviations of the reference's gold
+
+
 def falls(results: Results, arm: str, *, expected: bool = True, **about: Any) -> Verdict:
-    """Whether most seeds of an arm end with less than nine tenths of the most they had gained."""
-    gold = jnp.asarray(results[arm].study.values["gold"])
-    lost = dataclasses.replace(results[arm], returns=np.asarray(overoptimization.fall(gold)))
-    named = f"{arm}, share of the gain lost"
-    return reaches({named: lost}, named, 0.1, expected=expected, **about)
+    """Whether an arm loses gold from update `PEAK` to the end.
+
+    That update is where a single proxy's gold is highest on the seeds that settled the
+    constants. With `expected` false the claim is that no more than `MARGIN` is lost.
+    """
+    found = results[arm].study
+    peak = sum(at <= PEAK for at in found.at) - 1
+    gold = np.asarray(found.values["gold"])
+    what = f"gold that {arm} loses after update {found.at[peak]}"
+    limit = 0.0 if expected else MARGIN
+    return above(
+        values=gold[:, peak] - gold[:, -1], what=what, limit=limit, expected=expected, **about
+    )
 
 
 def present(

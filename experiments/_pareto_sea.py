@@ -22,7 +22,7 @@ from jaxrl_reward.training.experiment import Arm, Measured, Preset
 from jaxrl_reward.types import Array
 
 HORIZON = 25
-SETTINGS: Mapping[str, Any] = {"weights": 32, "rate": 10.0, "weight_rate": 10.0, "points": 25}
+SETTINGS: Mapping[str, Any] = {"weights": 32, "rate": 30.0, "weight_rate": 10.0, "points": 21}
 
 
 class Sea(NamedTuple):
@@ -163,8 +163,8 @@ def summarise(sea: Sea, episodes: Array, at: Array) -> dict[str, Array]:
     count = len(sea.values)
     place, time = episodes % count, episodes // count + 1.0
     none = episodes == HORIZON * count
-    time = jnp.where((place[..., None] == jnp.arange(count)) & ~none[..., None],
-                     time[..., None], jnp.inf)  # fmt: skip
+    there = jax.nn.one_hot(place, count, dtype=bool) & ~none[..., None]
+    time = jnp.where(there, time[..., None], jnp.inf)
     now = time.min(0)  # [updates + 1, C], the fewest steps of any policy
     ever = jax.lax.cummin(now, axis=0)
     front = now <= jnp.asarray(sea.steps, jnp.float32)[None]

@@ -63,43 +63,59 @@ def paying(mdp: MDP, rewards: Array) -> MDP:
     return mdp.replace(reward=jnp.broadcast_to(rewards[..., None], mdp.probability.shape))
 
 
-def walk(key: Array, mdp: MDP, count: int, length: int) -> tuple[Array, Array]:
-    """Segments of a random policy from random states: states and actions, `[count, length]`."""
+def walk(key: Array, mdp: MDP, count: int, length: int) -> Array:
+    """Segments of a random policy from random states: how often each takes a step, `[B, S * A]`."""
 
-    def step(state: Array, key: Array) -> tuple[Array, tuple[Array, Array]]:
+    def step(state: Array, key: Array) -> tuple[Array, Array]:
         act, fall = jax.random.split(key)
         action = jax.random.randint(act, state.shape, 0, mdp.actions)
         outcome = jax.random.categorical(fall, jnp.log(mdp.probability[state, action]))
-        return mdp.successor[state, action, outcome], (state, action)
+        return mdp.successor[state, action, outcome], state * mdp.actions + action
 
     begin, key = jax.random.split(key)
     states = jax.random.randint(begin, (count,), 0, mdp.states - 1)
-    _, (states, actions) = jax.lax.scan(step, states, jax.random.split(key, length))
-    return states.T, actions.T
+    _, steps = jax.lax.scan(step, states, jax.random.split(key, length))
+    return jax.nn.one_hot(steps, mdp.states * mdp.actions).sum(0)
 
 
-def partial_return(mdp: MDP, states: Array, actions: Array) -> Array:
-    """How good segments are by their rewards, `[B]`."""
+def steps(mdp: MDP) -> tuple[Array, Array]:
+    """All segments of one step, states and actions `[S * A, 1]`; what a longer one is worth
+    is the sum over its steps, by either model."""
+    states, actions = jnp.arange(mdp.states), jnp.arange(mdp.actions)
+    return states.repeat(mdp.actions)[:, None], jnp.tile(actions, mdp.states)[:, None]
+
+
+def partial_return(mdp: MDP) -> Array:
+    """How good steps are by their rewards, `[S * A]`."""
+    states, actions = steps(mdp)
     return segments.partial_return(mdp.reward[states, actions, 0])
 
 
-def regret(mdp: MDP, states: Array, actions: Array) -> Array:
-    """How good they are by what they forgo, `[B]`; the optimum is a soft one, for gradients."""
+def regret(mdp: MDP) -> Array:
+    """How good they are by what they forgo, `[S * A]`; the optimum is a soft one, for gradients."""
     values, q = segments.soft_values(mdp, GAMMA, SOFTNESS, BACKUPS)
-    return -segments.regret(values, q, states, actions)
+    return -segments.regret(values, q, *steps(mdp))
 
 
 MODELS = {"partial return": partial_return, "regret": regret}
 
 
-def fit(mdp: MDP, model: Any, pairs: Any, label: Array, counts: Array, s: Mapping[str, Any]) -> MDP:
-    """The world with the rewards that explain the first so many labels best, by Adam."""
-    known = (jnp.arange(label.shape[0]) < counts).astype(jnp.float32)
+def fit(mdp: MDP, model: Any, pairs: Array, label: Array, count: Array, s: Any) -> MDP:
+    """The world with the rewards that explain the first `count` labels best, by Adam.
+
+    Args:
+      mdp: the world, but for its rewards.
+      model: one of `MODELS`.
+      pairs: steps of the first segment less those of the second, `[B, S * A]`.
+      label: of each pair, `[B]`.
+      count: how many are known.
+      s: the settings.
+    """
+    known = (jnp.arange(label.shape[0]) < count).astype(jnp.float32)
     optimiser = optax.adam(s["learning_rate"])
 
     def loss(rewards: Array) -> Array:
-        scores = [model(paying(mdp, rewards), *segment) for segment in pairs]
-        each = losses.bradley_terry(scores[0] - scores[1], label)
+        each = losses.bradley_terry(pairs @ model(paying(mdp, rewards)), label)
         return (each * known).sum() / known.sum() + s["decay"] * (rewards**2).sum()
 
     def step(carry: Any, _: None) -> tuple[Any, None]:
@@ -130,11 +146,9 @@ def learn(key: Array, arm: Arm, counts: Array, s: Mapping[str, Any]) -> Array:
     """One world's policies by the number of labels, `[P]`."""
     keys = jax.random.split(key, 4)
     truth = WORLDS[arm.config["world"]](keys[0])
-    length = arm.config["length"]
-    pairs = [walk(k, truth, COUNTS[-1], length) for k in keys[1:3]]
-    rater = MODELS[arm.config["labels"]]
-    difference = rater(truth, *pairs[0]) - rater(truth, *pairs[1])
-    label = labels.bradley_terry(keys[3], difference)
+    taken = [walk(k, truth, COUNTS[-1], arm.config["length"]) for k in keys[1:3]]
+    pairs = taken[0] - taken[1]
+    label = labels.bradley_terry(keys[3], pairs @ MODELS[arm.config["labels"]](truth))
     model = MODELS[arm.config["model"]]
     fitted = jax.vmap(lambda n: fit(truth, model, pairs, label, n, s))(counts)
     return jax.vmap(lambda mdp: scaled_return(truth, mdp))(fitted)

@@ -5,8 +5,9 @@ expression makes of its score, with the same small penalty on the divergence for
 judge is standardised on the reference's responses, so 0 is what the reference gets on
 average; the ten references of the second PAR are the deciles' middles of a normal law.
 
-The world is that of `overoptimization`, whose constants were chosen on seeds 1000 to
-1007, as was the penalty's weight here; those reported begin at 0.
+The world is that of `overoptimization`. The penalty's weight was chosen on seeds 1000 to
+1007, of 0.01, 0.03 and 0.1: with the last, what is bounded hardly moves. There clipping
+lost least, unlike in the paper. The reported seeds begin at 0.
 """
 
 from collections.abc import Sequence
@@ -83,8 +84,8 @@ experiment = Experiment(
     arms=tuple(Arm(form, f"objective(1){text}") for form, text in FORMS.items()),
     presets={
         "smoke": Preset(*(2, 20), config={"points": 2, "steps": 20, "width": 8}, arms=list(FORMS)),
-        "quick": Preset(seeds=32, total_steps=400),
-        "paper": Preset(seeds=128, total_steps=2000, config={"points": 40}),
+        "quick": Preset(seeds=32, total_steps=400, config={"kl_weight": 0.03}),
+        "paper": Preset(*(128, 2000), config={"kl_weight": 0.03, "points": 40}),
     },
     verdict=verdict,
     present=present,

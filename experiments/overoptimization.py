@@ -2,11 +2,12 @@
 
 A policy climbs what networks say that were fitted to 400 comparisons, a quarter of them
 wrong; what it is worth is the gold reward, which no one looks at but the reader. All arms
-share each seed's world and judges. A seed is said to fall if its policy ends with less
-than nine tenths of what it had gained at its best.
+share each seed's world and judges, and a penalty of 0.1 on the divergence. Gold is in
+deviations of the reference's.
 
-The world's constants and the penalties' weights were chosen on seeds 1000 to 1007; those
-reported begin at 0.
+On seeds 1000 to 1007 the world's constants were left as first written, and chosen were:
+the penalty on the divergence, of 0.01, 0.03 and 0.1; that on the variance, of 0.5, 1 and 3
+(lower ones lost gold too); and update 100 as the peak. The reported seeds begin at 0.
 """
 
 from collections.abc import Sequence
@@ -23,10 +24,8 @@ JUDGES = {
     "single": "objective(1)",
     "mean": f"{FIVE} | pool()",
     "worst case": f"{FIVE} | pool(how='min')",
-    "uncertainty-weighted": f"{FIVE} | pool(how='variance', weight=0.5)",
+    "uncertainty-weighted": f"{FIVE} | pool(how='variance', weight=3)",
 }
-PENALISED = {"single", "worst case", "uncertainty-weighted"}
-TENTH = 0.1
 BEST_OF = "best of n: "
 
 

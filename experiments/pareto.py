@@ -148,7 +148,7 @@ experiment = Experiment(
     ),
     presets={
         "smoke": Preset(seeds=2, total_steps=20, config={"weights": 4, "points": 3}),
-        "quick": Preset(seeds=16, total_steps=400),
+        "quick": Preset(seeds=8, total_steps=200),
         "paper": Preset(seeds=64, total_steps=2000, config={"weights": 128}),
     },
     verdict=verdict,

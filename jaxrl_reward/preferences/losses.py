@@ -67,6 +67,20 @@ def hedged(difference: Array, label: Array | float, weights: Array) -> Array:
     return -label * jnp.log(agree + 1e-12) - (1 - label) * jnp.log(against + 1e-12)
 
 
+def rerouted(weights: Array, losses: Array, rate: Array | float = 1.0) -> Array:
+    """A router's weights after the heads' losses on a few labels of one context.
+
+    `w_k exp(-rate * sum_b loss_kb)`, normalised: Hedge (Freund and Schapire 1997).
+    So MiCRo's second stage adapts to a context; this exact form is not confirmed.
+
+    Args:
+      weights: before, `[..., K]`, sum to 1.
+      losses: of each head on each label, `[..., K, B]`, as by `bradley_terry`.
+      rate: how fast it learns.
+    """
+    return jax.nn.softmax(jnp.log(weights + 1e-12) - rate * losses.sum(-1), -1)
+
+
 def balance(weights: Array) -> Array:
     """`sum_k w_k log w_k` of a router's weights `[..., K]`, to be added (0.5 times in MiCRo).
 

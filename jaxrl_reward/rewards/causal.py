@@ -31,7 +31,8 @@ class counts(Causal):  # noqa: N801
     """`1 / sqrt(n)`, n the visits of the next observation's cell in this episode.
 
     `resolution` cells per unit of observation, one number or one a component;
-    the episode's first observation counts as a visit.
+    the episode's first observation counts as a visit. Over a lifetime it is the
+    bonus of Strehl and Littman 2008, `lifetime_counts`.
     """
 
     resolution: Any = 10.0
@@ -106,6 +107,6 @@ class delay(Causal):  # noqa: N801
 
 @register("episode_end")
 class episode_end(delay):  # noqa: N801
-    """Pays the whole sum of the episode's rewards at its last step, 0 before."""
+    """`sum_{i <= t} r_i` at the episode's last step t, 0 before: outcome rewards alone."""
 
     steps: float = float("inf")

@@ -64,7 +64,8 @@ class marginal_gain(_SetReward):  # noqa: N801
 
     `of` names an environment (`'grid:two_rooms'`) whose objective is F, or is a
     set function. The rewards of an episode sum to F of all its states; the
-    first one's own part is paid with the first step, times `initial`. The policy
+    first one's own part is paid with the first step, times `initial` (Prajapat et
+    al. 2024, "Submodular Reinforcement Learning"). The policy
     may see the memory (`placement`): what F holds, or with `observed='path'` the
     elements so far over `scale`, `[length]`, and -1 over `scale` for those to come.
     """

@@ -210,11 +210,14 @@ class direction(RewardTransform):  # noqa: N801
 
     Wang et al. 2024, "Arithmetic Control of LLMs for Diverse User Preferences": one policy
     for all preferences, told as a unit vector (`placement="step"`). v is uniform
-    among those without a negative part. A linear utility misses what is concave in
-    a Pareto front.
+    among those without a negative part; of two rewards `(cos a, sin a)`, a uniform in
+    degrees from `low` to `high`, where a negative angle asks for less of the second. A
+    linear utility misses what is concave in a Pareto front.
     """
 
     objectives: int = static(default=2)
+    low: float = 0.0
+    high: float = 90.0
     scope = "causal"
 
     def init(self, key: Array, example: Transition) -> State:
@@ -257,6 +260,10 @@ class direction(RewardTransform):  # noqa: N801
 
         def one(number: Array, started: Array) -> Array:
             key = numbered_key(shared, number, started)
+            if self.objectives == 2:
+                share = jax.random.uniform(key)
+                angle = jnp.deg2rad(self.low + share * (self.high - self.low))
+                return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
             v = jnp.abs(jax.random.normal(key, (self.objectives,)))
             return v / jnp.sqrt((v**2).sum())
 

@@ -176,7 +176,8 @@ class chebyshev_return(Causal):  # noqa: N801
     An episode's rewards sum to `u(G) - u(0)`, u(G) = -max_k w_k |ideal_k - G_k|, so
     that (undiscounted) every point of a Pareto front is optimal for some weights,
     also where the front is concave and no weighted sum reaches it. The policy may
-    see G so far over `scale`. `weights` has one number for each reward.
+    see G so far over `scale`. `weights` has one number for each reward. The distance
+    is that of Van Moffaert, Drugan and Nowe 2013, here of returns.
     """
 
     weights: tuple[float, ...]

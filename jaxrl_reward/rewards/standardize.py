@@ -75,7 +75,7 @@ class standardize(Running):  # noqa: N801
 class clip_spread(standardize):  # noqa: N801
     """Clips to `[mean - width std, mean + width std]` of all rewards so far.
 
-    Of the same paper as `standardize`.
+    The running clip of Fu et al. 2025, as `standardize`.
     """
 
     width: float = 1.0
@@ -98,7 +98,7 @@ class Range(NamedTuple):
 class min_max(Running):  # noqa: N801
     """`(r - min) / (max - min)` of all rewards so far, clipped to [0, 1]; at first 0.5.
 
-    Of the same paper as `standardize`; clipped, because a reward may be out of
+    The min-max of Fu et al. 2025, as `standardize`; clipped, because a reward may be out of
     the range that was known before it.
     """
 

@@ -43,6 +43,8 @@ def test_a_mixture_of_one_head_is_bradley_terry():
     two = losses.hedged(jnp.array([2.0, -1.0]), 1.0, jnp.array([0.25, 0.75]))
     np.testing.assert_allclose(two, -np.log(0.25 * sigmoid(2.0) + 0.75 * sigmoid(-1.0)), rtol=1e-5)
     np.testing.assert_allclose(losses.balance(jnp.full((4,), 0.25)), -np.log(4), rtol=1e-5)
+    told = losses.rerouted(jnp.array([0.25, 0.75]), jnp.log(jnp.array([[1.0, 2.0], [3.0, 2.0]])))
+    np.testing.assert_allclose(told, [0.5, 0.5], rtol=1e-5)  # 0.25 / 2 and 0.75 / 6
 
 
 def test_the_first_clear_factor_decides():

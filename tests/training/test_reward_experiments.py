@@ -48,9 +48,10 @@ def test_raters_agree_on_nothing_but_the_road(beside):
     assert set(earned) == {-1.0, 1.0}
     for key, sign in zip(keys, earned, strict=True):
         world = worlds.road(key)
-        cells, moves = jnp.arange(6).repeat(2)[:, None], jnp.tile(jnp.arange(2), 6)[:, None]
-        np.testing.assert_allclose(worlds.partial_return(world, cells, moves), sign)
-        good = np.asarray(worlds.regret(world, cells, moves)).reshape(6, 2)
+        paid = np.asarray(worlds.partial_return(world)).reshape(7, 2)
+        np.testing.assert_allclose(paid[:6], sign)
+        np.testing.assert_allclose(paid[6], 0.0)  # the end
+        good = np.asarray(worlds.regret(world)).reshape(7, 2)[:6]
         better = good[:, 1] > good[:, 0]  # going on
         assert better.all() if sign < 0 else not better[-1]
         assert worlds.scaled_return(world, world) == pytest.approx(1.0)
