@@ -162,15 +162,14 @@ PEAK, MARGIN = 100, 0.2  # an update, and deviations of the reference's gold
 
 
 def falls(results: Results, arm: str, *, expected: bool = True, **about: Any) -> Verdict:
-    """Whether an arm loses gold from update `PEAK` to the end.
+    """Whether an arm loses gold from update (or n) `PEAK` to the end.
 
-    That update is where a single proxy's gold is highest on the seeds that settled the
-    constants. With `expected` false the claim is that no more than `MARGIN` is lost.
+    There a single proxy's gold is highest on the seeds that settled the constants. With `expected` false the claim is that no more than `MARGIN` is lost.
     """
     found = results[arm].study
     peak = sum(at <= PEAK for at in found.at) - 1
     gold = np.asarray(found.values["gold"])
-    what = f"gold that {arm} loses after update {found.at[peak]}"
+    what = f"gold that {arm} loses after {found.at[peak]}"
     limit = 0.0 if expected else MARGIN
     return above(
         values=gold[:, peak] - gold[:, -1], what=what, limit=limit, expected=expected, **about

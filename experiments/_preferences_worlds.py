@@ -142,29 +142,38 @@ def scaled_return(truth: MDP, fitted: MDP) -> Array:
     return jnp.maximum((best(fitted) - random) / (best(truth) - random), -1.0)
 
 
-def learn(key: Array, arm: Arm, counts: Array, s: Mapping[str, Any]) -> Array:
-    """One world's policies by the number of labels, `[P]`."""
-    keys = jax.random.split(key, 4)
-    truth = WORLDS[arm.config["world"]](keys[0])
-    taken = [walk(k, truth, COUNTS[-1], arm.config["length"]) for k in keys[1:3]]
-    pairs = taken[0] - taken[1]
-    label = labels.bradley_terry(keys[3], pairs @ MODELS[arm.config["labels"]](truth))
-    model = MODELS[arm.config["model"]]
-    fitted = jax.vmap(lambda n: fit(truth, model, pairs, label, n, s))(counts)
+def draw(key: Array, world: str, length: int) -> tuple[MDP, Array]:
+    """A world, and pairs of segments in it."""
+    keys = jax.random.split(key, 3)
+    truth = WORLDS[world](keys[0])
+    first, second = (walk(k, truth, COUNTS[-1], length) for k in keys[1:])
+    return truth, first - second
+
+
+def learn(
+    key: Array, truth: MDP, pairs: Array, *, rater: Any, model: Any, counts: Array, s: Any
+) -> Array:
+    """What policies earn that were learnt from the first so many labels, `[P]`."""
+    label = labels.bradley_terry(jax.random.fold_in(key, 1), pairs @ rater(truth))
+    fitted = jax.vmap(lambda count: fit(truth, model, pairs, label, count, s))(counts)
     return jax.vmap(lambda mdp: scaled_return(truth, mdp))(fitted)
 
 
 def measure(
     arms: Sequence[Arm], preset: Preset, keys: Array, tick: Callable[[int, int], None]
 ) -> Mapping[str, Measured]:
-    """Every arm in the same worlds, with the same segments."""
+    """Every arm in the same worlds, with the same pairs of segments."""
     s = {**SETTINGS, **preset.config}
     counts = [n for n in COUNTS if n <= preset.total_steps]
-    found = {}
+    worlds, found = {}, {}
     for done, arm in enumerate(arms):
         tick(done, len(arms))
-        run = partial(learn, arm=arm, counts=jnp.array(counts), s=s)
-        values = np.asarray(jax.jit(jax.vmap(run))(keys))
+        place = arm.config["world"], arm.config["length"]
+        if place not in worlds:
+            worlds[place] = jax.jit(jax.vmap(partial(draw, world=place[0], length=place[1])))(keys)
+        how = {"rater": MODELS[arm.config["labels"]], "model": MODELS[arm.config["model"]]}
+        run = jax.jit(jax.vmap(partial(learn, **how, counts=jnp.array(counts), s=s)))
+        values = np.asarray(run(keys, *worlds[place]))
         found[arm.name] = Measured({"scaled return": values}, counts)
     tick(len(arms), len(arms))
     return found

@@ -7,7 +7,7 @@ deviations of the reference's.
 
 On seeds 1000 to 1007 the world's constants were left as first written, and chosen were:
 the penalty on the divergence, of 0.01, 0.03 and 0.1; that on the variance, of 0.5, 1 and 3
-(lower ones lost gold too); and update 100 as the peak. The reported seeds begin at 0.
+(lower ones lost gold too); and the peak, update 100. The reported seeds begin at 0.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,9 @@ def verdict(results: Results) -> Sequence[Verdict]:
     falls = _overoptimization_world.falls
     claim = "Against one proxy, gold rises and then falls"
     found = [falls(results, "single", claim=claim, source=GAO)]
+    if BEST_OF + "single" in results:
+        claim = "Best of n by one proxy: gold falls again from n = 64 to 1024"
+        found.append(falls(results, BEST_OF + "single", claim=claim, source=GAO))
     words = {"worst case": "The worst of five", "uncertainty-weighted": "Five less their variance"}
     for arm, said in words.items():
         more = f"{said}: more gold in the end than one proxy gives"

@@ -143,7 +143,7 @@ experiment = Experiment(
     ),
     presets={
         "smoke": Preset(seeds=2, total_steps=10, config={"steps": 5}),
-        "quick": Preset(seeds=32, total_steps=1000),
+        "quick": Preset(seeds=64, total_steps=1000),
         "paper": Preset(seeds=256, total_steps=1000, config={"steps": 1000}),
     },
     verdict=verdict,
