@@ -164,7 +164,8 @@ PEAK, MARGIN = 100, 0.2  # an update, and deviations of the reference's gold
 def falls(results: Results, arm: str, *, expected: bool = True, **about: Any) -> Verdict:
     """Whether an arm loses gold from update (or n) `PEAK` to the end.
 
-    There a single proxy's gold is highest on the seeds that settled the constants. With `expected` false the claim is that no more than `MARGIN` is lost.
+    There a single proxy's gold is highest on the seeds that settled the constants. With
+    `expected` false the claim is that no more than `MARGIN` is lost.
     """
     found = results[arm].study
     peak = sum(at <= PEAK for at in found.at) - 1
