@@ -181,7 +181,7 @@ def present(
     searches: Mapping[str, Mapping[str, Result]], path: Path, *, title: str
 ) -> Sequence[str]:
     """Draws gold and proxy over the root of the divergence; the fitted laws as a table."""
-    from jaxrl_reward.report import fronts, tables
+    from jaxrl_reward.report import fronts
 
     panels, rows = {}, []
     for search, arms in searches.items():
@@ -196,9 +196,9 @@ def present(
             gained = values["gold"] - values["gold"][0]
             law = overoptimization.scaling(values["root_kl"], gained, form)
             fall = float(np.median(overoptimization.fall(jnp.asarray(result.study.values["gold"]))))
-            numbers = [tables.number(float(x), 1.0) for x in (values["root_kl"][-1], *law)]
+            numbers = [f"{float(x):.2f}" for x in (values["root_kl"][-1], *law)]
             rows.append((search, arm, *numbers, f"{fall:.0%}"))
-    labels = ("Square root of the divergence from the reference", "Deviations of the reference's")
+    labels = ("Root of KL(policy | reference)", "Mean, in deviations of the reference's")
     fronts.lines(panels, path / "figure.png", title=title, labels=labels, columns=2)
     head = ("Search", "Judge", "root KL at the end", "alpha", "beta", "R²", "median fall")
     return [

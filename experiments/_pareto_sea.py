@@ -31,15 +31,15 @@ class Sea(NamedTuple):
     successor: Array
     ends: Array
     place: Array
-    values: np.ndarray  # of the treasures, [C]
-    steps: np.ndarray  # the fewest to each, [C]
+    values: Array  # of the treasures, [C]
+    steps: Array  # the fewest to each, [C]
     start: int
 
     @property
     def returns(self) -> Array:
         """Of every episode there is, `[HORIZON * C + 1, 2]`: the last one finds nothing."""
         time = -jnp.arange(1.0, HORIZON + 1.0).repeat(len(self.values))
-        values = jnp.tile(jnp.asarray(self.values, jnp.float32), HORIZON)
+        values = jnp.tile(self.values, HORIZON)
         nothing = jnp.array([[0.0, -HORIZON]])
         return jnp.concatenate([jnp.stack([values, time], 1), nothing])
 
@@ -49,14 +49,14 @@ class Sea(NamedTuple):
         reference = jnp.array([0.0, -HORIZON])
 
         def of(steps: Array) -> Array:
-            points = jnp.stack([jnp.asarray(self.values, jnp.float32), -steps], 1)
+            points = jnp.stack([self.values, -steps], 1)
             points = jnp.where(jnp.isfinite(steps)[:, None], points, reference[None])
             return rw.hypervolume(points, reference)
 
-        return of(steps) / of(jnp.asarray(self.steps, jnp.float32))
+        return of(steps) / of(self.steps)
 
 
-def sea(convex: bool) -> Sea:
+def sea(convex: bool = False) -> Sea:
     """The sea with the concave front, or the other one."""
     mdp = worlds.deep_sea_treasure(convex)
     values = np.sort(worlds.CONVEX_TREASURES if convex else worlds.TREASURES)
@@ -69,7 +69,8 @@ def sea(convex: bool) -> Sea:
         found = place[here[:, None] & ends]
         steps[found] = np.minimum(steps[found], time)
         here = np.isin(np.arange(mdp.states), successor[here[:, None] & ~ends])
-    return Sea(*map(jnp.asarray, (successor, ends, place)), values, steps, start)
+    arrays = (successor, ends, place, values.astype(np.float32), steps.astype(np.float32))
+    return Sea(*map(jnp.asarray, arrays), start)
 
 
 def q_values(sea: Sea, policy: Array, pay: Array) -> tuple[Array, Array]:
@@ -109,7 +110,7 @@ def greedy(sea: Sea, logits: Array) -> Array:
         return (sea.successor[cell, move], episode), None
 
     none = HORIZON * len(sea.values)
-    begin = (jnp.int32(sea.start), jnp.int32(none))
+    begin = (jnp.asarray(sea.start, jnp.int32), jnp.int32(none))
     return jax.lax.scan(step, begin, (jnp.arange(HORIZON), logits))[0][1]
 
 
@@ -167,8 +168,8 @@ def summarise(sea: Sea, episodes: Array, at: Array) -> dict[str, Array]:
     time = jnp.where(there, time[..., None], jnp.inf)
     now = time.min(0)  # [updates + 1, C], the fewest steps of any policy
     ever = jax.lax.cummin(now, axis=0)
-    front = now <= jnp.asarray(sea.steps, jnp.float32)[None]
-    on = time <= jnp.asarray(sea.steps, jnp.float32)[None, None]
+    front = now <= sea.steps[None]
+    on = time <= sea.steps[None, None]
     found = {
         "hypervolume": jax.vmap(sea.volume)(now[at]),
         "archive": jax.vmap(sea.volume)(ever[at]),
@@ -189,23 +190,37 @@ def measure(
     found = {}
     for done, arm in enumerate(arms):
         tick(done, len(arms))
-        here = sea(arm.config.get("convex", False))
         terms = [rw.parse(arm.reward.format(w=float(w), v=float(v))) for w, v in weights]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *terms)
-        moving = arm.config.get("moving")
-        run = partial(
-            improve,
-            sea=here,
-            moving=rw.parse(moving) if moving else None,
-            rate=s["rate"],
-            weight_rate=s["weight_rate"],
+        numbers = {"rate": s["rate"], "weight_rate": s["weight_rate"]}
+        here = sea(arm.config.get("convex", False))
+        values = _run(
+            *(keys, stacked, weights, here, numbers, jnp.asarray(at)),
+            moving=arm.config.get("moving"),
             updates=preset.total_steps,
         )
-
-        def one(key: Array, run: Any = run, stacked: Any = stacked, here: Sea = here) -> Any:
-            episodes = jax.vmap(run, in_axes=(None, 0, 0))(key, stacked, weights)
-            return summarise(here, episodes, jnp.asarray(at))
-
-        found[arm.name] = Measured(jax.jit(jax.vmap(one))(keys), tuple(map(int, at)))
+        found[arm.name] = Measured(values, tuple(map(int, at)))
     tick(len(arms), len(arms))
     return found
+
+
+@partial(jax.jit, static_argnames=("moving", "updates"))
+def _run(
+    keys: Array,
+    terms: Any,
+    weights: Array,
+    sea: Sea,
+    numbers: Mapping[str, float],
+    at: Array,
+    *,
+    moving: str | None,
+    updates: int,
+) -> dict[str, Array]:
+    """All seeds and weights of one arm; arms of one structure share the program."""
+    vector = None if moving is None else rw.parse(moving)
+    run = partial(improve, sea=sea, moving=vector, updates=updates, **numbers)
+
+    def one(key: Array) -> dict[str, Array]:
+        return summarise(sea, jax.vmap(run, in_axes=(None, 0, 0))(key, terms, weights), at)
+
+    return jax.vmap(one)(keys)

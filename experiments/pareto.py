@@ -1,13 +1,14 @@
 """Deep-sea treasure: which trade-offs between treasure and time can be found, and how.
 
 32 policies at once, each with weights of its own, from (1, 63) / 64 to (63, 1) / 64. What
-each is after when it has come to rest is the headline: the hypervolume of these points,
+each ends on when it has come to rest is the headline: the hypervolume of these points,
 as a share of the whole front's. Beside it stands the archive of all greedy policies met
 on the way, which is what Lu et al. compare; a policy in passing is none to keep.
 
 Chebyshev's distance alone does not mind wasted steps where the treasure is what lacks,
-so a little of the sum is added. Rates were chosen on seeds 1000 to 1003; those reported
-begin at 0.
+so a little of the sum is added. Rates were chosen on seeds 1000 to 1003 (10 and 30 come to
+rest, 1 not yet; weights moved at 10, and at 300 all to one end): under none did a weighted
+sum, fixed or moving, end on an inner point. The reported seeds begin at 0.
 """
 
 from collections.abc import Sequence
@@ -30,12 +31,14 @@ from jaxrl_reward.training.experiment import (
 DYNAMIC = "Lu et al. 2025, Learning to Optimize Multi-Objective Alignment"
 CHEBYSHEV = "Van Moffaert, Drugan and Nowe 2013; Vamplew et al. 2011"
 GAINS = "objective(1) | scale(0.00806)", "objective(2) | scale(0.0526)"  # to about [-1, 1]
+SLIGHT = 0.01  # of the front's hypervolume: less is no gain
 BOTH = f"stack({GAINS[0]}, {GAINS[1]})"
 LINEAR = f"{BOTH} | weighted_sum(weights=({{w}}, {{v}}))"
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
     """Who finds points between the ends of the concave front, and keeps them."""
+    played = [arm for arm in ("hypervolume-guided", "gradient-based") if arm in results]
 
     def last(arm: str, metric: str) -> np.ndarray:
         return np.asarray(results[arm].study.values[metric])[:, -1]
@@ -47,13 +50,6 @@ def verdict(results: Results) -> Sequence[Verdict]:
             last("linear", "inner points"),
             0.5,
             expected=False,
-            source=CHEBYSHEV,
-        ),
-        above(
-            "On a convex front they do end on inner points",
-            "inner points of linear weights, convex front",
-            last("linear, convex front", "inner points"),
-            0.5,
             source=CHEBYSHEV,
         ),
         above(
@@ -71,12 +67,22 @@ def verdict(results: Results) -> Sequence[Verdict]:
             source=CHEBYSHEV,
         ),
     ]
-    for arm in ("hypervolume-guided", "gradient-based"):
+    if "linear, convex front" in results:
+        control = above(
+            "On a convex front they do end on inner points",
+            "inner points of linear weights, convex front",
+            last("linear, convex front", "inner points"),
+            0.5,
+            source=CHEBYSHEV,
+        )
+        found.append(control)
+    for arm in played:
         found += [
             compare(
                 results,
                 arm,
                 "linear",
+                margin=SLIGHT,
                 claim=f"{arm.capitalize()} weights end with more hypervolume than fixed ones",
                 source=DYNAMIC,
             ),
@@ -85,6 +91,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
                 f"archive of {arm} - linear",
                 last(arm, "archive"),
                 last("linear", "archive"),
+                SLIGHT,
                 source=DYNAMIC,
             ),
         ]
@@ -101,7 +108,9 @@ def present(results: Results, path: Path) -> Sequence[str]:
         values = result.study.values
         shares = [np.asarray(values[f"share of point {k + 1}"])[:, -1].mean() for k in range(10)]
         off = float(np.asarray(values["off the front"])[:, -1].mean())
-        panels[arm] = fronts.Front(np.stack([-sea.steps, sea.values], 1), np.array(shares), off)
+        panels[arm] = fronts.Front(
+            np.stack([-np.asarray(sea.steps), np.asarray(sea.values)], 1), np.array(shares), off
+        )
     fronts.pareto(
         panels,
         path / "figure.png",
@@ -147,7 +156,7 @@ experiment = Experiment(
         Arm("linear, convex front", LINEAR, config={"convex": True}),
     ),
     presets={
-        "smoke": Preset(seeds=2, total_steps=20, config={"weights": 4, "points": 3}),
+        "smoke": Preset(*(2, 20), config={"weights": 4, "points": 3}, arms=["linear", "Chebyshev"]),
         "quick": Preset(seeds=8, total_steps=200),
         "paper": Preset(seeds=64, total_steps=2000, config={"weights": 128}),
     },

@@ -72,7 +72,7 @@ def pareto(
         where = {"xycoords": "axes fraction", "ha": "left", "va": "bottom"}
         axes.annotate(text, (0.03, 0.03), **where, fontsize=plots._SMALL, color=plots.MUTED)
         axes.margins(0.12, 0.14)
-    _frame(figure, title, note, labels)
+    _frame(figure, title, note, labels, columns)
     return plots.save(figure, Path(path))
 
 
@@ -108,7 +108,7 @@ def lines(
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5), **small)
     seeds = {each.seeds for arms in panels.values() for each in arms.values()}
     few = "One seed" if max(seeds) == 1 else f"IQM and 95 % interval, {min(seeds)} seeds"
-    _frame(figure, title, few, labels)
+    _frame(figure, title, few, labels, columns)
     return plots.save(figure, Path(path))
 
 
@@ -134,12 +134,14 @@ def _plain(axes: Any, title: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _frame(figure: "Figure", title: str, note: str, labels: tuple[str, str]) -> None:
+def _frame(figure: "Figure", title: str, note: str, labels: tuple[str, str], columns: int) -> None:
     figure.suptitle(
         f"{title}\n", x=0.01, ha="left", fontsize=plots._LARGE, fontweight="bold", color=plots.INK
     )
     height = figure.get_figheight()
     small = {"fontsize": plots._SMALL, "color": plots.MUTED}
     figure.text(0.01, 1 - 0.34 / height, note, ha="left", va="top", **small)
-    figure.supxlabel(labels[0], fontsize=plots._MEDIUM, color=plots.INK)
     figure.supylabel(labels[1], fontsize=plots._MEDIUM, color=plots.INK)
+    drawn = [axes for axes in figure.axes if axes.axison]
+    for axes in drawn[-columns:]:  # the lowest panel of each column
+        axes.set_xlabel(labels[0], fontsize=plots._MEDIUM, color=plots.INK)
