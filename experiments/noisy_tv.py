@@ -5,8 +5,11 @@ leads there, if nothing else stays new: pressing a remote shows pictures that no
 predict. Prediction error and hindsight are one network but for z, what only hindsight can
 know; disagreement predicts the observation itself.
 
-Every arm has the same weight and settings. They were chosen with the set off, on seeds
-1000 to 1003 and so that prediction error finds the goal there; those reported begin at 0.
+Every arm has the same weight and settings. They were chosen on seeds 1000 to 1003: how often
+the predictors learn with the set off, so that prediction error finds the goal (with a
+quarter of the updates it does not); their learning rate, of 0.003 and 0.01, the corridor's
+length, of 24 and 30, and the width of z, of 8 and 16, with the set on, so that hindsight
+does. The reported seeds begin at 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +34,12 @@ from jaxrl_reward.training.metrics import Rows
 from jaxrl_reward.training.write_up import markdown_table
 
 SOURCE = "Jarrett et al. 2023, Curiosity in Hindsight"
-ON = "tv:corridor,length=30"
+ON = "tv:corridor,length=24,max_steps_in_episode=48"
 OFF = ON + ",brightness=0"
-SIZE = "learning_rate=0.003, updates=16, batch_size=128, width=32, actions=3"
+SIZE = "learning_rate=0.01, updates=16, batch_size=128, width=32, actions=3"
 BONUSES = {
     "prediction error": f"byol({SIZE}, features=16)",
-    "hindsight": f"hindsight({SIZE}, features=16, hidden=8)",
+    "hindsight": f"hindsight({SIZE}, features=16, hidden=16)",
     "disagreement": f"disagreement({SIZE})",
 }
 REMOTE = 2  # the action
@@ -127,7 +130,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
     return [
         "![Return over environment steps, one line per arm](figure.png)",
         "How the policies play in the end, when their actions are drawn: interquartile means.",
-        markdown_table(("Arm", "Presses of the remote", "Farthest cell, of 29"), lines),
+        markdown_table(("Arm", "Presses of the remote", "Farthest cell, of 23"), lines),
     ]
 
 
@@ -147,7 +150,7 @@ experiment = Experiment(
     ),
     presets={
         "smoke": Preset(seeds=2, total_steps=2048, evals=1, eval_episodes=2),
-        "quick": Preset(seeds=8, total_steps=100_000, evals=5, eval_episodes=4),
+        "quick": Preset(seeds=8, total_steps=120_000, evals=5, eval_episodes=4),
         "paper": Preset(seeds=32, total_steps=400_000, evals=20),
     },
     config={"num_envs": 8, "num_steps": 64},
