@@ -105,7 +105,9 @@ def lines(
     looks = [plots._look(i) for i in range(len(names))]
     handles = [Line2D([], [], color=c, linestyle=s, linewidth=1.8) for c, s in looks]
     small = {"fontsize": plots._SMALL, "frameon": False}
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5), **small)
+    wide = 0.07 * max(map(len, names)) + 0.6  # inches of a name beside its line
+    ncols = max(1, min(len(names), int(figure.get_figwidth() / wide)))
+    figure.legend(handles, names, loc="outside lower center", ncols=ncols, **small)
     seeds = {each.seeds for arms in panels.values() for each in arms.values()}
     few = "One seed" if max(seeds) == 1 else f"IQM and 95 % interval, {min(seeds)} seeds"
     _frame(figure, title, few, labels, columns)
