@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.tabular import planning
+from jaxrl_reward.tabular import worlds
 from jaxrl_reward.training import experiment as experiments
 
 MEASURED = ("overoptimization", "hacking", "pareto", "preferences")
@@ -22,39 +22,46 @@ def beside(monkeypatch):
 
 def test_the_sea_is_solved_as_the_mdp_is(beside):
     pareto = beside("_pareto_sea")
-    sea = pareto.sea(convex=False)
+    sea = pareto.sea()
     assert sea.steps.tolist() == [1, 3, 5, 7, 8, 9, 13, 14, 17, 19]
-    np.testing.assert_allclose(sea.volume(jnp.asarray(sea.steps)), 1.0, rtol=1e-6)
-    alone = jnp.full(10, jnp.inf).at[9].set(19.0)
-    np.testing.assert_allclose(sea.volume(alone) / sea.volume(alone.at[0].set(1.0)),
-                               124 * 6 / (124 * 6 + 18), rtol=1e-5)  # fmt: skip
-    uniform = jnp.full((pareto.HORIZON, *sea.ends.shape), 0.25)
-    values, _ = pareto.q_values(sea, uniform, sea.returns[:, 0])
-    mdp = pareto.worlds.deep_sea_treasure()
-    first = mdp.replace(reward=mdp.reward[..., 0])
-    known = np.zeros(first.states)
+    found = np.full((3, 10), np.inf, np.float32)
+    found[0], found[1, 9], found[2, [0, 9]] = sea.steps, 19.0, (1.0, 19.0)
+
+    @jax.jit
+    def solve(found):
+        uniform = jnp.full((pareto.HORIZON, *sea.ends.shape), 0.25)
+        values, _ = pareto.q_values(sea, uniform, sea.returns[:, 0])
+        return jax.vmap(sea.volume)(found), values[0], pareto.visits(sea, uniform)[:2].sum(1)
+
+    volumes, values, there = solve(found)
+    alone = 124 * 6 / (124 * 6 + 18)  # without the first treasure
+    np.testing.assert_allclose([volumes[0], volumes[1] / volumes[2]], [1.0, alone], rtol=1e-5)
+    mdp = jax.tree.map(np.asarray, worlds.deep_sea_treasure())
+    known = np.zeros(mdp.states)
     for _ in range(pareto.HORIZON):
-        known = np.asarray(planning.q_values(first, jnp.asarray(known), 1.0)).mean(-1)
-    np.testing.assert_allclose(values[0], known, rtol=1e-4)
-    here = pareto.visits(sea, uniform)
-    np.testing.assert_allclose(here[:2].sum(1), [1.0, 0.75], rtol=1e-6)  # one move of four dives
+        follows = np.where(mdp.ends, 0.0, known[mdp.successor])
+        known = (mdp.probability * (mdp.reward[..., 0] + follows)).sum(-1).mean(-1)
+    np.testing.assert_allclose(values, known, rtol=1e-4)
+    np.testing.assert_allclose(there, [1.0, 0.75], rtol=1e-6)  # one move of four dives
 
 
-def test_raters_agree_on_nothing_but_the_road(beside):
-    worlds = beside("_preferences_worlds")
-    keys = jax.random.split(jax.random.key(0), 8)
-    roads = jax.vmap(worlds.road)(keys)
-    earned = np.asarray(roads.reward[:, 0, 0, 0])
-    assert set(earned) == {-1.0, 1.0}
-    for key, sign in zip(keys, earned, strict=True):
-        world = worlds.road(key)
-        paid = np.asarray(worlds.partial_return(world)).reshape(7, 2)
-        np.testing.assert_allclose(paid[:6], sign)
-        np.testing.assert_allclose(paid[6], 0.0)  # the end
-        good = np.asarray(worlds.regret(world)).reshape(7, 2)[:6]
-        better = good[:, 1] > good[:, 0]  # going on
-        assert better.all() if sign < 0 else not better[-1]
-        assert worlds.scaled_return(world, world) == pytest.approx(1.0)
+def test_partial_returns_do_not_know_which_way_the_road_leads(beside):
+    module = beside("_preferences_worlds")
+
+    @jax.jit
+    @jax.vmap
+    def rate(key):
+        road = module.road(key)
+        return module.partial_return(road), module.regret(road), module.scaled_return(road, road)
+
+    paid, good, scaled = rate(jax.random.split(jax.random.key(0), 8))
+    paid, good = np.asarray(paid).reshape(8, 7, 2), np.asarray(good).reshape(8, 7, 2)
+    assert set(paid[:, 0, 0]) == {-1.0, 1.0}
+    for each, steps in zip(paid, good, strict=True):
+        assert (each[:6] == each[0, 0]).all() and (each[6] == 0.0).all()  # the end pays nothing
+        onward = steps[:6, 1] > steps[:6, 0]
+        assert onward.all() if each[0, 0] < 0 else not onward[-1]
+    np.testing.assert_allclose(scaled, 1.0, rtol=1e-5)
 
 
 @pytest.mark.slow
