@@ -37,7 +37,8 @@ def curve(x: ArrayLike, values: ArrayLike, confidence: float = 0.95) -> Curve:
     """Values `[S, P]` over places `[P]`, or `[S, P]` of each seed, which are averaged: IQMs."""
     x, values = np.asarray(x, np.float64), np.asarray(values, np.float64)
     places = x if x.ndim == 1 else np.array([iqm(column) for column in x.T])
-    bounds = [stratified_bootstrap(column, iqm, confidence=confidence) for column in values.T]
+    settings: dict[str, Any] = {"confidence": confidence, "resamples": 1000}
+    bounds = [stratified_bootstrap(column, iqm, **settings) for column in values.T]
     estimate, low, high = np.array(bounds).T
     return Curve(places, estimate, low, high, len(values))
 
