@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gymnax.environments import spaces
 
 from jaxrl_reward import options
-from jaxrl_reward.envs import arena, brax, finite, noisy_tv, probes, rally, walk
+from jaxrl_reward.envs import arena, brax, finite, noisy_tv, probes, rally, sequence, walk
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -125,8 +125,8 @@ def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
-      name: `gymnax:`, `brax:`, `probe:`, `tabular:`, `arcade:` or `tv:` and a name,
-        or one of the submodular tasks, `grid:NAME`, `graph:NAME` and `arena:NAME`;
+      name: `gymnax:`, `brax:`, `probe:`, `tabular:`, `arcade:`, `tv:` or `sequence:`
+        and a name, or one of the submodular tasks, `grid:NAME`, `graph:NAME` and `arena:NAME`;
         options may follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
       **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
@@ -221,6 +221,7 @@ _FAMILIES: dict[str, _Family] = {
     "graph": _Family(partial(walk.make, "graph"), walk.graphs),
     "arcade": _Family(rally.make, lambda: rally.GAMES),
     "tv": _Family(noisy_tv.make, lambda: noisy_tv.ROOMS),
+    "sequence": _Family(sequence.make, sequence.names),
 }
 
 
