@@ -34,6 +34,20 @@ from jaxrl_reward.rewards.curious import (
 from jaxrl_reward.rewards.demonstrations import Demonstrations, demonstrations
 from jaxrl_reward.rewards.distilled import red
 from jaxrl_reward.rewards.ensembles import ensemble
+from jaxrl_reward.rewards.group_advantages import (
+    bnpo,
+    centred,
+    copo,
+    grpo,
+    reinforce,
+    riskpo,
+    rloo,
+    whitened,
+)
+from jaxrl_reward.rewards.group_lengths import crf, drpo, hbpo, pear, within, within_by_success
+from jaxrl_reward.rewards.group_outcomes import empg, pav, rlcr, trust, verpo
+from jaxrl_reward.rewards.group_ranks import group_win_rate, preferred, tournament
+from jaxrl_reward.rewards.grouped import Grouped, Groups, gives_own_steps, grouped
 from jaxrl_reward.rewards.hops import Hops, hop_potential
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
@@ -80,6 +94,7 @@ from jaxrl_reward.rewards.scalarise import (
     pool,
 )
 from jaxrl_reward.rewards.schedules import scheduled
+from jaxrl_reward.rewards.self_agreement import agreement, co_reward, coin, flip_group, majority
 from jaxrl_reward.rewards.self_play import win_rate
 from jaxrl_reward.rewards.shaping import (
     difference,
@@ -89,6 +104,7 @@ from jaxrl_reward.rewards.shaping import (
     look_back,
     mistaken_potential,
 )
+from jaxrl_reward.rewards.signals import signal
 from jaxrl_reward.rewards.standardize import (
     clip_spread,
     min_max,
@@ -117,6 +133,8 @@ __all__ = [
     "Demonstrations",
     "Episodes",
     "Episodic",
+    "Grouped",
+    "Groups",
     "Hops",
     "Learned",
     "Pointwise",
@@ -124,14 +142,21 @@ __all__ = [
     "RewardTransform",
     "Scalariser",
     "State",
+    "agreement",
     "airl",
+    "bnpo",
     "byol",
+    "centred",
     "chebyshev",
     "chebyshev_return",
     "clip",
     "clip_spread",
+    "co_reward",
+    "coin",
     "constant",
+    "copo",
     "counts",
+    "crf",
     "decomposed_return",
     "delay",
     "delta",
@@ -139,7 +164,9 @@ __all__ = [
     "difference",
     "direction",
     "disagreement",
+    "drpo",
     "dynamic_potential",
+    "empg",
     "empowerment",
     "ensemble",
     "entries",
@@ -148,14 +175,20 @@ __all__ = [
     "episodic",
     "explain",
     "flip_binary",
+    "flip_group",
     "flip_sign",
     "gail",
     "gated",
     "gaussian_noise",
     "gaussian_quantile",
     "geometric_mean",
+    "gives_own_steps",
     "gradient_weights",
+    "group_win_rate",
+    "grouped",
+    "grpo",
     "harmonic",
+    "hbpo",
     "hindsight",
     "hold",
     "hop_potential",
@@ -170,6 +203,7 @@ __all__ = [
     "look_back",
     "ltl",
     "ltlf",
+    "majority",
     "marginal_gain",
     "min_max",
     "min_norm_weights",
@@ -183,12 +217,15 @@ __all__ = [
     "one_step",
     "par",
     "parse",
+    "pav",
+    "pear",
     "percentile_scale",
     "pointwise",
     "pool",
     "popart",
     "potential",
     "potentials",
+    "preferred",
     "progress",
     "proximity",
     "pseudo_counts",
@@ -197,16 +234,21 @@ __all__ = [
     "rdd",
     "red",
     "register",
+    "reinforce",
     "renorm",
     "replaced",
     "replay_problem",
     "reward_machine",
+    "riskpo",
+    "rlcr",
+    "rloo",
     "rnd",
     "rudder",
     "scale",
     "scheduled",
     "shortfall",
     "sign",
+    "signal",
     "spread_return",
     "stack",
     "standardize",
@@ -219,9 +261,15 @@ __all__ = [
     "tanh",
     "terminal",
     "threshold",
+    "tournament",
+    "trust",
     "uniform_noise",
     "varies",
+    "verpo",
     "weighted_sum",
     "where",
+    "whitened",
     "win_rate",
+    "within",
+    "within_by_success",
 ]

@@ -69,7 +69,7 @@ class RewardTransform:
     """
 
     name = ""  # in the text form, set by `register`
-    scope = "pointwise"  # pointwise | causal | episodic | learned | operator
+    scope = "pointwise"  # pointwise | causal | episodic | group | learned | operator
     varies = False  # may the same transition earn another reward later on?
     reads_history = False  # does the output depend on the rewards of earlier steps?
     learns_in_order = False  # does `learn` need the steps of an agent's block in order?

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxrl_reward.types import UserError, nearest
+from jaxrl_reward.types import Array, UserError, nearest
 
 
 def positive(term: Any, *names: str) -> None:
@@ -44,3 +44,14 @@ def several(term: Any, *names: str) -> None:
         value = getattr(term, name)
         if isinstance(value, int | float):
             raise UserError(f"{term.name}'s {name} must be several numbers, as in ({value:g},)")
+
+
+def parts(term: Any, rewards: Array, count: int) -> list[Array]:
+    """The parts of a vector reward `[..., K]`, each `[...]`.
+
+    Raises:
+      UserError: K is not `count`.
+    """
+    if rewards.shape[-1] != count:
+        raise UserError(f"{term} is for a stack of {count} rewards, not {rewards.shape[-1]}")
+    return [rewards[..., k] for k in range(count)]

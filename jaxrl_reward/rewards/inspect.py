@@ -5,10 +5,12 @@ from rich.tree import Tree
 from jaxrl_reward.rewards import operators
 from jaxrl_reward.rewards.base import RewardTransform
 
+WHOLE = {"episodic": "whole episodes", "group": "groups of whole episodes"}
+
 
 def needs_episodes(reward: RewardTransform) -> bool:
-    """True if any term is defined on whole episodes only."""
-    return reward.scope == "episodic" or any(map(needs_episodes, reward.children()))
+    """True if any term is defined on whole episodes, or groups of them, only."""
+    return reward.scope in WHOLE or any(map(needs_episodes, reward.children()))
 
 
 def varies(reward: RewardTransform) -> bool:
@@ -26,8 +28,8 @@ def replay_problem(reward: RewardTransform, upstream: bool = False) -> str | Non
       reward: the expression.
       upstream: whether the stages before it vary.
     """
-    if reward.scope == "episodic":
-        return f"{reward} needs whole episodes"
+    if reward.scope in WHOLE:
+        return f"{reward} needs {WHOLE[reward.scope]}"
     if reward.learns_in_order:
         return f"{reward} learns from whole episodes, which replay does not keep together"
     if reward.reads_history and upstream:
@@ -52,7 +54,7 @@ def explain(reward: RewardTransform, upstream: bool = False) -> Tree:
         else:
             replay = "recomputed with the current state" if reward.varies else "recomputed"
         problem = replay_problem(reward, upstream)
-        needs = {"causal": "the steps of its episode in order", "episodic": "whole episodes"}
+        needs = {"causal": "the steps of its episode in order", **WHOLE}
         need = needs.get(reward.scope, "one transition")
         tree = Tree(f"{reward}  scope: {reward.scope}; needs: {need}; replay: {problem or replay}")
     for part in reward.children():

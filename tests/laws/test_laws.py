@@ -41,25 +41,54 @@ def share_of_return(block, episodes):
 OF_VECTORS = (
     rw.Scalariser,
     rw.chebyshev_return,
+    rw.copo,
+    rw.crf,
     rw.direction,
+    rw.drpo,
+    rw.empg,
     rw.gated,
     rw.hypervolume_weight,
     rw.lagrangian,
+    rw.pav,
+    rw.pear,
     rw.renorm,
+    rw.trust,
 )
 
 
 def instance(entry, kwargs):
     term = entry.build(**kwargs)
+    if isinstance(term, rw.bnpo):  # of returns in [0, 1]
+        return rw.named("objectives", rw.group_win_rate() | term)
     if not isinstance(term, OF_VECTORS):
         return term
-    return rw.named("objectives", rw.stack(rw.env(), rw.env() | rw.scale(-0.5)) | term)
+    parts = [rw.env(), rw.env() | rw.scale(-0.5)] + [rw.env()] * isinstance(term, rw.pear)
+    return rw.named("objectives", rw.stack(*parts) | term)
 
 
-REGISTERED = [instance(entry, kwargs) for entry in rw.entries() for kwargs in entry.examples]
+def together(terms):
+    """One expression of many terms, so that one program tests them all."""
+    named = [rw.named(f"term{i}", getattr(term, "term", term)) for i, term in enumerate(terms)]
+    return sum(named[1:], start=named[0])
+
+
+def is_grouped(term):
+    """Whether the term itself, not a part of it, is a rule for groups."""
+    last = term.term.parts[-1] if isinstance(term, rw.named) and term.term.children() else term
+    return isinstance(last, rw.Grouped)
+
+
+EVERY = [instance(entry, kwargs) for entry in rw.entries() for kwargs in entry.examples]
+GROUPED = [term for term in EVERY if is_grouped(term)]
+GROUPS = together(GROUPED)
+REGISTERED = [*(term for term in EVERY if not is_grouped(term)), GROUPS]
 EPISODIC = [term for term in REGISTERED if rw.needs_episodes(term)]
 STEPWISE = [fading(), *(term for term in REGISTERED if not rw.needs_episodes(term))]
-every_term = pytest.mark.parametrize("term", STEPWISE + EPISODIC, ids=str)
+name_of = lambda term: "groups" if term is GROUPS else str(term)  # noqa: E731
+UNGROUPED = [*STEPWISE, *(term for term in EPISODIC if term is not GROUPS)]
+# All rules for groups are one program, which takes some ten seconds to compile.
+ALL = [*UNGROUPED, pytest.param(GROUPS, marks=pytest.mark.slow)]
+every_term = pytest.mark.parametrize("term", ALL, ids=name_of)
 every_stepwise_term = pytest.mark.parametrize("term", STEPWISE, ids=str)
 seeds = st.integers(0, 2**31 - 1)
 # Every example is a block of several episodes, each with its own ends.
@@ -79,7 +108,9 @@ def block_of(seed, whole=False):
     before = np.concatenate([fresh[:1], next_obs[:-1]])
     obs = np.where(first[..., None], fresh, before)
     action = rng.integers(0, 2, (T, N)).astype(np.int32)
-    return Transition(obs, action, reward, reward, next_obs, first, terminated, truncated)
+    policy = {"entropy": rng.random((T, N)).astype(np.float32)}
+    ends = (terminated, truncated)
+    return Transition(obs, action, reward, reward, next_obs, first, *ends, policy=policy)
 
 
 def block_for(term, seed):
@@ -181,6 +212,8 @@ def one_by_one(text):
 @some
 @given(seed=seeds)
 def test_environments_are_equivariant(term, seed):
+    if term is GROUPS:
+        return  # a law below the scope of groups, which may be numbered
     block, state = block_for(term, seed), start(term)
     order = np.random.default_rng(seed).permutation(N)
     moved = apply(
@@ -392,7 +425,7 @@ def test_vmap_over_seeds_and_numbers_is_a_loop(term):
     close(jax.tree.map(lambda x: (2, *x.shape), alone), jax.tree.map(lambda x: x.shape, both))
 
 
-@every_term
+@pytest.mark.parametrize("term", [*UNGROUPED, *GROUPED], ids=name_of)
 def test_text_round_trip(term):
     if term.name != "fading":  # not registered
         assert str(rw.parse(str(term))) == str(term)

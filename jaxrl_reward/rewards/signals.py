@@ -1,0 +1,31 @@
+"""Numbers that come with a step: from the environment's `info` or the agent's `policy`."""
+
+import jax.numpy as jnp
+
+from jaxrl_reward.rewards import checks
+from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.registry import register
+from jaxrl_reward.rewards.ways import Pointwise
+from jaxrl_reward.types import Array, Transition, UserError, nearest
+
+
+@register("signal", {"of": "entropy"}, {"of": "entropy", "when": "step"})
+class signal(Pointwise):  # noqa: N801
+    """What `info` or else `policy` has under this name at an episode's end, 0 before it.
+
+    As in `signal('proxy')`; with `when="step"` at every step, as in `signal('entropy',
+    when='step')`. A vector is a vector reward, as of `stack`.
+    """
+
+    of: str = static()
+    when: str = static(default="end")
+
+    def __post_init__(self) -> None:
+        checks.one_of(self, "when", ("end", "step"))
+
+    def reward(self, transition: Transition) -> Array:
+        told = {**transition.policy, **transition.info}
+        if self.of not in told:
+            raise UserError(f"{self}: there is no such signal here, {nearest(self.of, told)}")
+        value = jnp.asarray(told[self.of], jnp.float32)
+        return jnp.where(transition.last | (self.when == "step"), value, 0.0)
