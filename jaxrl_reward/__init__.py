@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         tabular,
         training,
     )
-    from jaxrl_reward.agents import bc, dqn, edac, eta, iql, ppo, riql, sac, subpo
+    from jaxrl_reward.agents import bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "edac",
     "envs",
     "eta",
+    "group_pg",
     "iql",
     "lipschitz",
     "offline",
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 # Of the package `agents`, for short.
-_AGENTS = ("bc", "dqn", "edac", "eta", "iql", "ppo", "riql", "sac", "subpo")
+_AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo")
 
 
 def __getattr__(name: str) -> Any:

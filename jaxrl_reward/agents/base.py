@@ -17,7 +17,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
-_NAMES = ("dqn", "eta", "ppo", "sac", "subpo", *_OFFLINE)
+_NAMES = ("dqn", "eta", "group_pg", "ppo", "sac", "subpo", *_OFFLINE)
 _MODULES = {name: f"jaxrl_reward.agents.{name}" for name in _NAMES}
 
 
