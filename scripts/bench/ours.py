@@ -15,7 +15,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 import jaxrl_reward.offline  # noqa: E402
-from jaxrl_reward import agents, envs  # noqa: E402
+from jaxrl_reward import agents, envs, writers  # noqa: E402
 from jaxrl_reward import rewards as rw  # noqa: E402
 from jaxrl_reward.rewards import potentials  # noqa: E402
 from jaxrl_reward.training.sharding import Programs  # noqa: E402
@@ -114,6 +114,41 @@ def stepping(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[
     return seconds, repeat, lambda: []
 
 
+def writing(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], list[float]]]:
+    """Drawn tokens, whatever they are; without the cache, each from the whole text anew."""
+    count, length, vocabulary = task["num"], task["length"], task["vocabulary"]
+    prompt = jnp.ones((count, 8), jnp.int32)
+    writer = writers.transformer(vocabulary, 8, length, width=task["width"])
+    params = jax.jit(writer.init)(jax.random.key(0))
+
+    def cached(params: Any, key: Any) -> Any:
+        # No token ends a response, so that all are of the full length.
+        return writers.write(writer, params, prompt, length, key, end=-1).tokens
+
+    def uncached(params: Any, key: Any) -> Any:
+        def step(text: Any, at: Any) -> Any:
+            logits = writer.logits(params, text)[:, at]
+            token = jax.random.categorical(jax.random.fold_in(key, at), logits)
+            return text.at[:, 8 + at].set(token.astype(jnp.int32)), token
+
+        nothing = jnp.full((count, length), vocabulary, jnp.int32)
+        text = jnp.concatenate([prompt, nothing], axis=1)
+        return jax.lax.scan(step, text, jnp.arange(length))[1]
+
+    write = jax.jit(cached if task.get("cached", True) else uncached)
+    started = time.perf_counter()
+    compiled = write.lower(params, jax.random.key(0)).compile()
+    seconds, key = time.perf_counter() - started, jax.random.key(1)
+
+    def repeat() -> int:
+        for _ in range(task["repeat"]):
+            tokens = np.asarray(compiled(params, key))
+            assert (tokens < vocabulary).all()
+        return task["repeat"] * count * length
+
+    return seconds, repeat, lambda: []
+
+
 if __name__ == "__main__":
-    kinds = {"stepping": stepping, "iql": offline, "riql": offline}
+    kinds = {"stepping": stepping, "iql": offline, "riql": offline, "writing": writing}
     serve(lambda task: kinds.get(task["kind"], train)(task))

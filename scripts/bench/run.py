@@ -138,6 +138,19 @@ WORK = {
         {"kind": "stepping", "env": "gymnax:CartPole-v1", "num_envs": 1024, "steps": 10_000},
         ("rejax",),
     ),
+    "sequence": Work(
+        "A transformer of 108,000 numbers writes 64 tokens, 256 responses at once",
+        {"kind": "writing", "num": 256, "length": 64, "width": 64, "vocabulary": 32},
+        variants=(("cached", {"repeat": 4}), ("uncached", {"cached": False, "repeat": 1})),
+    ),
+    "sequence-training": Work(
+        "GRPO, 4,096 responses of up to 64 tokens an iteration, by the limit",
+        {
+            **{"kind": "group_pg", "env": "sequence:think,max_tokens=64", "seeds": 1},
+            **{"iterations": 1, "episodes": 128},
+            "settings": {"num_envs": 4096, "group_size": 16, "minibatches": 4, "warmup": 10},
+        },
+    ),
     "algebra": Work(
         "PPO CartPole, 16 x 128, five terms",
         cartpole(200, num_envs=16),
