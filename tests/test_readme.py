@@ -33,7 +33,7 @@ def test_the_python_snippets_run_in_order(monkeypatch, capsys):
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), space)
     assert "env + action_cost(weight=0.5)" in capsys.readouterr().out
-    ways = (rw.Pointwise, rw.Causal, rw.Episodic, rw.Learned)
+    ways = (rw.Pointwise, rw.Causal, rw.Episodic, rw.Grouped, rw.Learned)
     written = [entry.build for entry in rw.entries() if entry.build.__module__ not in known()]
     assert all(any(issubclass(term, way) for term in written) for way in ways)
 
