@@ -193,7 +193,6 @@ SMALL |= {"warmup": 60, "warmup_wrong": 0.7}
     "settings",
     [
         {"advantage": "rloo()"},
-        {"advantage": "grpo()", "network": "gru", "kl": "loss", "drop_equal": True},
         {
             "advantage": "bnpo()",
             "control": "kl_cov",
@@ -201,7 +200,7 @@ SMALL |= {"warmup": 60, "warmup_wrong": 0.7}
             "sampling": "variance",
         },
     ],
-    ids=["rloo", "grpo", "bnpo"],
+    ids=["rloo", "bnpo"],
 )
 def test_it_learns_what_the_warm_up_left_open(settings):
     """Of demonstrations of which most are wrong it first writes little; rewards mend that."""
@@ -218,19 +217,45 @@ def test_a_coin_teaches_nothing():
     assert (after < before + 0.45).all()
 
 
+class Stop:
+    """What stops a run as Ctrl-C does, at its first line of metrics."""
+
+    def write(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+STATEFUL = {"sampling": "variance", "advantage": "riskpo(bundle=2)", "network": "gru"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_run_resumes_to_the_bit_and_sweeps_are_loops(tmp_path):
-    """A rule with a state, sampling with a table and a learned reward, through `train`."""
-    settings = {"sampling": "variance", "advantage": "riskpo(bundle=2)", "network": "gru"}
-    agent = tiny("sequence:think,max_tokens=4", "env + 0.1*rnd(width=4)", **settings)
-    run = partial(training.train, agent, seeds=2, evals=2, progress=False)
-    steps = 4 * agent.steps_per_iteration
-    whole = run(total_steps=steps, out=tmp_path / "whole")
-    run(total_steps=steps // 2, out=tmp_path / "cut")
-    again = run(total_steps=steps, out=tmp_path / "again")
-    np.testing.assert_array_equal(whole.returns, again.returns)
-    assert np.isfinite(whole.returns).all()
+def test_a_resumed_run_ends_as_one_that_was_never_cut(tmp_path):
+    """What the rule tracks and the table of prompts are in the checkpoint."""
+    agent = tiny(**STATEFUL)
+    settings = {"seeds": 2, "total_steps": 4 * agent.steps_per_iteration, "evals": 2}
+    settings |= {"eval_episodes": 2, "log_points": 4, "progress": False}
+    whole = training.train(agent, out=tmp_path / "whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(agent, out=tmp_path / "cut", sinks=[Stop()], **settings)
+    resumed = training.train(agent, out=tmp_path / "cut", resume=True, **settings)
+    data = lambda x: (  # noqa: E731
+        jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_array_equal(data(a), data(b)), whole.state, resumed.state
+    )
+    assert resumed.curves == whole.curves
+    assert (np.asarray(whole.state.rates) != 0.5).any()
+    assert np.asarray(whole.state.rule_state.shared.seen).all()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_sweep_is_a_loop():
+    agent = tiny(**STATEFUL)
 
     def one(rate, key):
         config = agent.config.replace(learning_rate=rate)
@@ -238,10 +263,10 @@ def test_a_run_resumes_to_the_bit_and_sweeps_are_loops(tmp_path):
         return metrics["entropy"].total, state.params
 
     rates, keys = jnp.array([0.0, 1e-2]), jax.random.split(jax.random.key(3), 2)
-    swept = jax.jit(jax.vmap(one))(rates, keys)
+    swept, alone = jax.jit(jax.vmap(one))(rates, keys), jax.jit(one)
     for i in range(2):
-        alone = jax.jit(one)(rates[i], keys[i])
-        for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(swept), strict=True):
+        found = jax.tree.leaves(alone(rates[i], keys[i]))
+        for a, b in zip(found, jax.tree.leaves(swept), strict=True):
             np.testing.assert_allclose(a, b[i], rtol=1e-4, atol=1e-5)
 
 
