@@ -56,9 +56,9 @@ def test_written_with_a_memory_is_drawn_from_the_logits_of_the_whole_text(name):
     out, _, log_probs = written(name)
     tokens, there = out.tokens.T, out.tokens.T < V
     chosen = np.take_along_axis(log_probs, np.minimum(tokens, V - 1)[..., None], 2)[..., 0]
-    np.testing.assert_allclose(out.log_prob.T[there], chosen[there], atol=1e-4)
+    np.testing.assert_allclose(out.log_prob.T[there], chosen[there], atol=5e-4)
     entropy = -(np.exp(log_probs) * log_probs).sum(-1)
-    np.testing.assert_allclose(out.entropy.T[there], entropy[there], atol=1e-4)
+    np.testing.assert_allclose(out.entropy.T[there], entropy[there], atol=5e-4)
     assert entropy[there].std() > 0.05  # it depends on the text
     first = np.bincount(out.tokens[0, : N // 2], minlength=V) / (N // 2)
     np.testing.assert_allclose(first, np.exp(log_probs[0, 0]), atol=0.12)
@@ -87,7 +87,7 @@ def test_what_comes_later_and_what_is_nothing_is_not_seen(name):
         params = params_of(name)
         params = {**params, "tokens": params["tokens"].at[V].set(7.0)}
         other, there = np.asarray(jax.nn.log_softmax(logits(params, text))), text[:, P - 1 : -1] < V
-        np.testing.assert_allclose(other[there], log_probs[there], atol=1e-4)
+        np.testing.assert_allclose(other[there], log_probs[there], atol=5e-4)
 
 
 @pytest.mark.slow
