@@ -1,7 +1,9 @@
 """Finite MDPs, solved exactly: expected returns, and the whole law of the return."""
 
 from jaxrl_reward.tabular import (
+    canonical,
     distributional,
+    dynamics,
     forward,
     functionals,
     laws,
@@ -9,10 +11,14 @@ from jaxrl_reward.tabular import (
     mdp,
     objectives,
     planning,
+    regret,
+    reward_distance,
     risk,
     stock,
     worlds,
 )
+from jaxrl_reward.tabular.dynamics import Dynamics, absorbing, reward_table
+from jaxrl_reward.tabular.horizons import effective_horizon, planning_depth
 from jaxrl_reward.tabular.laws import Categorical, Laws, Particles, Quantiles
 from jaxrl_reward.tabular.mdp import (
     MDP,
@@ -22,6 +28,8 @@ from jaxrl_reward.tabular.mdp import (
     stack,
     with_clock,
 )
+from jaxrl_reward.tabular.planning import optimal_set
+from jaxrl_reward.tabular.reward_distance import dard, epic, starc
 from jaxrl_reward.tabular.risk import cvar, cvar_of, mean_cvar, upper_cvar
 from jaxrl_reward.tabular.stock import Grid, covering, grid, lattice, solve, solve_with_clock
 from jaxrl_reward.tabular.tabulate import tabulate
@@ -29,14 +37,21 @@ from jaxrl_reward.tabular.tabulate import tabulate
 __all__ = [
     "MDP",
     "Categorical",
+    "Dynamics",
     "Grid",
     "Laws",
     "Particles",
     "Quantiles",
+    "absorbing",
+    "canonical",
     "covering",
     "cvar",
     "cvar_of",
+    "dard",
     "distributional",
+    "dynamics",
+    "effective_horizon",
+    "epic",
     "forward",
     "from_outcomes",
     "from_tables",
@@ -49,11 +64,17 @@ __all__ = [
     "mdp",
     "mean_cvar",
     "objectives",
+    "optimal_set",
     "planning",
+    "planning_depth",
+    "regret",
+    "reward_distance",
+    "reward_table",
     "risk",
     "solve",
     "solve_with_clock",
     "stack",
+    "starc",
     "stock",
     "tabulate",
     "upper_cvar",

@@ -75,7 +75,7 @@ def finite_horizon(mdp: MDP, horizon: int, gamma: Array | float = 1.0) -> Plan:
 
 @jax.jit
 def policy_iteration(
-    mdp: MDP, gamma: Array | float, *, tolerance: float = 1e-5, max_iterations: int = 1000
+    mdp: MDP, gamma: Array | float, *, tolerance: Array | float = 1e-5, max_iterations: int = 1000
 ) -> Plan:
     """Optimal values, by exact evaluation and improvement (Howard 1960).
 
@@ -129,12 +129,28 @@ def occupancy(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     return visits[:, None] * policy
 
 
-def optimal_actions(q: Array, tolerance: float = 1e-4) -> Array:
+def optimal_actions(q: Array, tolerance: Array | float = 1e-4) -> Array:
     """All actions within `tolerance` of the best, bool `[..., A]`.
 
     With the optimal q, every policy that only takes these is optimal.
     """
     return q >= q.max(-1, keepdims=True) - tolerance
+
+
+@jax.jit
+def optimal_set(mdp: MDP, gamma: Array | float, *, tolerance: Array | float = 1e-4) -> Array:
+    """The actions that some optimal policy takes in each state, bool `[S, A]`.
+
+    What an invariant shaping leaves as it is.
+
+    Args:
+      mdp: the MDP.
+      gamma: the discount.
+      tolerance: what counts as equally good; below 1e-4 enable x64.
+    """
+    rounding = 64 * jnp.finfo(mdp.reward.dtype).eps * jnp.abs(mdp.reward).max() / (1 - gamma)
+    plan = policy_iteration(mdp, gamma, tolerance=jnp.minimum(tolerance / 10, rounding))
+    return optimal_actions(plan.q, tolerance)
 
 
 @partial(jax.jit, static_argnames="horizon")

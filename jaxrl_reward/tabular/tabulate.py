@@ -28,7 +28,7 @@ def tabulate(
     Raises:
       UserError: the expression remembers, so one step does not tell its reward.
     """
-    needs = _memory(reward)
+    needs = remembers(reward)
     if needs is not None:
         raise UserError(f"{needs} depends on more than one step: it has no table")
     if mdp.reward.ndim > 3:
@@ -56,8 +56,8 @@ def tabulate(
     return mdp.replace(reward=table.reshape(*shape, *table.shape[2:]))
 
 
-def _memory(reward: rw.RewardTransform) -> rw.RewardTransform | None:
-    """The first term that needs more than one step."""
+def remembers(reward: rw.RewardTransform) -> rw.RewardTransform | None:
+    """The first term whose value depends on more than one step, None if none does."""
     if reward.scope in ("causal", "episodic"):
         return reward
-    return next(filter(None, map(_memory, reward.children())), None)
+    return next(filter(None, map(remembers, reward.children())), None)
