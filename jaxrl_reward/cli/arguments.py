@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, NoReturn, get_args
 
-from jaxrl_reward.cli import collecting, commands, scaling, sweeping
+from jaxrl_reward.cli import collecting, commands, comparing, scaling, sweeping
 
 _EXAMPLE = 'jaxrl-reward train ppo gymnax:CartPole-v1 --reward "env + 0.1*counts()" --seeds 16'
 
@@ -137,6 +137,9 @@ def _parser() -> Parser:
 
     collect = command("collect", collecting.collect, "Write data sets for offline learning.")
     collecting.add_arguments(collect, whole, seed)
+
+    compare = command("compare", comparing.compare, "Say how different two rewards are as tasks.")
+    comparing.add_arguments(compare, whole, seed, _real)
 
     sweep = command("sweep", sweeping.sweep, "Run many trials, here or on a cluster.")
     sweeping.add_arguments(sweep, whole, not_negative)
@@ -310,6 +313,8 @@ def _joined(argv: list[str]) -> list[str]:
             result.append(text)
     if argv[:1] == ["explain"] and len(argv) == 2 and re.match(r"-[^-h]", argv[1]):
         return ["explain", "--", argv[1]]
+    if argv[:1] == ["compare"]:  # with a space in front it is no flag to argparse
+        return [f" {text}" if re.match(r"-[^-h]", text) else text for text in result]
     return result
 
 
