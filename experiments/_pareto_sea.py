@@ -69,8 +69,14 @@ def sea(convex: bool = False) -> Sea:
         found = place[here[:, None] & ends]
         steps[found] = np.minimum(steps[found], time)
         here = np.isin(np.arange(mdp.states), successor[here[:, None] & ~ends])
-    arrays = (successor, ends, place, values.astype(np.float32), steps.astype(np.float32))
-    return Sea(*map(jnp.asarray, arrays), start)
+    return Sea(
+        successor=jnp.asarray(successor),
+        ends=jnp.asarray(ends),
+        place=jnp.asarray(place),
+        values=jnp.asarray(values, jnp.float32),
+        steps=jnp.asarray(steps, jnp.float32),
+        start=start,
+    )
 
 
 def q_values(sea: Sea, policy: Array, pay: Array) -> tuple[Array, Array]:
@@ -138,13 +144,14 @@ def improve(
         now, policy = greedy(sea, logits), jax.nn.softmax(logits)
         if moving is None:
             pay = one_step.judge(term, state, episodes)[1]
-            state, _ = one_step.judge(term, state, episodes[now][None])
+            state = one_step.judge(term, state, episodes[now][None])[0]
         else:
             single = one_step.block(episodes)
             parts = moving.apply(moving.init(key, single), single).reward[0]
             gradients = jnp.stack([gradient(policy, parts[:, k]) for k in range(2)])
             logs, found = rw.gradient_weights(logs, gradients, weight_rate)
-            summed = moving | rw.weighted_sum(weights=(found[0], found[1]))
+            traced: Any = (found[0], found[1])
+            summed = moving | rw.weighted_sum(weights=traced)
             pay = one_step.judge(summed, one_step.start(summed, key, episodes), episodes)[1]
         values, q = q_values(sea, policy, pay)
         return (logits + rate * (q - values[..., None]), state, logs), now

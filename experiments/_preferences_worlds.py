@@ -31,7 +31,7 @@ def garnet(key: Array, states: int = 12, actions: int = 3, ending: float = 0.1) 
     one, two, three = jax.random.split(key, 3)
     drawn = tabular.garnet(one, states, actions, 2)
     ends = jax.random.bernoulli(two, ending, drawn.successor.shape)
-    successor = jnp.where(ends, states, drawn.successor)
+    successor = jnp.where(ends, jnp.int32(states), drawn.successor)
     successor = jnp.concatenate([successor, jnp.full_like(successor[:1], states)])
     grow = lambda x: jnp.concatenate([x, jnp.ones_like(x[:1]) / x.shape[-1]])  # noqa: E731
     rewards = drawn.reward[..., 0] + jax.random.normal(three)

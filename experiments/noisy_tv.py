@@ -105,7 +105,7 @@ def study(arm: Arm, agent: Any, state: Any) -> Mapping[str, np.ndarray]:
         start = (obs, env_state, policy.start(key), jnp.array(True), jnp.array(True))
         keys = jax.random.split(key, env.max_steps)
         pressed, cell, alive = jax.lax.scan(step, start, keys)[1]
-        return pressed.sum() / alive.sum(), jnp.where(alive, cell, 0).max()
+        return pressed.sum() / alive.sum(), (alive * cell).max()
 
     def one(state: Any) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(jax.random.key(0), 16)
