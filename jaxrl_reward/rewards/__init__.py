@@ -74,6 +74,7 @@ from jaxrl_reward.rewards.pointwise import (
     threshold,
     weighted_sum,
 )
+from jaxrl_reward.rewards.postfix import postfix
 from jaxrl_reward.rewards.purple import purple
 from jaxrl_reward.rewards.redistributed import (
     decomposed_return,
@@ -223,6 +224,7 @@ __all__ = [
     "pointwise",
     "pool",
     "popart",
+    "postfix",
     "potential",
     "potentials",
     "preferred",
