@@ -60,14 +60,17 @@ class _Reader:
         return _error(why, self.text, _place(self.text, node))
 
     def read(self, node: ast.expr, depth: int) -> Any:
-        """A number, string, tuple or reward."""
+        """A number, string, truth value, tuple or reward."""
         if depth > MAX_DEPTH:
             raise self.fail(f"nested deeper than {MAX_DEPTH}", node)
         match node:
             case ast.Constant(value=value):
                 return self.literal(value, node)
             case ast.Tuple(elts=items):
-                return tuple(self.read(item, depth + 1) for item in items)
+                values = tuple(self.read(item, depth + 1) for item in items)
+                if any(isinstance(value, bool) for value in values):
+                    raise self.fail("only numbers and strings are listed", node)
+                return values
             case ast.Name(id="inf"):
                 return math.inf
             case ast.Name(id="env"):
@@ -92,9 +95,9 @@ class _Reader:
         raise self.fail(f"{kind} is not part of the reward language (+ - * | and terms)", node)
 
     def literal(self, value: Any, node: ast.AST) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, str | bool):
             return value
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not isinstance(value, int | float):
             raise self.fail("only numbers and strings are constants", node)
         try:
             number = float(value)
@@ -158,6 +161,9 @@ class _Reader:
                 continue
             value = values[name]
             kind = kinds.get(name, Any)
+            if (kind is bool) is not isinstance(value, bool):
+                what = "True or False" if kind is bool else "a number or text, not True or False"
+                raise self.fail(f"{entry.name}'s {name} must be {what}", node)
             if kind is float and not isinstance(value, float):
                 raise self.fail(f"{entry.name}'s {name} must be a number", node)
             if kind is int or (isinstance(default, int) and not isinstance(default, bool)):
@@ -182,7 +188,7 @@ class _Reader:
 
 
 def _reward(value: Any, node: ast.AST, text: str) -> RewardTransform:
-    if isinstance(value, str | tuple):
+    if isinstance(value, str | tuple | bool):
         raise _error("a reward or a number is needed here", text, _place(text, node))
     return operators.lift(value)
 

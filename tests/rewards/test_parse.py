@@ -154,3 +154,17 @@ def test_any_text_is_a_reward_or_one_line_with_a_caret(count):
         WATCHING = False
     assert not SEEN
     assert count / 100 < good < count / 2  # both kinds were met
+
+
+def test_truth_values_are_arguments_and_nothing_else():
+    term = rw.parse("gail(demos='noise', spectral=True)")
+    assert term.spectral is True and "spectral=True" in str(term)
+    for text, message in (
+        ("gail(demos='noise', spectral=1)", "spectral must be True or False"),
+        ("gail(demos='noise', weight=True)", "weight must be a number or text"),
+        ("env + True", "a reward or a number is needed here"),
+        ("clip(True, 1)", "low must be a number or text"),
+        ("threshold((True, 1))", "only numbers and strings are listed"),
+    ):
+        with pytest.raises(rw.RewardSyntaxError, match=message):
+            rw.parse(text)

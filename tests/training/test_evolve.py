@@ -85,8 +85,6 @@ def test_a_formula_that_teaches_the_task_is_found_and_a_resumed_evolution_is_the
     assert whole.scores.shape == (4, 4) and whole.scores.max() > whole.scores.min()
     best = training.load_rows(tmp_path / "a").where(metric="return")
     assert whole.scores.max() == pytest.approx(np.asarray(best.table["value"]).max(), abs=0.1)
-    again = evolve(
-        "ppo", "probe:action", parts, out=tmp_path / "a", resume=True, **options
-    )
+    again = evolve("ppo", "probe:action", parts, out=tmp_path / "a", resume=True, **options)
     assert again.formulas == whole.formulas and again.best == whole.best
     np.testing.assert_array_equal(again.scores, whole.scores)
