@@ -7,10 +7,12 @@ fitted model says.
 from jaxrl_reward.preferences import labels, losses, overoptimization, segments, users
 from jaxrl_reward.preferences.bilevel import hypergradient
 from jaxrl_reward.preferences.fit import fit, returns
+from jaxrl_reward.preferences.thresholds import Thresholds, search_thresholds
 from jaxrl_reward.reward_models import RewardModel, init, load
 
 __all__ = [
     "RewardModel",
+    "Thresholds",
     "fit",
     "hypergradient",
     "init",
@@ -19,6 +21,7 @@ __all__ = [
     "losses",
     "overoptimization",
     "returns",
+    "search_thresholds",
     "segments",
     "users",
 ]
