@@ -124,6 +124,7 @@ def trained(network):
     return agent, *train(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_a_gru_recalls_what_it_saw_once():
     _, _, returns = trained("gru")
     assert returns.mean() == 1.0

@@ -149,7 +149,8 @@ def test_reward_of_the_observation():
     np.testing.assert_allclose(values(agent, state, -1.0, 1.0), [-1.0, 1.0], atol=0.05)
 
 
-@pytest.mark.parametrize("n_step", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_step", [1, 3])
 def test_delayed_reward(n_step):
     """The first value is the discounted second: else bootstrapping is broken."""
     agent, state, _ = trained("delayed", settings={"n_step": n_step})
@@ -200,6 +201,7 @@ def test_a_fixed_temperature_weighs_the_entropy_of_a_continuum():
     np.testing.assert_allclose(means["entropy"], soft_optimum(0.2), atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_fixed_temperature_weighs_the_entropy_of_two_actions():
     """For rewards -1 and 1, at 0.5 nats, the worse is chosen with 1 / (1 + e^4)."""
     _, _, means = trained("both", temperature=0.5, learning_rate=2e-2)
@@ -226,7 +228,7 @@ def test_a_tuned_temperature_meets_the_target_entropy(name, goal):
 # ---- one iteration ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env", RICH)
+@pytest.mark.parametrize("env", [CONTINUOUS, pytest.param(DISCRETE, marks=pytest.mark.slow)])
 def test_an_iteration_keeps_shapes_and_stays_finite(env):
     agent, state, metrics = after(env, 4)
     before = after(env, 0)[1]

@@ -25,6 +25,7 @@ def test_vary_gives_an_arm_for_each_point(run):
     assert outcome.status == 0 and names[1] in outcome.err
 
 
+@pytest.mark.slow
 def test_search_prints_the_best(run):
     pytest.importorskip("optuna")
     sizes = ("--trials", "4", "--batch", "2", "--seeds", "2")

@@ -96,7 +96,10 @@ def test_pandas_and_pyarrow_tables():
 
 def drawn(table, **options):
     """The axes of a figure, without its file."""
-    figure = plots._figure(curves(table), options.get("title"), "Return (reward)", 0.95)
+    figure = plots._figure(
+        *(curves(table), options.get("title"), "Return (reward)"),
+        *("Environment steps (per seed)", 0.95),
+    )
     return figure.axes[0]
 
 

@@ -346,6 +346,7 @@ for a, b in zip(jax.tree.leaves(cut.state), jax.tree.leaves(whole.state), strict
 """
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_over_two_devices(tmp_path):
     command = [sys.executable, "-c", TWO_DEVICES, str(Path(__file__).parent)]
     paths = [str(Path(training.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
