@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import _shares
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +28,9 @@ from jaxrl_reward.training.experiment import (
     Preset,
     Results,
     Verdict,
+    better,
     compare,
 )
-from jaxrl_reward.training.verdicts import better
 
 SOURCE = "Gupta et al. 2023, Behavior Alignment via Reward Function Optimization, section 6"
 GAMMA = 0.95
@@ -171,21 +172,21 @@ def verdict(results: Results) -> Sequence[Verdict]:
     ]
     if "helpful, BARFI" not in results:
         return found
-    helped = mean_share(results, "helpful, BARFI")
+    helped = _shares.mean_share(results, "helpful, BARFI")
     return [
         *found,
         better(
             "With a helpful heuristic BARFI learns faster than the reward alone",
             "mean share over training, helpful, BARFI - env",
             helped,
-            mean_share(results, "env"),
+            _shares.mean_share(results, "env"),
             source=SOURCE,
         ),
         better(
             "It learns faster than the reward alone at 16 times its size, too",
             "mean share over training, helpful, BARFI - 16 env",
             helped,
-            mean_share(results, "16 env"),
+            _shares.mean_share(results, "16 env"),
             source="our check: alignment also learns how large a reward should be",
         ),
         compare(
@@ -199,18 +200,11 @@ def verdict(results: Results) -> Sequence[Verdict]:
     ]
 
 
-def mean_share(results: Results, arm: str) -> np.ndarray:
-    """The mean of the share over training, `[S]`: how fast it was learnt."""
-    return results[arm].curves.curve("mean share")[1][:, -1]
-
-
 def present(results: Results, path: Path) -> Sequence[str]:
     """A panel for each heuristic, with the reward alone in each, and a table of speeds."""
-    from jaxrl_reward.report import panels, plots, tables
-    from jaxrl_reward.training.metrics import Rows
+    from jaxrl_reward.report import panels
 
-    rows = Rows.concatenate([result.curves for result in results.values()])
-    curves = plots.curves(rows.table, metric="share")
+    curves = _shares.curves(results)
     shown: dict[str, Mapping[str, Any]] = {}
     for heuristic in HEURISTICS:
         arms = {way: curves.get(f"{heuristic}, {way}") for way in WAYS}
@@ -222,9 +216,8 @@ def present(results: Results, path: Path) -> Sequence[str]:
         shown, path / "figure.png", title="BARFI", label="return / the best", axis="Updates"
     )
     lines = ["| Arm | Mean share over training | At the end |", "| -- | --: | --: |"]
-    for name, result in results.items():
-        early, late = (float(x.mean()) for x in (mean_share(results, name), result.returns))
-        lines.append(f"| {name} | {tables.number(early, 0.1)} | {tables.number(late, 0.1)} |")
+    for name in results:
+        lines.append("| " + " | ".join((name, *_shares.early_and_late(results, name))) + " |")
     meaning = ", ".join(f"{name}: {text}" for name, text in HEURISTICS.items())
     return [
         "![Share of the best return over updates, a panel for each heuristic](figure.png)",

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _shares
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +28,8 @@ from jaxrl_reward.training.experiment import (
     Preset,
     Results,
     Verdict,
+    better,
 )
-from jaxrl_reward.training.verdicts import better
 
 SOURCE = "Devidze 2025, Reward Design for Reinforcement Learning Agents"
 # World, its options, horizon and discount.
@@ -166,25 +167,18 @@ def verdict(results: Results) -> Sequence[Verdict]:
 
 def faster(results: Results, world: str, high: str, low: str) -> Verdict:
     """Whether one design is learnt from faster than another: the mean share over training."""
-    x, y = (speed(results, f"{world}: {name}") for name in (high, low))
+    x, y = (_shares.mean_share(results, f"{world}: {name}") for name in (high, low))
     what = f"mean share over training, {high} - {low}"
     beaten = "the task's own reward" if low == "none" else low
     claim = f"{world}: {high} is learnt from faster than {beaten}"
     return better(claim, what, x, y, source=SOURCE)
 
 
-def speed(results: Results, arm: str) -> np.ndarray:
-    """The mean of the share over training, `[S]`."""
-    return results[arm].curves.curve("mean share")[1][:, -1]
-
-
 def present(results: Results, path: Path) -> Sequence[str]:
     """Curves of every world, and a table of how fast and how well each design is learnt from."""
-    from jaxrl_reward.report import panels, plots, tables
-    from jaxrl_reward.training.metrics import Rows
+    from jaxrl_reward.report import panels
 
-    rows = Rows.concatenate([result.curves for result in results.values()])
-    curves = plots.curves(rows.table, metric="share")
+    curves = _shares.curves(results)
     shown = {
         world: {name: curves[arm] for name in DESIGNS if (arm := f"{world}: {name}") in curves}
         for world in worlds_of(results)
@@ -200,11 +194,9 @@ def present(results: Results, path: Path) -> Sequence[str]:
         "| World | Design | Mean share over training | At the end |",
         "| -- | -- | --: | --: |",
     ]
-    for name, result in results.items():
+    for name in results:
         world, _, made = name.partition(": ")
-        early, late = (
-            tables.number(float(x.mean()), 0.1) for x in (speed(results, name), result.returns)
-        )
+        early, late = _shares.early_and_late(results, name)
         lines.append(f"| {world} | {made} | {early} | {late} |")
     return [
         "![Share of the best return over episodes, a panel for each world](figure.png)",
