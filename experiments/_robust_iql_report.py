@@ -53,18 +53,18 @@ PAPER: dict[str, dict[str, tuple[float, float, float, float]]] = {
 }
 
 
-def study(arm: Arm, agent: Any, state: Any) -> tuple[float, float]:
-    """The returns of random actions and of the behaviour's final policy."""
+def study(arm: Arm, agent: Any, state: Any) -> tuple[float, float, str]:
+    """The returns of random actions and of the behaviour's final policy, and the task."""
     del arm, state
     known = agent.data_origin[0]
     if known.random_return is None or known.expert_return is None:
-        return 0.0, 100.0  # then a score is the return
-    return known.random_return, known.expert_return
+        return 0.0, 100.0, agent.env.name  # then a score is the return
+    return known.random_return, known.expert_return, agent.env.name
 
 
 def scores(result: Result) -> np.ndarray:
     """Normalised final returns, `[S]`."""
-    low, high = result.study
+    low, high, _ = result.study
     return 100.0 * (result.returns - low) / (high - low)
 
 
@@ -92,11 +92,23 @@ def present(results: Results, folder: Path) -> Sequence[str]:
         "has the task. All seeds and methods share one draw of each corruption.",
     ]
     for task, methods in found.items():
-        parts += [f"### {task}", table(task, methods)]
+        parts += [f"### {task}", made_of(methods), table(task, methods)]
     save(figure(found), folder / "figure.png")
     parts += ["![Score under each corruption, a bar for each method](figure.png)"]
     parts += ["### Kurtosis of the critics' targets", tails(found)]
     return parts
+
+
+def made_of(methods: Mapping[str, Mapping[str, Result]]) -> str:
+    """A sentence on a task's data and on what is not as in the paper."""
+    first = next(iter(next(iter(methods.values())).values()))
+    recipe = data.RECIPES[first.study[-1]]
+    numbers = ", ".join(f"{name} {value:g}" for name, value in recipe.numbers.items())
+    settings = f"of the agents' settings {numbers}" if numbers else "the agents' own settings"
+    return (
+        f"{recipe.rows:,} rows ({' and '.join(recipe.levels)}); {recipe.rate:.0%} of them wrong by "
+        f"up to {recipe.scale:g} standard deviations; {settings}."
+    )
 
 
 def table(task: str, methods: Mapping[str, Mapping[str, Result]]) -> str:

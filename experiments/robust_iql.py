@@ -9,8 +9,13 @@ quantile: the minimum of two critics, as IQL's).
 
 Methods with as many critics, on all data sets of a task, are lanes of one program.
 `paper` has the paper's tasks and settings, but for brax's robots and data that our
-SAC plays; `quick` one light task, small networks and 12,000 updates. Scores are 100
-for the behaviour's final policy and 0 for random actions.
+SAC plays. `quick` has one light task, Pendulum, small networks, 8,000 updates and 8,000
+rows, of which half are an expert's. It departs from the paper where a short run must:
+what is wrong is wrong by twice as much, the slow critics follow ten times as fast, as it
+is over many backups that values run away, and the discount is 0.9. This and the delta of
+100 for wrong actions (the authors' for hopper) was chosen by scores of other seeds on other
+data. At 0.95 and 0.99 values run away further, but there RIQL is far below IQL on clean data.
+Scores are 100 for the behaviour's final policy and 0 for random actions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +47,7 @@ ENSEMBLES = {
 }
 ALL = {**PAIRS, **ENSEMBLES}
 MAIN = ("IQL", "RIQL")
-# Where the ablations are looked at in `quick`; the main methods are on all sets.
+# Where ablations and EDAC are looked at in `quick`; the other methods are on all sets.
 FEW = ("clean", DYNAMICS, "adversarial dynamics")
 UNLISTED = (5, 0.25, 1.0)  # critics, quantile and delta where the authors name none
 
@@ -51,6 +56,8 @@ def chosen(env: str, corruption: str) -> tuple[int, float, float]:
     """RIQL's critics, quantile and delta: the authors' for the task, else their usual ones."""
     from jaxrl_reward.agents import riql
 
+    if corruption in data.RECIPES[env].riql:
+        return data.RECIPES[env].riql[corruption]
     table = riql.TASKS.get(data.slug(env), {})
     if corruption not in table:
         return UNLISTED
@@ -83,11 +90,12 @@ def points(methods: Mapping[str, Sequence[str]], few: bool, agent: Any) -> list[
     return found
 
 
-def alone(method: str, agent: Any) -> list[Point]:
-    """One method without settings of its own on all sets of a task."""
+def alone(method: str, few: bool, agent: Any) -> list[Point]:
+    """One method without settings of its own on the sets of a task."""
     return [
         Point(name(agent, method, corruption), agent.config.replace(source=i), agent.reward)
         for i, corruption in enumerate(data.SETS)
+        if corruption in FEW or not few
     ]
 
 
@@ -123,8 +131,13 @@ def arms_of(env: str, steps: int, few: bool = False) -> list[Arm]:
             )
             for k in counts
         ),
-        (f"{task}, BC", "bc", falls, partial(alone, "BC")),
-        (f"{task}, EDAC", "edac", {**numbers, **data.RECIPES[env].edac}, partial(alone, "EDAC")),
+        (f"{task}, BC", "bc", falls, partial(alone, "BC", False)),
+        (
+            f"{task}, EDAC",
+            "edac",
+            {**numbers, **data.RECIPES[env].edac},
+            partial(alone, "EDAC", few),
+        ),
     ]
     return [
         Arm(arm, agent=agent, env=env, config=config, points=made)
@@ -179,7 +192,7 @@ def _judged(task: str, results: Results) -> list[Verdict]:
 PAPER = ("brax:hopper", "brax:walker2d", "brax:halfcheetah")
 GROUPS = {
     "smoke": arms_of(data.SMALLEST, 40, few=True),
-    "quick": arms_of(data.LIGHT, 12_000, few=True),
+    "quick": arms_of(data.LIGHT, 8_000, few=True),
     "paper": [arm for env in PAPER for arm in arms_of(env, 3_000_000)],
 }
 _NAMES = {preset: tuple(arm.name for arm in arms) for preset, arms in GROUPS.items()}
@@ -203,8 +216,8 @@ experiment = Experiment(
             arms=_NAMES["smoke"],
         ),
         "quick": Preset(
-            seeds=4,
-            total_steps=12_000,
+            seeds=6,
+            total_steps=8_000,
             seed=100,
             evals=1,
             eval_episodes=8,
