@@ -1,0 +1,285 @@
+"""Accuracy against tokens: prices on length that wrong answers cannot earn, and one that they can.
+
+In `sequence:think` every `*` before the answer raises the chance that it is right, more so
+for hard prompts, and `-` is idle. A GRU has learnt to answer after any number of either. All
+arms share each seed's warm-up, prompts and random numbers, take one step on each batch, and
+differ in the reward's expression alone; the loss is the mean over a response's tokens, then
+over responses. Accuracy is the mean chance of drawn responses, prompts of all levels alike,
+and a method's gain its distance above the front that plain prices of several sizes span,
+at as many tokens. A price is what Lagrange would pay: where policies are the best there are,
+nothing lies above that front but where it is not concave.
+
+Wide of the papers: DLER's and HBPO's loss weighs all tokens alike; DLER drops groups whose
+outcomes are equal and draws others, here they teach nothing; HBPO announces the budget in
+the prompt, here it shapes the reward alone; CRF's constants are our reading.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import _sequence_study as study
+import jax
+import numpy as np
+
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.training.experiment import (
+    Arm,
+    Experiment,
+    Measured,
+    Preset,
+    Results,
+    Verdict,
+    above,
+)
+from jaxrl_reward.training.write_up import markdown_table
+from jaxrl_reward.types import Array
+
+ENV = "sequence:think,max_tokens=16"
+LEVELS = 4
+SETTINGS: Mapping[str, Any] = {
+    "network": "gru",
+    "width": 24,
+    "num_envs": 128,
+    "group_size": 8,
+    "warmup": 150,
+    "learning_rate": 3e-3,
+    "aggregation": "sequence",
+    "advantage": "env",
+    "clip_high": 0.28,
+}
+SIZES: Mapping[str, int] = {"points": 6, "prompts": 256}
+LOG_PROB = "signal('log_prob', when='step')"
+ENTROPY = "signal('entropy', when='step')"
+PRICES = (0.01, 0.03, 0.06, 0.1)
+# By kind of rule, the arms of which differ in numbers alone.
+KINDS: Mapping[str, Mapping[str, str]] = {
+    "plain": {"plain": "env | grpo()"},
+    "price": {f"price {price:g}": f"env - {price:g} | grpo()" for price in PRICES},
+    "dler": {f"DLER {n}": f"env | within(length={n}) | whitened()" for n in (6, 10)},
+    "da-dler": {"DA-DLER": "env | within_by_success(length=10, easy_length=5) | whitened()"},
+    "drpo": {
+        f"DRPO {x:g}": f"stack(env, {LOG_PROB}) | drpo(sharpness={x:g}, limit=16)"
+        for x in (0.1, 0.5)
+    },
+    "hbpo": {"HBPO": "env | hbpo(budgets=(2, 5, 9, 14), limit=16, alpha=0.0625)"},
+    "crf": {"CRF": "stack(env, signal('concise')) | crf(steps=150) | grpo()"},
+    "pear": {"PEAR": f"stack(env, signal('scratch'), {ENTROPY}) | pear() | grpo()"},
+}
+TEXTS = {arm: text for kind in KINDS.values() for arm, text in kind.items()}
+METHODS = tuple(arm for arm in TEXTS if arm != "plain" and not arm.startswith("price"))
+FRONT = ("plain", *KINDS["price"])
+SOURCES = {
+    "DLER": "Liu et al. 2025, DLER: Doing Length pEnalty Right",
+    "DA-DLER": "Liu et al. 2025, DLER: Doing Length pEnalty Right",
+    "DRPO": "DRPO: Efficient Reasoning via Decoupled Reward Policy Optimization (2025)",
+    "HBPO": "Hierarchical Budget Policy Optimization (2025, arXiv:2507.15844)",
+    "CRF": "Efficient Reasoning via Reward Model (2025)",
+    "PEAR": "PEAR: Phase Entropy Aware Reward for Efficient Reasoning (2025)",
+}
+
+
+# ---- what is measured ---------------------------------------------------------------------
+
+
+def rewards_of(arms: Sequence[str]) -> list[rw.RewardTransform]:
+    """The expressions of the arms: the parts of all, of which only the arm's own counts."""
+    first = {kind: next(iter(texts.values())) for kind, texts in KINDS.items()}
+    kinds = list(KINDS)
+    found = []
+    for arm in arms:
+        kind = next(kind for kind, texts in KINDS.items() if arm in texts)
+        parts = [rw.parse(text) for text in {**first, kind: TEXTS[arm]}.values()]
+        found.append(study.choices(parts)[kinds.index(kind)])
+    return found
+
+
+def measure(
+    arms: Sequence[Arm], preset: Preset, keys: Array, tick: Callable[[int, int], None]
+) -> dict[str, Measured]:
+    """Accuracy and tokens of every arm on its way."""
+    from jaxrl_reward import agents
+
+    sizes = {name: preset.config.get(name, size) for name, size in SIZES.items()}
+    settings = {k: v for k, v in preset.config.items() if k not in SIZES}
+    rewards = rewards_of([arm.name for arm in arms])
+    agent = agents.make("group_pg", ENV, rewards[0], **{**SETTINGS, **settings})
+
+    chunk, points = max(1, preset.total_steps // sizes["points"]), sizes["points"]
+    course = study.course(agent, [agent.config] * len(arms), rewards, keys, [chunk] * points)
+    look = jax.jit(partial(_look, agent, sizes["prompts"]))
+    seen = []
+    for point, (states, _) in enumerate(course):
+        tick(point, points + 1)
+        seen.append(jax.device_get(look(states.params, keys)))
+    tick(points + 1, points + 1)
+    found = {name: np.stack([each[name] for each in seen], -1) for name in seen[0]}
+    at, steps = [chunk * point for point in range(points + 1)], agent.steps_per_iteration
+    return {
+        arm.name: Measured(
+            {name: each[i] for name, each in found.items()}, at, steps * at[-1] * len(keys)
+        )
+        for i, arm in enumerate(arms)
+    }
+
+
+def _look(agent: Any, prompts: int, params: Any, keys: Array) -> dict[str, Array]:
+    """Of policies `[A, S, ...]`, `[A, S]` each."""
+
+    def one(params: Any, key: Array) -> dict[str, Array]:
+        found = study.drawn(agent, params, jax.random.fold_in(key, 7), prompts)
+        level, chance, length = found["level"], found["chance"], found["length"]
+        by_level = {}
+        for i in range(LEVELS):
+            by_level[f"accuracy, level {i}"] = study.mean_where(chance, level == i)
+            by_level[f"tokens, level {i}"] = study.mean_where(length, level == i)
+        idle = (1.0 + found["scratch"]) * (1.0 - found["concise"])
+        means = {"accuracy": chance, "tokens": length, "idle tokens": idle}
+        return by_level | {name: each.mean() for name, each in means.items()}
+
+    return study.by_arm(one, params, keys)
+
+
+# ---- what is made of it -------------------------------------------------------------------
+
+
+def ends(results: Results) -> dict[str, dict[str, np.ndarray]]:
+    """Each arm's numbers at the end, `[S]`."""
+    return {
+        arm: {name: np.asarray(each)[:, -1] for name, each in result.study.values.items()}
+        for arm, result in results.items()
+    }
+
+
+def gain(last: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> np.ndarray:
+    """By how much an arm is more accurate than plain prices at as many tokens, `[S]`.
+
+    Between two prices (none is the plain reward) the front is a straight line; beyond its
+    ends it is level.
+    """
+    front = [name for name in FRONT if name in last]
+    tokens = np.stack([last[name]["tokens"] for name in front])
+    accuracy = np.stack([last[name]["accuracy"] for name in front])
+    found = []
+    for seed, (x, y) in enumerate(zip(last[arm]["tokens"], last[arm]["accuracy"], strict=True)):
+        order = np.argsort(tokens[:, seed])
+        found.append(y - np.interp(x, tokens[order, seed], accuracy[order, seed]))
+    return np.array(found)
+
+
+def verdict(results: Results) -> Sequence[Verdict]:
+    """Who is above the front of plain prices, who spares easy prompts, who keeps accuracy."""
+    last = ends(results)
+    found = []
+    for arm in METHODS:
+        if arm in last:
+            source = SOURCES[arm.split()[0]]
+            claim = f"{arm}: more accurate than plain prices at as many tokens"
+            found.append(above(claim, "gain", gain(last, arm), 0.0, source=source))
+    return [*found, *_of_methods(last)]
+
+
+def _of_methods(last: Mapping[str, Mapping[str, np.ndarray]]) -> list[Verdict]:
+    """What single papers claim of their own."""
+    found = []
+    dearest = FRONT[-1]
+    if dearest in last:
+        claim = f"A plain {dearest} a token costs accuracy, 0.02 at least"
+        each = [last[arm]["accuracy"] for arm in ("plain", dearest)]
+        source = "the reason that all of these papers give"
+        found.append(study.paired(claim, f"plain - {dearest}", *each, 0.02, source=source))
+    if "HBPO" in last:
+        each = [last["HBPO"][f"tokens, level {i}"] for i in (LEVELS - 1, 0)]
+        claim = "HBPO: at least one token less for the easiest prompts than for the hardest"
+        found.append(study.paired(claim, "hardest - easiest", *each, 1.0, source=SOURCES["HBPO"]))
+    for arm in ("CRF", "PEAR"):
+        if arm not in last:
+            continue
+        each = [last[name]["tokens"] for name in ("plain", arm)]
+        claim = f"{arm}: shorter than the plain reward makes it, by half a token at least"
+        found.append(study.paired(claim, f"plain - {arm}", *each, 0.5, source=SOURCES[arm]))
+        each = [last[name]["accuracy"] for name in (arm, "plain")]
+        claim = f"{arm}: at most 0.02 less accurate"
+        found.append(study.paired(claim, f"{arm} - plain", *each, -0.02, source=SOURCES[arm]))
+    return found
+
+
+def present(results: Results, path: Path) -> Sequence[str]:
+    """Accuracy against tokens, and the numbers of each arm."""
+    from jaxrl_reward.report import return_laws as draw
+
+    last = ends(results)
+    draw.save(figure(last), path / "figure.png")
+    head = ("Arm", "Accuracy", "Tokens", "Gain", "Idle tokens", "Accuracy by level")
+    rows = [_row(last, arm) for arm in last]
+    return [
+        "![Accuracy against the mean number of tokens, with intervals](figure.png)",
+        "## Every arm",
+        "Drawn responses at the end of training. The gain is accuracy above the front of plain "
+        "prices at as many tokens; by level stand means over seeds, from the easiest.",
+        markdown_table((*head, "Tokens by level"), rows),
+    ]
+
+
+def _row(last: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> tuple[str, ...]:
+    levels = [
+        ", ".join(f"{last[arm][f'{kind}, level {i}'].mean():.{digits}f}" for i in range(LEVELS))
+        for kind, digits in (("accuracy", 2), ("tokens", 1))
+    ]
+    cells = [study.cell(each) for each in (last[arm]["accuracy"], last[arm]["tokens"])]
+    cells += [study.cell(gain(last, arm)), study.cell(last[arm]["idle tokens"])]
+    return (arm, *cells, *levels)
+
+
+def figure(last: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
+    """A cross for each arm: interquartile means and intervals of both; plain prices joined."""
+    from jaxrl_reward.report import plots, statistics
+    from jaxrl_reward.report import return_laws as draw
+
+    made, grid = draw.sheet(1, 1, width=7.5, height=5.0)
+    axes, middle = grid[0, 0], {}
+    for i, (arm, values) in enumerate(last.items()):
+        x, y = (statistics.stratified_bootstrap(values[k]) for k in ("tokens", "accuracy"))
+        colour = plots.MUTED if arm in FRONT else plots.PALETTE[i % len(plots.PALETTE)]
+        axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1.5)
+        axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1.5)
+        axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=4)
+        place = {"xytext": (4, 4), "textcoords": "offset points"}
+        axes.annotate(arm, (x.estimate, y.estimate), **place, fontsize=8, color=colour)
+        middle[arm] = (x.estimate, y.estimate)
+    front = np.array(sorted(middle[arm] for arm in FRONT if arm in middle))
+    axes.plot(*front.T, color=plots.MUTED, linewidth=0.9, linestyle="--", zorder=0)
+    axes.grid(color=plots.GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    seeds = len(next(iter(last.values()))["tokens"])
+    title = f"Accuracy against tokens: IQM and 95 % interval, {seeds} seeds"
+    draw.name(axes, title, "tokens of a response", "mean chance to be right")
+    return made
+
+
+experiment = Experiment(
+    name="length",
+    title="Prices on length",
+    claim="Methods that price length for right answers only, or by truncation and batch "
+    "whitening, are more accurate than a plain price on tokens at as many of them",
+    source="; ".join(dict.fromkeys(SOURCES.values())),
+    env=ENV,
+    arms=tuple(Arm(arm, text) for arm, text in TEXTS.items()),
+    presets={
+        "smoke": Preset(
+            *(2, 2),
+            config={
+                **{"points": 1, "prompts": 16, "width": 4, "num_envs": 16, "group_size": 4},
+                "warmup": 2,
+            },
+        ),
+        "quick": Preset(seeds=8, total_steps=150),
+        "paper": Preset(seeds=32, total_steps=1000, config={"num_envs": 512, "prompts": 1024}),
+    },
+    verdict=verdict,
+    present=present,
+    measure=measure,
+    metric="accuracy",
+    axis="Iterations",
+)
