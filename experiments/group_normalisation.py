@@ -45,7 +45,8 @@ SETTINGS: Mapping[str, Any] = {
     "width": 24,
     "num_envs": 128,
     "group_size": 8,
-    "warmup": 100,
+    "warmup": 250,
+    "warmup_rate": 1e-2,
     "warmup_wrong": 0.3,
     "learning_rate": 3e-3,
     "aggregation": "constant",
@@ -153,7 +154,9 @@ def _gradients(agent: Any, batches: int, params: Any, keys: Array) -> dict[str, 
         error = jnp.abs(off).max() / jnp.abs(found).max()
         return spread._asdict() | {"rate": rate.mean(), "error": error}
 
-    return {name: jax.vmap(partial(one, mix=mix))(params, keys) for name, mix in MIXES.items()}
+    mixes = jnp.asarray(list(MIXES.values()))
+    found = jax.lax.map(lambda mix: jax.vmap(partial(one, mix=mix))(params, keys), mixes)
+    return {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(MIXES)}
 
 
 def _of_rule(varied: Sequence[Mapping[str, Any]], name: str) -> dict[str, np.ndarray]:
