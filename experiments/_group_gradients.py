@@ -81,7 +81,7 @@ def spread(gradients: Array, unbiased: int) -> Spread:
     apart = gradients - gradients.mean(0, keepdims=True)
     variance = (apart**2).sum((0, 2)) / (count - 1)
     size = jnp.maximum(jnp.maximum(jnp.diag(products), variance / (10 * count)), 1e-20)
-    cosine = products[:, unbiased] / jnp.sqrt(size * size[unbiased])
+    cosine = products[:, unbiased] / (jnp.sqrt(size) * jnp.sqrt(size[unbiased]))
     return Spread(variance, variance / size, cosine)
 
 

@@ -7,8 +7,10 @@ mean over drawn tokens, success that of drawn responses, both over a stretch of 
 pass@k at the end is over all hundred prompts, which are also those of training.
 
 Wide of the papers: their strengths are for language models, whose vocabulary, batches and
-steps are of another size; what held entropy without costing success was sought for each on
-seeds 1000 and up. EPO is its corridor with a slope: the published one has no gradient.
+steps are of another size, and here hardly move anything. Of two or three strengths each the
+one was taken that kept most entropy on seeds 1000 to 1003, at half the learning rate; for
+bonus and SIREN, two to three times as much. EPO is its corridor with a slope: the published
+one has no gradient. The reported seeds begin at 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +47,7 @@ SETTINGS: Mapping[str, Any] = {
     "warmup": 400,
     "warmup_rate": 1e-2,
     "warmup_wrong": 0.6,
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
     "epochs": 2,
     "minibatches": 2,
     "aggregation": "token",
@@ -56,14 +58,14 @@ EMPG = "stack(env | grpo(), signal('entropy', when='step')) | empg()"
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "GRPO": {},
     "clip-higher": {"clip_high": 0.28},
-    "entropy bonus": {"entropy_coef": 0.01},
+    "entropy bonus": {"entropy_coef": 0.1},
     "Clip-Cov": {
-        **{"control": "clip_cov", "control_strength": 0.05, "control_low": 0.5},
+        **{"control": "clip_cov", "control_strength": 0.1, "control_low": 0.2},
         **{"control_high": 5.0, "clip_low": 1.0, "clip_high": 1.0},
     },
-    "KL-Cov": {"control": "kl_cov", "control_strength": 0.05, "control_low": 1.0},
-    "STEER": {"control": "steer"},
-    "SIREN": {"control": "siren", "control_strength": 0.1},
+    "KL-Cov": {"control": "kl_cov", "control_strength": 0.3, "control_low": 1.0},
+    "STEER": {"control": "steer", "control_strength": 0.3},
+    "SIREN": {"control": "siren", "control_strength": 0.2},
     "EPO": {"control": "corridor", "control_strength": 0.03},
     "EMPG": {"advantage": EMPG},
 }
@@ -149,12 +151,16 @@ def _law(curves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The law fitted to each seed's run, and how far off it is at the end if fitted early."""
     from jaxrl_reward.agents import response_scores as scores
 
-    entropy, success = (jnp.asarray(curves[name]) for name in ("entropy", "success"))
-    early = max(2, round(EARLY * entropy.shape[1]))
-    whole = jax.vmap(scores.entropy_law)(entropy, success)
-    part = jax.vmap(scores.entropy_law)(entropy[:, :early], success[:, :early])
-    foretold = part.b - part.a * jnp.exp(entropy[:, -1])
-    found = {**whole._asdict(), "error": jnp.abs(foretold - success[:, -1])}
+    @jax.jit
+    @jax.vmap
+    def fit(entropy: Array, success: Array) -> dict[str, Array]:
+        early = max(2, round(EARLY * entropy.shape[0]))
+        part = scores.entropy_law(entropy[:early], success[:early])
+        foretold = part.b - part.a * jnp.exp(entropy[-1])
+        error = jnp.abs(foretold - success[-1])
+        return {**scores.entropy_law(entropy, success)._asdict(), "error": error}
+
+    found = fit(curves["entropy"], curves["success"])
     return {name: np.asarray(each) for name, each in found.items()}
 
 
@@ -169,7 +175,7 @@ def _at_end(values: Mapping[str, np.ndarray], points: int) -> dict[str, np.ndarr
 
 # ---- what is made of it -------------------------------------------------------------------
 
-KEPT, BOUGHT = 0.05, 0.01  # nats, and shares of prompts, that count as more
+KEPT, BOUGHT = 0.02, 0.01  # nats, and shares of prompts, that count as more
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
