@@ -9,6 +9,9 @@ tokens is part of its rule. Wide of the papers: 16 prompts of a batch in place o
 Gradients are compared at fixed parameters, those of the arm Dr. GRPO on its way: the same
 batches for all rules, at three mixes. Adam undoes the scale of a gradient, so beside the
 variance, in BNPO's own units, stands the variance over the squared mean gradient.
+
+On seeds 1000 to 1015 the lengths of warm-up and training were settled (of 100 and 250
+updates; 150 iterations) and how much more counts as more. The reported seeds begin at 0.
 """
 
 import dataclasses
@@ -180,14 +183,14 @@ def verdict(results: Results) -> Sequence[Verdict]:
     for mix in MIXES:
         for other, scale in (("Dr. GRPO", 0.0), ("GRPO's std alone", unit)):
             as_bnpo = "(1, 1)" if other == "Dr. GRPO" else "(3/2, 3/2)"
-            claim = f"Prompts {mix}: BNPO's gradient varies less than BNPO's at {as_bnpo}"
+            claim = f"Prompts {mix}: BNPO's variance is below BNPO's at {as_bnpo}, by a twentieth"
             ratio = _log(values, "BNPO", "variance", mix) - _log(values, other, "variance", mix)
             told.append(
                 above(
                     claim,
                     "mean over stages of the log ratio of variances",
                     ratio - 2 * scale,
-                    0.0,
+                    -0.05,
                     source=f"{BNPO}, theorem 1",
                     expected=False,
                 )
@@ -204,17 +207,20 @@ def verdict(results: Results) -> Sequence[Verdict]:
                 expected=False,
             )
         )
-    turned = np.mean([values["GRPO's std alone"][f"cosine, {mix}"].mean(1) for mix in MIXES], 0)
-    told.append(
-        above(
-            "Divided by the group's deviation, the mean gradient is not that of success",
-            "mean cosine of the two over stages and mixes",
-            turned,
-            0.99,
-            source=f"{DR}, the question-level difficulty bias",
-            expected=False,
+    for arm, words, bias in (
+        ("GRPO's std alone", "Divided by the group's deviation", "question-level difficulty"),
+        ("GRPO", "Divided by that and by the response's length", "response-level length"),
+    ):
+        told.append(
+            above(
+                f"{words}, the mean gradient does not point where that of success does",
+                "mean cosine of the two over stages and mixes",
+                np.mean([values[arm][f"cosine, {mix}"].mean(1) for mix in MIXES], 0),
+                0.99,
+                source=f"{DR}, the {bias} bias",
+                expected=False,
+            )
         )
-    )
     return [*told, *_success_verdicts(values)]
 
 
@@ -225,11 +231,11 @@ def _success_verdicts(values: Mapping[str, Any]) -> list[Verdict]:
     for other in ("GRPO", "Dr. GRPO"):
         found.append(
             study.paired(
-                f"BNPO ends with more success than {other}, by a hundredth at least",
+                f"BNPO ends with more success than {other}, by 0.02 at least",
                 f"BNPO - {other}",
                 end["BNPO"],
                 end[other],
-                0.01,
+                0.02,
                 source=f"{BNPO}, its table of results",
             )
         )
@@ -245,10 +251,11 @@ def _success_verdicts(values: Mapping[str, Any]) -> list[Verdict]:
     )
     found.append(
         study.paired(
-            "Wrong responses end longer with GRPO than with Dr. GRPO",
+            "Wrong responses end longer with GRPO than with Dr. GRPO, by a tenth of a token",
             "tokens, GRPO - Dr. GRPO",
             extra["GRPO"],
             extra["Dr. GRPO"],
+            0.1,
             source=f"{DR}, the response-level length bias",
         )
     )
