@@ -12,6 +12,10 @@ nothing lies above that front but where it is not concave.
 Wide of the papers: DLER's and HBPO's loss weighs all tokens alike; DLER drops groups whose
 outcomes are equal and draws others, here they teach nothing; HBPO announces the budget in
 the prompt, here it shapes the reward alone; CRF's constants are our reading.
+
+On seeds 1000 to 1007 the warm-up and the number of iterations were settled, the prices (four
+from 0.01 to 0.1 left a gap in the front, over which a straight line lies too low), and how
+much more counts as more. The reported seeds begin at 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +57,7 @@ SETTINGS: Mapping[str, Any] = {
 SIZES: Mapping[str, int] = {"points": 6, "prompts": 256}
 LOG_PROB = "signal('log_prob', when='step')"
 ENTROPY = "signal('entropy', when='step')"
-PRICES = (0.01, 0.03, 0.06, 0.1)
+PRICES = (0.001, 0.003, 0.006, 0.01, 0.03)
 # By kind of rule, the arms of which differ in numbers alone.
 KINDS: Mapping[str, Mapping[str, str]] = {
     "plain": {"plain": "env | grpo()"},
@@ -176,8 +180,8 @@ def verdict(results: Results) -> Sequence[Verdict]:
     for arm in METHODS:
         if arm in last:
             source = SOURCES[arm.split()[0]]
-            claim = f"{arm}: more accurate than plain prices at as many tokens"
-            found.append(above(claim, "gain", gain(last, arm), 0.0, source=source))
+            claim = f"{arm}: more accurate than plain prices at as many tokens, by 0.02 at least"
+            found.append(above(claim, "gain", gain(last, arm), 0.02, source=source))
     return [*found, *_of_methods(last)]
 
 
@@ -192,17 +196,21 @@ def _of_methods(last: Mapping[str, Mapping[str, np.ndarray]]) -> list[Verdict]:
         found.append(study.paired(claim, f"plain - {dearest}", *each, 0.02, source=source))
     if "HBPO" in last:
         each = [last["HBPO"][f"tokens, level {i}"] for i in (LEVELS - 1, 0)]
-        claim = "HBPO: at least one token less for the easiest prompts than for the hardest"
-        found.append(study.paired(claim, "hardest - easiest", *each, 1.0, source=SOURCES["HBPO"]))
+        claim = "HBPO: at least half a token less for the easiest prompts than for the hardest"
+        found.append(study.paired(claim, "hardest - easiest", *each, 0.5, source=SOURCES["HBPO"]))
     for arm in ("CRF", "PEAR"):
         if arm not in last:
             continue
         each = [last[name]["tokens"] for name in ("plain", arm)]
-        claim = f"{arm}: shorter than the plain reward makes it, by half a token at least"
-        found.append(study.paired(claim, f"plain - {arm}", *each, 0.5, source=SOURCES[arm]))
+        claim = f"{arm}: shorter than the plain reward makes it, by a token at least"
+        found.append(study.paired(claim, f"plain - {arm}", *each, 1.0, source=SOURCES[arm]))
         each = [last[name]["accuracy"] for name in (arm, "plain")]
-        claim = f"{arm}: at most 0.02 less accurate"
-        found.append(study.paired(claim, f"{arm} - plain", *each, -0.02, source=SOURCES[arm]))
+        claim = f"{arm}: at most 0.05 less accurate"
+        found.append(study.paired(claim, f"{arm} - plain", *each, -0.05, source=SOURCES[arm]))
+    if "CRF" in last:
+        each = [last[name]["idle tokens"] for name in ("plain", "CRF")]
+        claim = "CRF: fewer idle tokens, by a tenth of a token at least"
+        found.append(study.paired(claim, "plain - CRF", *each, 0.1, source=SOURCES["CRF"]))
     return found
 
 
@@ -275,7 +283,7 @@ experiment = Experiment(
                 "warmup": 2,
             },
         ),
-        "quick": Preset(seeds=8, total_steps=150),
+        "quick": Preset(seeds=12, total_steps=150),
         "paper": Preset(seeds=32, total_steps=1000, config={"num_envs": 512, "prompts": 1024}),
     },
     verdict=verdict,

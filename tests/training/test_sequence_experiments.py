@@ -128,7 +128,7 @@ def test_one_expression_is_each_of_its_parts_by_its_weights(beside):
 
 def test_the_gain_is_the_distance_above_the_line_between_two_prices(beside):
     length = beside("length")
-    front = {"plain": (10.0, 0.9), "price 0.01": (4.0, 0.6), "price 0.1": (2.0, 0.2)}
+    front = {"plain": (10.0, 0.9), "price 0.01": (4.0, 0.6), "price 0.03": (2.0, 0.2)}
     last = {
         arm: {"tokens": np.array([x, x]), "accuracy": np.array([y, y])}
         for arm, (x, y) in front.items()
