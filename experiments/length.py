@@ -188,29 +188,30 @@ def verdict(results: Results) -> Sequence[Verdict]:
 def _of_methods(last: Mapping[str, Mapping[str, np.ndarray]]) -> list[Verdict]:
     """What single papers claim of their own."""
     found = []
+
+    def judged(claim: str, name: str, one: str, other: str, margin: float, source: str) -> None:
+        x, y = last[one][name], last[other][name]
+        what = f"{one} - {other}"
+        found.append(study.paired(claim, what, x, y, margin, source=source))
+
     dearest = FRONT[-1]
     if dearest in last:
         claim = f"A plain {dearest} a token costs accuracy, 0.02 at least"
-        each = [last[arm]["accuracy"] for arm in ("plain", dearest)]
         source = "the reason that all of these papers give"
-        found.append(study.paired(claim, f"plain - {dearest}", *each, 0.02, source=source))
+        judged(claim, "accuracy", "plain", dearest, 0.02, source)
     if "HBPO" in last:
-        each = [last["HBPO"][f"tokens, level {i}"] for i in (LEVELS - 1, 0)]
+        x, y = (last["HBPO"][f"tokens, level {i}"] for i in (LEVELS - 1, 0))
         claim = "HBPO: at least half a token less for the easiest prompts than for the hardest"
-        found.append(study.paired(claim, "hardest - easiest", *each, 0.5, source=SOURCES["HBPO"]))
+        found.append(study.paired(claim, "hardest - easiest", x, y, 0.5, source=SOURCES["HBPO"]))
     for arm in ("CRF", "PEAR"):
-        if arm not in last:
-            continue
-        each = [last[name]["tokens"] for name in ("plain", arm)]
-        claim = f"{arm}: shorter than the plain reward makes it, by a token at least"
-        found.append(study.paired(claim, f"plain - {arm}", *each, 1.0, source=SOURCES[arm]))
-        each = [last[name]["accuracy"] for name in (arm, "plain")]
-        claim = f"{arm}: at most 0.05 less accurate"
-        found.append(study.paired(claim, f"{arm} - plain", *each, -0.05, source=SOURCES[arm]))
+        if arm in last:
+            claim = f"{arm}: shorter than the plain reward makes it, by a token at least"
+            judged(claim, "tokens", "plain", arm, 1.0, SOURCES[arm])
+            claim = f"{arm}: at most 0.05 less accurate"
+            judged(claim, "accuracy", arm, "plain", -0.05, SOURCES[arm])
     if "CRF" in last:
-        each = [last[name]["idle tokens"] for name in ("plain", "CRF")]
         claim = "CRF: fewer idle tokens, by a tenth of a token at least"
-        found.append(study.paired(claim, "plain - CRF", *each, 0.1, source=SOURCES["CRF"]))
+        judged(claim, "idle tokens", "plain", "CRF", 0.1, SOURCES["CRF"])
     return found
 
 

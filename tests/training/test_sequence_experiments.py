@@ -31,23 +31,28 @@ def responses(env, count=8, group=4, seed=0):
     """A block of responses of random tokens, some of them right, and their texts."""
     task, rng = envs.make(env).environment.task, np.random.default_rng(seed)
     length = task.max_tokens
-    numbers = jnp.asarray(rng.integers(0, task.prompts, count // group), jnp.int32)
-    asked = writing.ask(task, jax.random.key(0), numbers, jnp.arange(count) // group)
-    tokens = rng.integers(1, task.vocabulary, (length, count)).astype(np.int32)
-    right = np.asarray(jax.vmap(task.solve)(asked.question, jax.random.split(jax.random.key(1), 8)))
-    for i in range(count):
-        end = i % length
-        tokens[end, i], tokens[end + 1 :, i] = 0, task.vocabulary
-        if i % 3 == 0:
-            tokens[:, i] = right[i]
-    told = [jnp.asarray(-rng.random((length, count)), jnp.float32) for _ in range(2)]
-    written = writers.Written(jnp.asarray(tokens), told[0], -told[1])
-    return writing.block_of(task, asked, written), writing.text_of(asked, written)
+    numbers = rng.integers(0, task.prompts, count // group).astype(np.int32)
+    drawn = rng.integers(1, task.vocabulary, (length, count)).astype(np.int32)
+    end, step = np.arange(count)[None] % length, np.arange(length)[:, None]
+    drawn = np.where(step == end, 0, np.where(step > end, task.vocabulary, drawn))
+    told = -rng.random((2, length, count)).astype(np.float32)
+
+    @quick
+    def block(numbers, drawn, told):
+        asked = writing.ask(task, jax.random.key(0), numbers, jnp.arange(count) // group)
+        keys = jax.random.split(jax.random.key(1), count)
+        right = jax.vmap(task.solve)(asked.question, keys).T
+        tokens = jnp.where(jnp.arange(count)[None] % 3 == 0, right, drawn)
+        written = writers.Written(tokens, told[0], -told[1])
+        return writing.block_of(task, asked, written), writing.text_of(asked, written)
+
+    return block(numbers, drawn, told)
 
 
 # ---- group_normalisation ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gradients_are_those_that_the_agent_follows(beside):
     """At the first step on a batch: GRPO's mean over a response's tokens, and Dr. GRPO's sum."""
     rules = beside("_group_gradients")
@@ -70,7 +75,8 @@ def test_gradients_are_those_that_the_agent_follows(beside):
         seen = block.replace(policy={**block.policy, "log_prob": known})
         for name, each in made.items():
             own = each.act.__self__
-            state = SimpleNamespace(config=each.config, params=params, history=jnp.zeros(2))
+            about = {"config": each.config, "params": params, "iteration": jnp.int32(0)}
+            state = SimpleNamespace(**about, history=jnp.zeros(2))
             state.rule_state = own.rule.init(jax.random.key(0), seen)
             credit = own.credit(state, seen)[1]
             _, batch = own.batch(state, jax.random.key(0), text, seen, known.T, credit)
@@ -106,24 +112,23 @@ def test_the_spread_of_gradients_by_pairs_of_batches(beside):
 
 
 def test_one_expression_is_each_of_its_parts_by_its_weights(beside):
-    length = beside("length")
-    block, _ = responses(length.ENV)
-    arms = list(length.TEXTS)
-    whole = length.rewards_of(arms)
+    study, length = beside("_sequence_study"), beside("length")
+    whole = length.rewards_of(list(length.TEXTS))
     assert len({str(jax.tree.structure(each)) for each in whole}) == 1
-    leaves = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(each) for each in x]), *whole)
+    terms = [rw.parse(length.TEXTS[arm]) for arm in ("price 0.01", "DLER 6", "DRPO 0.1")]
+    block, _ = responses(length.ENV)
+    leaves = jax.tree.map(lambda *x: np.stack(x).astype(np.float32), *study.choices(terms))
 
     @quick
     def paid(leaves):
         def given(reward):
             return reward.apply(reward.init(jax.random.key(0), block), block).reward
 
-        alone = jnp.stack([given(rw.parse(text)) for text in length.TEXTS.values()])
-        return jax.vmap(given)(leaves), alone
+        return jax.vmap(given)(leaves), [given(term) for term in terms]
 
-    chosen, alone = map(np.asarray, paid(leaves))
-    np.testing.assert_allclose(chosen, alone, atol=1e-6)
-    assert len({each.tobytes() for each in alone}) > len(arms) // 2
+    chosen, alone = paid(leaves)
+    np.testing.assert_allclose(chosen, np.stack(alone), atol=1e-6)
+    assert len({np.asarray(each).tobytes() for each in alone}) == 3
 
 
 def test_the_gain_is_the_distance_above_the_line_between_two_prices(beside):
