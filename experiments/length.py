@@ -6,8 +6,9 @@ arms share each seed's warm-up, prompts and random numbers, take one step on eac
 differ in the reward's expression alone; the loss is the mean over a response's tokens, then
 over responses. Accuracy is the mean chance of drawn responses, prompts of all levels alike,
 and a method's gain its distance above the front that plain prices of several sizes span,
-at as many tokens. A price is what Lagrange would pay: where policies are the best there are,
-nothing lies above that front but where it is not concave.
+at as many tokens. A price is what Lagrange would pay, but GRPO divides it by the group's
+deviation: where outcomes agree, lengths are all that differs, and count in full. So one price
+is also tried undivided.
 
 Wide of the papers: DLER's and HBPO's loss weighs all tokens alike; DLER drops groups whose
 outcomes are equal and draws others, here they teach nothing; HBPO announces the budget in
@@ -62,6 +63,7 @@ PRICES = (0.001, 0.003, 0.006, 0.01, 0.03)
 KINDS: Mapping[str, Mapping[str, str]] = {
     "plain": {"plain": "env | grpo()"},
     "price": {f"price {price:g}": f"env - {price:g} | grpo()" for price in PRICES},
+    "centred": {"centred 0.03": "env - 0.03 | centred()"},
     "dler": {f"DLER {n}": f"env | within(length={n}) | whitened()" for n in (6, 10)},
     "da-dler": {"DA-DLER": "env | within_by_success(length=10, easy_length=5) | whitened()"},
     "drpo": {
@@ -76,6 +78,7 @@ TEXTS = {arm: text for kind in KINDS.values() for arm, text in kind.items()}
 METHODS = tuple(arm for arm in TEXTS if arm != "plain" and not arm.startswith("price"))
 FRONT = ("plain", *KINDS["price"])
 SOURCES = {
+    "centred": "Liu et al. 2025, Understanding R1-Zero-Like Training",
     "DLER": "Liu et al. 2025, DLER: Doing Length pEnalty Right",
     "DA-DLER": "Liu et al. 2025, DLER: Doing Length pEnalty Right",
     "DRPO": "DRPO: Efficient Reasoning via Decoupled Reward Policy Optimization (2025)",
