@@ -9,8 +9,9 @@ pass@k at the end is over all hundred prompts, which are also those of training.
 Wide of the papers: their strengths are for language models, whose vocabulary, batches and
 steps are of another size, and here hardly move anything. Of two or three strengths each the
 one was taken that kept most entropy on seeds 1000 to 1003, at half the learning rate; for
-bonus and SIREN, two to three times as much. EPO is its corridor with a slope: the published
-one has no gradient. The reported seeds begin at 0.
+bonus and SIREN, two to three times as much. A run of seeds 0 to 7 then settled how much
+counts as more, and how many seeds it takes. EPO is its corridor with a slope: the published
+one has no gradient. The reported seeds begin at 100.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -175,7 +176,7 @@ def _at_end(values: Mapping[str, np.ndarray], points: int) -> dict[str, np.ndarr
 
 # ---- what is made of it -------------------------------------------------------------------
 
-KEPT, BOUGHT = 0.02, 0.01  # nats, and shares of prompts, that count as more
+KEPT, BOUGHT, COST = 0.04, 0.02, 0.03  # nats, and shares of prompts, that count
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
@@ -185,10 +186,10 @@ def verdict(results: Results) -> Sequence[Verdict]:
     entropy = np.asarray(results["GRPO"].study.values["entropy"])
     found = [
         above(
-            "In a run of GRPO, -a exp(H) + b explains nine tenths of how success varies",
+            "In a run of GRPO, -a exp(H) + b explains four fifths of how success varies",
             "share explained",
             plain["explained"],
-            0.9,
+            0.8,
             source=CUI,
         ),
         above("Success is paid for with entropy: a is above 0", "a", plain["a"], 0.0, source=CUI),
@@ -215,10 +216,11 @@ def verdict(results: Results) -> Sequence[Verdict]:
         what = f"{arm} - GRPO"
         claim = f"{arm} ends with more entropy, {KEPT:g} nats at least"
         found.append(study.paired(claim, what, *pairs["entropy"], KEPT, **about))
-        for k in (K[-1], 1):
-            if f"pass@{k}" in plain:
-                claim = f"{arm}: pass@{k} is higher, by {BOUGHT:g} at least"
-                found.append(study.paired(claim, what, *pairs[f"pass@{k}"], BOUGHT, **about))
+        if f"pass@{K[-1]}" in plain:
+            claim = f"{arm}: pass@{K[-1]} is higher, by {BOUGHT:g} at least"
+            found.append(study.paired(claim, what, *pairs[f"pass@{K[-1]}"], BOUGHT, **about))
+        claim = f"{arm}: pass@1 is at most {COST:g} lower"
+        found.append(study.paired(claim, what, *pairs["pass@1"], -COST, **about))
     return found
 
 
@@ -293,7 +295,7 @@ experiment = Experiment(
             },
             arms=["GRPO", "clip-higher", "EMPG"],
         ),
-        "quick": Preset(seeds=8, total_steps=180),
+        "quick": Preset(seeds=24, total_steps=180, seed=100),
         "paper": Preset(seeds=32, total_steps=1000, config={"num_envs": 512, "points": 40}),
     },
     verdict=verdict,

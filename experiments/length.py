@@ -287,7 +287,7 @@ experiment = Experiment(
                 "warmup": 2,
             },
         ),
-        "quick": Preset(seeds=12, total_steps=150),
+        "quick": Preset(seeds=16, total_steps=150),
         "paper": Preset(seeds=32, total_steps=1000, config={"num_envs": 512, "prompts": 1024}),
     },
     verdict=verdict,
