@@ -94,21 +94,28 @@ def _stacked(trees: Sequence[Any]) -> Any:
 def _compiled(agent: Any, look: Look, begin: Any, seeds: int) -> tuple[Any, Any]:
     """`start(lanes, numbers, keys)` and `advance(state, updates)`, leaves `[arms, S, ...]`."""
 
-    def start_one(lane: Any, number: jax.Array, key: jax.Array) -> Any:
-        return begin(agent.init(key, *lane), number)
+    def start_all(lanes: Any, numbers: jax.Array, keys: jax.Array) -> Any:
+        # The warm-up is the same for all arms: a seed has one.
+        first = jax.tree.map(lambda x: x[0], lanes)
+        states = jax.vmap(lambda key: agent.init(key, *first))(keys)
+
+        def own(lane: Any, number: jax.Array, state: Any) -> Any:
+            return begin(state.replace(config=lane[0], reward=lane[1]), number)
+
+        each = jax.vmap(own, (None, None, 0))
+        return jax.vmap(each, (0, 0, None))(lanes, numbers, states)
 
     def advance_one(state: Any, updates: jax.Array) -> Any:
         iterate = lambda _, state: agent.iterate(state)[0]  # noqa: E731
         state = jax.lax.fori_loop(0, updates, iterate, state)
         return state, look(agent, state, jax.random.fold_in(state.key, LOOK))
 
-    each = jax.vmap(jax.vmap(start_one, (None, None, 0)), (0, 0, None))
     both = jax.vmap(jax.vmap(advance_one, (0, None)), (0, None))
     count = max(n for n in range(1, jax.local_device_count() + 1) if seeds % n == 0)
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:count]), ("seeds",))
     all_, own = P(), P(None, "seeds")
     spread: dict[str, Any] = {"mesh": mesh, "check_vma": False}
-    start = jax.shard_map(each, in_specs=(all_, all_, P("seeds")), out_specs=own, **spread)
+    start = jax.shard_map(start_all, in_specs=(all_, all_, P("seeds")), out_specs=own, **spread)
     advance = jax.shard_map(both, in_specs=(own, all_), out_specs=own, **spread)
     return jax.jit(start), jax.jit(advance, donate_argnums=0)
 
@@ -121,6 +128,18 @@ def drawn(agent: Any, params: Any, key: jax.Array, numbers: Any, count: int) -> 
     writer = group_pg.writer_of(agent.config, task)
     numbers = jnp.asarray(numbers, jnp.int32)
     return response_scores.responses(writer, task, params, key, numbers, count)
+
+
+def leaning(state: Any, shift: jax.Array) -> Any:
+    """A state whose policy and reference have a `shift[V]` added to the logits; GRUs only."""
+
+    def leant(params: Any) -> Any:
+        at = jax.tree_util.tree_leaves_with_path(params["head"])
+        bias = next(path for path, leaf in at if leaf.ndim == 1)
+        moved = lambda path, leaf: leaf + shift if path == bias else leaf  # noqa: E731
+        return {**params, "head": jax.tree_util.tree_map_with_path(moved, params["head"])}
+
+    return state.replace(params=leant(state.params), reference=leant(state.reference))
 
 
 # ---- what is made of it -------------------------------------------------------------------

@@ -96,18 +96,7 @@ def chances(agent: Any, params: Any, leaves: jax.Array) -> jax.Array:
 
 def begin(state: Any, masked: jax.Array) -> Any:
     """Makes the letter impossible where `masked`, in the policy and in its reference."""
-
-    def without(params: Any) -> Any:
-        at = jax.tree_util.tree_leaves_with_path(params["head"])
-        bias = next(path for path, leaf in at if leaf.ndim == 1)
-        shift = jnp.zeros(9).at[LETTER].set(OUTSIDE) * masked
-
-        def moved(path: Any, leaf: jax.Array) -> jax.Array:
-            return leaf + shift if path == bias else leaf
-
-        return {**params, "head": jax.tree_util.tree_map_with_path(moved, params["head"])}
-
-    return state.replace(params=without(state.params), reference=without(state.reference))
+    return _writing.leaning(state, jnp.zeros(9).at[LETTER].set(OUTSIDE) * masked)
 
 
 def measure(
@@ -235,11 +224,12 @@ experiment = Experiment(
         "network": "gru",
         "num_envs": 64,
         "group_size": 8,
+        "epochs": 2,
         "minibatches": 4,
         "width": 32,
         "warmup": 300,
         "warmup_wrong": 0.5,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
     },
     arms=ARMS,
     presets={

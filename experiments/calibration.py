@@ -34,11 +34,12 @@ from jaxrl_reward.training.write_up import markdown_table
 SOURCE = "Damani et al. 2025, Beyond Binary Rewards (RLCR)"
 THEOREM = f"{SOURCE}, theorem 1"
 SAID = "stack(env, signal('confidence'))"
+FORMED = "signal('well_formed')"
 REWARDS = {
-    "binary": "env",
-    "RLCR": f"{SAID} | rlcr()",
-    "log score": f"{SAID} | rlcr(score='log')",
-    "Brier only": f"({SAID} | rlcr()) - env",
+    "binary": f"env + {FORMED}",
+    "RLCR": f"({SAID} | rlcr()) + {FORMED}",
+    "log score": f"({SAID} | rlcr(score='log')) + {FORMED}",
+    "Brier only": f"({SAID} | rlcr()) - env + {FORMED}",
 }
 LOOKS = {name: i for i, name in enumerate(REWARDS)}
 BINS, CHANCES, MARGIN = 11, 8, 0.05
@@ -185,7 +186,7 @@ experiment = Experiment(
         "num_envs": 128,
         "group_size": 16,
         "width": 32,
-        "warmup": 100,
+        "warmup": 300,
         "warmup_wrong": 0.5,
         "learning_rate": 3e-3,
     },

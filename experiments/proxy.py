@@ -33,17 +33,20 @@ from jaxrl_reward.training.write_up import markdown_table
 GAO = "Gao et al. 2023, Scaling Laws for Reward Model Overoptimization"
 COSTE = "Coste et al. 2023, Reward Model Ensembles Help Mitigate Overoptimization"
 FU = "Fu et al. 2025, Reward Shaping to Mitigate Reward Hacking in RLHF (PAR)"
-BASE, SPREAD = 0.6, 0.3  # mean and deviation of the first judge's score of the base policy
+BASE, SPREAD = 0.36, 0.44  # mean and deviation of the first judge's score of the base policy
 PEAK = 100  # an update
-JUDGES = "signal('rewards')"
-PAR = f"signal('proxy') | par(reference={BASE:g}, slope={1 / SPREAD:g}) | at_end()"
-REWARDS = {
+MARKS = 2.0  # nats by which the base is moved towards marks, of which no one showed it any
+# What is cut off is not judged, as it is worth nothing.
+JUDGED = "({}) * terminal(value=1)"
+PAR = f"signal('proxy') | par(reference={BASE:g}, slope={1 / SPREAD:g})"
+JUDGES = {
     "one judge": "signal('proxy')",
-    "mean of four": f"{JUDGES} | pool()",
-    "worst of four": f"{JUDGES} | pool(how='min')",
-    "four less variance": f"{JUDGES} | pool(how='variance', weight=4)",
+    "mean of four": "signal('rewards') | pool()",
+    "worst of four": "signal('rewards') | pool(how='min')",
+    "four less variance": "signal('rewards') | pool(how='variance', weight=4)",
     "PAR": PAR,
 }
+REWARDS = {name: JUDGED.format(judge) for name, judge in JUDGES.items()}
 PRICE = {"kl_coef": 0.1}
 DRAWS = 64
 
@@ -76,11 +79,17 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     }
 
 
+def begin(state: Any, number: jax.Array) -> Any:
+    """Makes the base write a mark now and then, or it would not find what they are worth."""
+    del number
+    return _writing.leaning(state, jnp.where(jnp.arange(13) > 8, MARKS, 0.0))
+
+
 def measure(
     arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Callable[[int, int], None]
 ) -> Mapping[str, Measured]:
     """All arms in one program."""
-    return _writing.course(experiment, arms, preset, keys, tick, look)
+    return _writing.course(experiment, arms, preset, keys, tick, look, begin=begin)
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
@@ -160,16 +169,16 @@ experiment = Experiment(
         "num_envs": 64,
         "group_size": 8,
         "width": 32,
-        "warmup": 100,
+        "warmup": 300,
         "warmup_wrong": 0.5,
-        "learning_rate": 3e-3,
+        "learning_rate": 1.5e-3,
         "kl": "reward",
         "kl_coef": 0.0,
     },
     arms=(
         *(Arm(name, reward) for name, reward in REWARDS.items()),
         Arm("KL", REWARDS["one judge"], config=PRICE),
-        Arm("PAR and KL", PAR, config=PRICE),
+        Arm("PAR and KL", REWARDS["PAR"], config=PRICE),
     ),
     presets={
         "smoke": Preset(

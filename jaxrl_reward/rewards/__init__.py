@@ -4,7 +4,6 @@ from jaxrl_reward.rewards import ltlf, one_step, potentials
 from jaxrl_reward.rewards.adversarial import airl, gail
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.bounded import (
-    at_end,
     delta,
     gaussian_quantile,
     hold,
@@ -148,7 +147,6 @@ __all__ = [
     "State",
     "agreement",
     "airl",
-    "at_end",
     "bnpo",
     "byol",
     "centred",

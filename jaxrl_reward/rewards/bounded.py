@@ -135,18 +135,6 @@ class terminal(Pointwise):  # noqa: N801
         return jnp.where(transition.terminated, self.value, 0.0)
 
 
-@register("at_end")
-class at_end(Pointwise):  # noqa: N801
-    """The running reward of an episode's last step, 0 before: bounded forms pay for nothing, too.
-
-    As in `signal('proxy') | par(reference=1) | at_end()`; without it each token earns
-    `sigmoid(-1)`, a bonus for length.
-    """
-
-    def reward(self, transition: Transition) -> Array:
-        return jnp.where(transition.last, transition.reward, 0.0)
-
-
 @register("hold", {"steps": 2.0})
 class hold(Causal):  # noqa: N801
     """A penalty factor below 1 stays for `steps` further steps: the least one counts.

@@ -47,7 +47,6 @@ TEXTS = (
     "stack(env | rloo(), signal('scratch')) | on_scratch()",
     *(f"signal('known') | likelihood(form='{form}')" for form in likelihoods.FORMS),
     "signal('known') | jepo()",
-    "env + 2 | at_end()",
 )
 
 
@@ -105,13 +104,6 @@ def test_jepo_is_the_groups_bound_less_that_of_the_others(paid):
         mean = chance[GROUP[i] == GROUP].mean()
         np.testing.assert_allclose(found[i], np.log(mean / others(chance, i)), rtol=1e-4)
     assert found[N - 1] == 0.0  # a group of one
-
-
-def test_what_is_paid_at_the_end_only(paid):
-    """Behind a response each row is an episode of its own."""
-    last = (np.arange(T)[:, None] == LENGTH - 1) | ~ALIVE
-    reward = np.where(np.arange(T)[:, None] == LENGTH - 1, R, 0)
-    np.testing.assert_array_equal(paid["env + 2 | at_end()"], np.where(last, reward + 2, 0))
 
 
 @pytest.mark.parametrize("form", ["probability", "group"])
