@@ -51,7 +51,8 @@ class implicit_process(Learned):  # noqa: N801
       tokens: of observations that are texts, how many kinds, nothing included; 0 if they
         are vectors.
       width: of the network's hidden layer.
-      beta: the papers' 0.05; large ones need smaller ratios.
+      beta: the papers' 0.05. r is at most `-beta log pi_ref` of the episode, so that short ones
+        want more.
       batch_size: episodes of an update.
     """
 

@@ -184,17 +184,17 @@ def test_it_finds_the_step_that_decides_from_outcomes_alone():
     def learnt(block):
         state = term.init(jax.random.key(0), block)
         before = term.apply(state, block).reward
-        state, metrics = term.learn(state, jax.random.key(1), block)
-        later = term.learn(state, jax.random.key(2), block)[1]
-        return before, term.apply(state, block).reward, metrics, later
+        state, _ = term.learn(state, jax.random.key(1), block)
+        return before, term.apply(state, block).reward, term.loss(state.shared.params, key, block)
 
-    before, after, metrics, later = jax.tree.map(np.asarray, learnt(block))
+    key = jax.random.key(2)
+    before, after, loss = jax.tree.map(np.asarray, learnt(block))
     assert not before.any()  # at first it is the reference
     right, wrong = after[0][actions[0] == 1], after[0][actions[0] == 0]
     assert right.min() > 0.5 and wrong.max() < -1.0
     assert np.ptp(after[1]) < 0.2 * np.ptp(after[0])
-    assert later["implicit_process/accuracy"] == 1.0
-    assert later["implicit_process/loss"] < 0.3 * metrics["implicit_process/loss"]
+    # A ratio to a uniform reference is 2 at most, so right is never quite certain.
+    np.testing.assert_allclose(loss, (actions[0] == 1).mean() * np.log(1.5), rtol=0.05)
 
 
 def test_what_is_refused():

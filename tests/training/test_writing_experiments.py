@@ -57,7 +57,6 @@ def test_what_has_no_mass_has_no_slope_either(beside):
     writer = group_pg.writer_of(agent.config, task)
     shapes = jax.eval_shape(writer.init, jax.random.key(0))
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
-    leaves = boundary.right_leaves(task)
 
     def state_of(params):
         state = SimpleNamespace(params=params, reference=params)
@@ -65,24 +64,23 @@ def test_what_has_no_mass_has_no_slope_either(beside):
         return state
 
     @quick
-    def both(params):
+    def measured(params):
+        leaves, question = boundary.right_leaves(task), task.ask(jnp.int32(3))
+        tokens = jnp.append(question.truth[5], 0)
+        logits = writer.logits(params, jnp.concatenate([question.prompt, tokens])[None])[0]
         masked = boundary.begin(state_of(params), jnp.float32(1.0)).params
-        slope = jax.grad(lambda p: jnp.log(boundary.chances(agent, p, leaves))[3, 0])(masked)
-        steps = writer.logits(params, text)
-        return boundary.chances(agent, params, leaves), masked, slope, steps
+        chances = [boundary.chances(agent, p, leaves) for p in (params, masked)]
+        one = lambda p: jnp.log(boundary.chances(agent, p, leaves)[3, 0])  # noqa: E731
+        return leaves, tokens, jax.nn.softmax(logits), *chances, jax.grad(one)(masked)
 
-    question = task.ask(jnp.int32(3))
-    text = jnp.concatenate([question.prompt, question.truth[5], jnp.zeros(1, jnp.int32)])[None]
-    chance, masked, slope, logits = both(params)
-    prob = np.asarray(jax.nn.softmax(logits[0]))
-    expected = np.prod(prob[np.arange(4), np.asarray(text[0, 1:])])
-    np.testing.assert_allclose(chance[3, 5], expected, rtol=1e-4)
-    lost = np.asarray((leaves == boundary.LETTER).any(-1))
+    leaves, tokens, prob, chance, after, slope = jax.tree.map(np.asarray, measured(params))
+    np.testing.assert_allclose(chance[3, 5], np.prod(prob[np.arange(4), tokens]), rtol=1e-4)
+    lost = (leaves == boundary.LETTER).any(-1)
     assert lost.any() and not lost.all() and not lost[3, 0]
-    after = np.asarray(quick(lambda p: boundary.chances(agent, p, leaves))(masked))
-    assert (after[lost] == 0.0).all() and (after[~lost] > np.asarray(chance)[~lost]).all()
-    moved = [np.asarray(x)[..., boundary.LETTER] for x in jax.tree.leaves(slope["head"])]
+    assert (after[lost] == 0.0).all() and (after[~lost] > chance[~lost]).all()
+    moved = [x[..., boundary.LETTER] for x in jax.tree.leaves(slope["head"])]
     assert all((x == 0.0).all() for x in moved)
+    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(slope["head"]))
 
 
 @pytest.mark.slow
