@@ -10,6 +10,11 @@ response is drawn to measure.
 
 Then the same with the letter h made impossible, by a bias that the softmax rounds to a
 probability of 0: right leaves with an h have none, and a gradient times 0 gives them none.
+
+"Negative only" is `min(A, 0)` of GRPO's advantage, where Zhu et al. pay -1 to each wrong
+response. On seeds 1000 to 1003 chosen were two passes of four minibatches (at a single step
+ROVER is REINFORCE) and the learning rate, halved to 1e-3 since at 2e-3 the rule without
+positive advantages lost its way; the reported seeds begin at 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,14 +1,18 @@
 """Paid for being right, or for knowing too: binary rewards against RLCR.
 
 Eight prompts, whose right answer counts with a chance of 0.1 to 0.9 whatever is learnt. A
-response is a letter and a confidence, and its warm-up shows the right letter in half of the
+response is a letter and a confidence, and the warm-up shows the right letter in half of the
 demonstrations, with any confidence. The binary reward says nothing of the confidence;
 RLCR adds the Brier score. Two more: the log score in its place, and the Brier score alone,
-for which an answer that is surely wrong is as good as one that is surely right.
+for which an answer that is surely wrong is as good as one that is surely right. As in the
+paper's code, a response of the right form is paid too: without it, to say nothing, which
+counts as wrong with a confidence of 0, is what RLCR and the scores learn.
 
 Accuracy, Brier score and calibration error are exact expectations over the luck of 256
 drawn responses to each prompt. All arms take the advantage less the group's mean, not over
-its deviation, as the paper does, and there is no KL; groups are of 16, not of 32.
+its deviation, as the paper does, and there is no KL; groups are of 16, not of 32. On seeds
+1000 to 1003 chosen were the length of the warm-up (100 updates leave most responses without
+the form, 300 do not) and the pay for the form; the reported seeds begin at 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +36,6 @@ from jaxrl_reward.training.experiment import (
 from jaxrl_reward.training.write_up import markdown_table
 
 SOURCE = "Damani et al. 2025, Beyond Binary Rewards (RLCR)"
-THEOREM = f"{SOURCE}, theorem 1"
 SAID = "stack(env, signal('confidence'))"
 FORMED = "signal('well_formed')"
 REWARDS = {
@@ -96,8 +99,8 @@ def verdict(results: Results) -> Sequence[Verdict]:
             *("RLCR", "binary", "accuracy", -MARGIN),
         ),
         compared(
-            "RLCR's calibration error is lower by 0.1 at least",
-            *("binary", "RLCR", "calibration error", 0.1),
+            f"RLCR's calibration error is lower, by {MARGIN} at least",
+            *("binary", "RLCR", "calibration error", MARGIN),
         ),
         compared("RLCR's Brier score is lower", "binary", "RLCR", "brier"),
     ]
