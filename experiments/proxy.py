@@ -35,7 +35,7 @@ COSTE = "Coste et al. 2023, Reward Model Ensembles Help Mitigate Overoptimizatio
 FU = "Fu et al. 2025, Reward Shaping to Mitigate Reward Hacking in RLHF (PAR)"
 BASE, SPREAD = 0.36, 0.44  # mean and deviation of the first judge's score of the base policy
 PEAK = 100  # an update
-MARKS = 2.0  # nats by which the base is moved towards marks, of which no one showed it any
+MARKS = 3.5  # nats by which the base is moved towards marks, of which no one showed it any
 # What is cut off is not judged, as it is worth nothing.
 JUDGED = "({}) * terminal(value=1)"
 PAR = f"signal('proxy') | par(reference={BASE:g}, slope={1 / SPREAD:g})"
@@ -171,9 +171,9 @@ experiment = Experiment(
         "width": 32,
         "warmup": 300,
         "warmup_wrong": 0.5,
-        "learning_rate": 1.5e-3,
+        "learning_rate": 3e-3,
         "kl": "reward",
-        "kl_coef": 0.0,
+        "kl_coef": 0.02,
     },
     arms=(
         *(Arm(name, reward) for name, reward in REWARDS.items()),
