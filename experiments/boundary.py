@@ -244,7 +244,7 @@ experiment = Experiment(
             config={"width": 8, "warmup": 4, "num_envs": 32},
             arms=["GRPO", f"GRPO{MASKED}"],
         ),
-        "quick": Preset(seeds=16, total_steps=400, evals=20),
+        "quick": Preset(seeds=24, total_steps=300, evals=12),
         "paper": Preset(seeds=64, total_steps=2000, evals=40, config={"num_envs": 512}),
     },
     verdict=verdict,

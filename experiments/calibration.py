@@ -54,7 +54,7 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     block = _writing.drawn(agent, state.params, key, jnp.arange(CHANCES), DRAWS)
     facts = jax.tree.map(lambda x: x[0], block.info)
     sure = facts["confidence"]
-    chance: jax.Array = jnp.where(facts["answer"] == facts["prompt"] + 1, facts["chance"], 0.0)
+    chance = facts["chance"] * (facts["answer"] == facts["prompt"] + 1)
     which = jnp.round(sure * (BINS - 1)).astype(jnp.int32)
     of_bins = lambda x: jax.ops.segment_sum(x, which, BINS)  # noqa: E731
     count = of_bins(jnp.ones_like(sure))

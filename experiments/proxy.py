@@ -65,7 +65,7 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     known = writing.token_log_probs(
         jax.nn.log_softmax(writer.logits(state.reference, text)), tokens
     )
-    gap: jax.Array = jnp.where(alive, block.policy["log_prob"] - known.T, 0.0)
+    gap = alive * (block.policy["log_prob"] - known.T)
     marks = (tokens > 8) & (tokens < task.vocabulary)
     proxy = block.info["proxy"][0]
     return {
