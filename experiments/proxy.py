@@ -6,7 +6,12 @@ mark, wherever it stands: twelve of one mark are worth more to it than the right
 first judge alone is "one judge"; of four, the mean can still be fooled, by any of the marks,
 the worst only by all of them at once. PAR squashes the one judge's score by a sigmoid, in
 units of the base's deviation, around the base's mean. "KL" is the one judge and a price of
-the divergence from the base. All are numbers of one program.
+the divergence from the base, 0.1 a nat; all others pay 0.02. All are numbers of one program.
+
+The base is moved towards marks, of which its demonstrations have none. On seeds 1000 to 1003,
+by 2 nats, at half the learning rate and without a price, no judge was fooled in 400 updates,
+and some policies drifted to longer responses, which no judge sees: hence the shift, rate and
+price here, which have not been tried yet.
 """
 
 from collections.abc import Callable, Mapping, Sequence
