@@ -7,6 +7,7 @@ from flax import struct
 from jaxrl_reward.agents import base
 from jaxrl_reward.agents import entropy_control as control
 from jaxrl_reward.agents import group_losses as losses
+from jaxrl_reward.rewards.likelihoods import FORMS
 from jaxrl_reward.types import UserError
 
 CHOICES = {
@@ -17,6 +18,7 @@ CHOICES = {
     "control": control.CONTROLS,
     "objective": ("surrogate", "rover"),
     "sampling": ("uniform", "variance", "knapsack"),
+    "teach": ("none", *FORMS, "group"),
 }
 
 
@@ -44,6 +46,8 @@ class Config(struct.PyTreeNode):
       kl: where the KL to the reference is: in the `loss`, in the `reward`, or nowhere.
       drop_equal: leaves out groups whose returns are all equal.
       control: of the entropy, see `entropy_control`.
+      teach: whose gradient in the reference answer is followed, see `rw.likelihood`; `group`
+        is that of `rw.jepo`.
       epochs, minibatches: passes over the responses, and parts of one.
       greedy: evaluate the likeliest tokens, else drawn ones.
       learning_rate, warmup_rate: Adam's.
@@ -51,6 +55,7 @@ class Config(struct.PyTreeNode):
       clip_low, clip_high, dual_clip: bounds of the surrogate; no third one at 0.
       kl_coef: weight of the KL.
       entropy_coef: weight of an entropy bonus, per nat.
+      teach_coef: weight of that gradient, beside the responses' own.
       control_strength, control_low, control_high: 0 is the paper's. `clip_cov`: the share
         of tokens and the bounds of the covariance; `kl_cov`: the share and the weight of
         the penalty; `steer`: the least weight; `siren`: the weight; `corridor`: the
@@ -74,6 +79,7 @@ class Config(struct.PyTreeNode):
     kl: Literal["none", "loss", "reward"] = _static("none")
     drop_equal: bool = _static(False)
     control: str = _static("none")
+    teach: str = _static("none")
     epochs: int = _static(1)
     minibatches: int = _static(1)
     greedy: bool = _static(True)
@@ -86,6 +92,7 @@ class Config(struct.PyTreeNode):
     dual_clip: float = 0.0
     kl_coef: float = 0.04
     entropy_coef: float = 0.0
+    teach_coef: float = 1.0
     control_strength: float = 0.0
     control_low: float = 0.0
     control_high: float = 0.0

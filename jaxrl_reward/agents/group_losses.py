@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.agents import answers
 from jaxrl_reward.agents import entropy_control as control
 from jaxrl_reward.types import Array
 
@@ -32,6 +33,8 @@ class Batch(NamedTuple):
       penalty: of its change from `old`.
       centred: returns less their group's mean, `[N]`.
       old_all: of all tokens, `[N, T, V]`, where it is needed, else empty.
+      answered: the reference answers behind the scratch, where they are taught, else empty.
+      taught: the weight of each of their tokens, `[N, A]`, likewise.
     """
 
     text: Array
@@ -45,6 +48,8 @@ class Batch(NamedTuple):
     penalty: Array
     centred: Array
     old_all: Any
+    answered: Any
+    taught: Any
 
 
 def token_weights(kind: str, alive: Array, kept: Array) -> Array:
@@ -158,6 +163,10 @@ def loss(
         token_loss += config.kl_coef * divergence
     total = mean_of_tokens(token_loss, batch.weight)
     total += control.added_loss(config, history, entropy, log_probs, batch)
+    if config.teach != "none":
+        everything = log_probs_of(params, batch.answered.text)
+        known = answers.log_probs(everything, batch.answered)
+        total -= config.teach_coef * (batch.taught * known).sum(1).mean()
     outside = (ratio < 1.0 - config.clip_low) | (ratio > 1.0 + config.clip_high)
     return total, {
         "policy_loss": mean_of_tokens(policy_loss, batch.weight),

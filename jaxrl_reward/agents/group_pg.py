@@ -10,6 +10,8 @@ it pays from a token on is the token's credit:
   GRPO                       advantage="grpo()" aggregation="sequence" kl="loss" kl_coef=0.04
   Dr. GRPO                   advantage="centred()" aggregation="constant"
   DAPO                       advantage="grpo()" clip_high=0.28 drop_equal=True
+  negative-only              advantage="grpo() | clip(-100, 0)"
+  VeriFree, RLPR, JEPO       see `rewards.likelihoods`
   none                       advantage="env": the reward is the credit
 
 A short supervised warm-up, in `init`, gives the first policy and the reference.
@@ -26,13 +28,13 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import envs, writers
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, batching, budgets, rollout, writing
+from jaxrl_reward.agents import answers, base, batching, budgets, rollout, writing
 from jaxrl_reward.agents import entropy_control as control
 from jaxrl_reward.agents import group_losses as losses
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.group_config import Config, check
 from jaxrl_reward.envs.sequence import Sequence, Task
-from jaxrl_reward.rewards import registry
+from jaxrl_reward.rewards import likelihoods, registry
 from jaxrl_reward.rewards.grouped import groups_of
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
@@ -72,10 +74,21 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     check(config)
     reward = rw.env() if reward is None else reward
     made = _GroupPG(config, reward, env, _rule(config.advantage))
+    if config.teach != "none" and made.task.answer is None:
+        raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
     made.check_reward()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     steps = config.num_envs * made.task.max_tokens
     return base.Agent("group_pg", config, env, reward, *functions, steps)
+
+
+def writer_of(config: Config, task: Task) -> writers.Writer:
+    """The network of an agent with this config, whose parameters are `state.params`."""
+    shape = (task.vocabulary, task.prompt_length)
+    if config.network == "gru":
+        return writers.recurrent(*shape, config.width)
+    sizes = (config.width, config.layers, config.heads)
+    return writers.transformer(*shape, task.max_tokens, *sizes)
 
 
 def _rule(text: str) -> rw.RewardTransform:
@@ -140,9 +153,10 @@ class _GroupPG:
         written = writers.write(self.writer, state.params, prompts, length, key_write)
         block, text = writing.block_of(self.task, asked, written), writing.text_of(asked, written)
         alive, known = written.tokens < self.task.vocabulary, written.log_prob.T
+        everything = self.log_probs(state.reference, text)
         if config.kl != "none":
-            everything = self.log_probs(state.reference, text)
             known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
+        block, found = self.told(block, state.params, everything, asked)
 
         applied = state.reward.apply(state.reward_state, block)
         block = block.replace(reward=jnp.where(alive, jax.lax.stop_gradient(applied.reward), 0.0))
@@ -150,6 +164,7 @@ class _GroupPG:
         rule_state, credit = self.credit(state, judged)
 
         history, batch = self.batch(state, key_control, text, block, known, credit)
+        batch = batch._replace(**self.taught(config, block, found))
         params, opt_state, logged = self.update(state, key_rows, history, batch)
         reward_state, learned = state.reward.learn(applied.state, key_learn, block)
         metrics = _metrics(self.task, block, batch) | {
@@ -190,11 +205,7 @@ class _GroupPG:
     @cached_property
     def writer(self) -> writers.Writer:
         """The network."""
-        config, shape = self.config, (self.task.vocabulary, self.task.prompt_length)
-        if config.network == "gru":
-            return writers.recurrent(*shape, config.width)
-        sizes = (config.width, config.layers, config.heads)
-        return writers.transformer(*shape, self.task.max_tokens, *sizes)
+        return writer_of(self.config, self.task)
 
     @cached_property
     def own_steps(self) -> bool:
@@ -209,7 +220,9 @@ class _GroupPG:
         def block(key: Array) -> Transition:
             numbers = jnp.zeros(self.config.num_envs, jnp.int32)
             asked = writing.ask(self.task, key, numbers, jnp.arange(self.config.num_envs))
-            return writing.block_of(self.task, asked, written)
+            plain, params = writing.block_of(self.task, asked, written), self.writer.init(key)
+            reference = self.log_probs(params, writing.text_of(asked, written))
+            return self.told(plain, params, reference, asked)[0]
 
         shapes = jax.eval_shape(block, jax.random.key(0))
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -271,6 +284,27 @@ class _GroupPG:
         """Of all tokens, `[N, T, V]`."""
         return jax.nn.log_softmax(self.writer.logits(params, text))
 
+    def told(
+        self, block: Transition, params: Any, reference: Array, asked: writing.Asked
+    ) -> tuple[Transition, Any]:
+        """The block, with what rewards may read of the reference and of the right answer.
+
+        And those answers; empty where the task has none. What is not read is not computed:
+        it is no part of the program.
+        """
+        known = partial(self.log_probs, params)
+        policy, found = answers.signals(self.task, known, asked, block)
+        policy["reference"] = reference.swapaxes(0, 1)
+        return block.replace(policy={**block.policy, **policy}), found
+
+    def taught(self, config: Config, block: Transition, found: Any) -> dict[str, Any]:
+        """Of a batch, what is to be learnt of the right answers."""
+        if config.teach == "none":
+            return {}
+        known = block.policy["answer_log_probs"][0]
+        weights = likelihoods.shares(config.teach, known, groups_of(block))
+        return {"answered": found, "taught": jax.lax.stop_gradient(weights)}
+
     def priced(self, config: Config, reward: Array, block: Transition, known: Array) -> Array:
         """The reward `[T, N]` less the KL to the reference, where it belongs there."""
         if config.kl != "reward":
@@ -305,6 +339,8 @@ class _GroupPG:
             penalty=jnp.zeros(credit.shape),
             centred=returns - groups.mean(returns),
             old_all=everything if config.objective == "rover" else (),
+            answered=(),
+            taught=(),
         )
         entropy = block.policy["entropy"].T
         history = control.follow(config.control, state, entropy, everything, batch.alive)

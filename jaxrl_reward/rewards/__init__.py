@@ -49,8 +49,10 @@ from jaxrl_reward.rewards.group_outcomes import empg, pav, rlcr, trust, verpo
 from jaxrl_reward.rewards.group_ranks import group_win_rate, preferred, tournament
 from jaxrl_reward.rewards.grouped import Grouped, Groups, gives_own_steps, grouped
 from jaxrl_reward.rewards.hops import Hops, hop_potential
+from jaxrl_reward.rewards.implicit import implicit_process, prime
 from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
+from jaxrl_reward.rewards.likelihoods import jepo, likelihood, on_scratch
 from jaxrl_reward.rewards.machines import ltl, reward_machine
 from jaxrl_reward.rewards.marginal import marginal_gain, modular
 from jaxrl_reward.rewards.normalize import normalize
@@ -196,9 +198,12 @@ __all__ = [
     "hypervolume",
     "hypervolume_weight",
     "icm",
+    "implicit_process",
+    "jepo",
     "lagrangian",
     "learned_potential",
     "lifetime_counts",
+    "likelihood",
     "log_sigmoid",
     "look_ahead",
     "look_back",
@@ -215,6 +220,7 @@ __all__ = [
     "no_state",
     "normalize",
     "objective",
+    "on_scratch",
     "one_step",
     "par",
     "parse",
@@ -228,6 +234,7 @@ __all__ = [
     "potential",
     "potentials",
     "preferred",
+    "prime",
     "progress",
     "proximity",
     "pseudo_counts",

@@ -48,9 +48,13 @@ OF_VECTORS = (
     rw.empg,
     rw.gated,
     rw.hypervolume_weight,
+    rw.jepo,
     rw.lagrangian,
+    rw.likelihood,
+    rw.on_scratch,
     rw.pav,
     rw.pear,
+    rw.prime,
     rw.renorm,
     rw.trust,
 )

@@ -83,8 +83,7 @@ def total(digits: int = 2, max_tokens: int = 8) -> Task:
         del luck
         return judge_number(tokens, equals, question.truth, 10)
 
-    def solve(question: Question, key: Array) -> Array:
-        del key
+    def answer(question: Question) -> Array:
         return base.response(spell(question.truth, digits + 1, nothing), max_tokens, nothing)
 
     def rephrase(number: Array) -> Array:
@@ -93,7 +92,8 @@ def total(digits: int = 2, max_tokens: int = 8) -> Task:
         before = jnp.cumsum(jnp.asarray(levels)) - jnp.asarray(levels)
         return before[level] + (b - low) * count + a - low
 
-    return Task(symbols, width, max_tokens, levels, ask, judge, solve, rephrase)
+    solve = base.shown(answer)
+    return Task(symbols, width, max_tokens, levels, ask, judge, solve, rephrase, answer)
 
 
 def modular(modulus: int = 7, terms: int = 4, max_tokens: int = 8) -> Task:
@@ -127,11 +127,11 @@ def modular(modulus: int = 7, terms: int = 4, max_tokens: int = 8) -> Task:
         del luck
         return judge_number(tokens, equals, question.truth, modulus)
 
-    def solve(question: Question, key: Array) -> Array:
-        del key
+    def answer(question: Question) -> Array:
         return base.response(question.truth[None] + 1, max_tokens, nothing)
 
-    return Task(symbols, 2 * terms, max_tokens, levels, ask, judge, solve)
+    shape = (symbols, 2 * terms, max_tokens, levels)
+    return Task(*shape, ask, judge, base.shown(answer), answer=answer)
 
 
 def countdown(numbers: int = 3, max_tokens: int = 8) -> Task:

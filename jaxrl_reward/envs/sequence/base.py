@@ -62,6 +62,8 @@ class Task(NamedTuple):
       solve: from the question and a key to a right response `[T]`, as it might
         be demonstrated: tokens, the end, and nothing behind.
       rephrase: from a prompt's number to that of the same question in other words.
+      answer: from the question to the one right answer without any scratch, `[T]`: tokens,
+        the end, and nothing behind; None where several are right.
     """
 
     symbols: tuple[str, ...]
@@ -72,6 +74,7 @@ class Task(NamedTuple):
     judge: Callable[[Question, Array, Array], Verdict]
     solve: Callable[[Question, Array], Array]
     rephrase: Callable[[Array], Array] = lambda number: number
+    answer: Callable[[Question], Array] | None = None
 
     @property
     def vocabulary(self) -> int:
@@ -131,6 +134,11 @@ def response(tokens: Array, length: int, nothing: int) -> Array:
     ended = jnp.concatenate([to_left(tokens, nothing), jnp.full(length + 1, nothing)])
     ended = ended.at[(tokens != nothing).sum()].set(END)
     return ended[:length].astype(jnp.int32)
+
+
+def shown(answer: Callable[[Question], Array]) -> Callable[[Question, Array], Array]:
+    """Demonstrations that are the answer alone, see `Task.solve`."""
+    return lambda question, key: answer(question)
 
 
 def check_tokens(name: str, max_tokens: int, needed: int) -> None:

@@ -35,11 +35,11 @@ def copy(letters: int = 8, longest: int = 6, reverse: bool = False, max_tokens: 
         facts = {"matched": matched / size, "answer": _number(tokens, length, letters + 2)}
         return Verdict(outcome, {**facts, "scratch": jnp.float32(0.0)})
 
-    def solve(question: Question, key: Array) -> Array:
-        del key
+    def answer(question: Question) -> Array:
         return base.response(question.truth, max_tokens, nothing)
 
-    return Task(symbols, longest + 1, max_tokens, levels, ask, judge, solve)
+    shape = (symbols, longest + 1, max_tokens, levels)
+    return Task(*shape, ask, judge, base.shown(answer), answer=answer)
 
 
 def brackets(kinds: int = 4, deepest: int = 5, max_tokens: int = 12) -> Task:

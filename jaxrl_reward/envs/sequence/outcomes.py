@@ -62,7 +62,11 @@ def think(levels: int = 4, max_tokens: int = 16) -> Task:
         scratch = jnp.where(jnp.arange(max_tokens - 2) < size, kinds, nothing)
         return base.response(jnp.append(scratch, question.truth), max_tokens, nothing)
 
-    return Task(symbols, 2, max_tokens, (LETTERS,) * levels, ask, judge, solve)
+    def answer(question: Question) -> Array:
+        return base.response(question.truth[None], max_tokens, nothing)
+
+    shape = (symbols, 2, max_tokens, (LETTERS,) * levels)
+    return Task(*shape, ask, judge, solve, answer=answer)
 
 
 def confidence(contexts: int = 8, max_tokens: int = 4) -> Task:
