@@ -1,0 +1,262 @@
+"""Adversarial imitation off policy: does it need a Lipschitz reward?
+
+A discriminator is shown a few steps of an expert, and SAC climbs what it takes for the
+expert's, with the reward of every stored step computed anew. The arms hold its slope in
+different ways, or not at all; those that differ in numbers alone (weights of the penalty,
+smoothed labels) train in one program. PPO is the on-policy agent. On two tasks that end
+early, one where that is bad and one where it is the goal, forms of the reward show what
+their sign decides, and what absorbing states mend.
+
+The paper's learner is TD3 with 1:1 steps of the discriminator and its nets of 100 units;
+`quick` has SAC, 64 units and light tasks. Demonstrations are 4 episodes, one step in 20,
+of agents of this package. A score is 100 for the expert and 0 for random actions.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import _lipschitz_gail_data as data
+import _lipschitz_gail_report as report
+import numpy as np
+
+from jaxrl_reward.training.experiment import (
+    Arm,
+    Experiment,
+    Preset,
+    Results,
+    Verdict,
+    above,
+    better,
+)
+from jaxrl_reward.training.lanes import Point
+
+SOURCE = "Blonde et al. 2022, Lipschitzness Is All You Need To Tame Off-policy GAIL"
+DAC = "Kostrikov et al. 2019, Discriminator-Actor-Critic, section 4.2"
+GOAL = 70.0  # per cent of the expert's return, above that of random actions
+NEAR = 5.0  # points of score that count as not below
+
+# What differs in numbers alone. The penalty's weight is 0 where there is none.
+WEIGHTS = {
+    "none": {"weight": 0.0},
+    "none, smoothed": {"weight": 0.0, "label_low": 0.7, "label_high": 1.2},
+    "wgan 0.01": {"weight": 0.01},
+    "wgan 0.1": {"weight": 0.1},
+    "wgan 1": {"weight": 1.0},
+    "wgan": {"weight": 10.0},
+    "wgan 100": {"weight": 100.0},
+}
+FEW = {name: WEIGHTS[name] for name in ("none", "wgan")}
+SPECTRAL = {"spectral": {}, "spectral, smoothed": {"label_low": 0.7, "label_high": 1.2}}
+PURPLE = {f"purple {steepest:g}": {"steepest": steepest} for steepest in (2.0, 7.0)}
+# What differs in more.
+OTHERS: Mapping[str, Mapping[str, Any]] = {
+    "wgan two-sided": {"one_sided": False},
+    "dragan": {"penalty": "dragan"},
+    "nagard": {"penalty": "nagard"},
+    "wgan, log D": {"form": "log"},
+    "wgan, logit": {"form": "logit"},
+}
+SIGNS = {"positive": "minimax", "negative": "log"}
+
+
+def points(numbers: Mapping[str, Mapping[str, float]], prefix: str, agent: Any) -> list[Point]:
+    """The agent with other numbers in its reward, by the arm's name."""
+    return [
+        Point(f"{prefix}: {name}", agent.config, changed(agent.reward, each))
+        for name, each in numbers.items()
+    ]
+
+
+def changed(reward: Any, numbers: Mapping[str, float]) -> Any:
+    """The expression with other numbers in those of its terms that have them."""
+    if reward.children():
+        parts = tuple(changed(part, numbers) for part in reward.children())
+        return dataclasses.replace(reward, parts=parts)
+    own = {each.name for each in dataclasses.fields(reward)}
+    return dataclasses.replace(reward, **{n: x for n, x in numbers.items() if n in own})
+
+
+@dataclasses.dataclass(frozen=True)
+class Imitator:
+    """An agent, and how its discriminator learns.
+
+    Attributes:
+      agent: its name.
+      config: its settings.
+      gail: the discriminator's.
+      share: of the preset's steps.
+    """
+
+    agent: str
+    config: Mapping[str, Any]
+    gail: Mapping[str, Any]
+    share: float = 1.0
+
+    def arm(
+        self,
+        task: data.Task,
+        methods: Mapping[str, Mapping[str, float]],
+        behind: str = "",
+        **gail: Any,
+    ) -> Arm:
+        """An arm whose points are the `methods`, all with `gail` and what is `behind` it."""
+        prefix = f"{task.slug}, {self.agent.upper()}"
+        return Arm(
+            f"{prefix}: {', '.join(methods)}",
+            task.gail(**{**self.gail, **gail}) + behind,
+            agent=self.agent,
+            env=task.env,
+            config=self.config,
+            share=self.share,
+            points=partial(points, methods, prefix),
+        )
+
+
+def every_arm(task: data.Task, imitator: Imitator) -> list[Arm]:
+    """All ways to hold the slope, and the reward's forms."""
+    return [
+        imitator.arm(task, WEIGHTS),
+        imitator.arm(task, SPECTRAL, spectral=True, penalty="none"),
+        imitator.arm(task, PURPLE, behind=" | purple(width=64, batch_size=64, updates=1)"),
+        *(imitator.arm(task, {name: {}}, **changes) for name, changes in OTHERS.items()),
+    ]
+
+
+def survival_arms(task: data.Task, imitator: Imitator) -> list[Arm]:
+    """A reward that is never negative and one that is never positive, as they are and mended."""
+    return [
+        imitator.arm(task, {f"{sign}{mended}": {}}, form=form, absorbing=bool(mended))
+        for sign, form in SIGNS.items()
+        for mended in ("", ", absorbing")
+    ]
+
+
+# ---- verdicts -------------------------------------------------------------------------
+
+
+def verdict(results: Results) -> Sequence[Verdict]:
+    """The paper's claims for each task and agent, and the bias of the reward's sign."""
+    groups = dict.fromkeys(arm.split(":")[0] for arm in results)
+    found = []
+    for group in groups:
+        scores = {
+            arm.split(": ")[1]: report.scores(result)
+            for arm, result in results.items()
+            if arm.startswith(f"{group}: ")
+        }
+        if "wgan" in scores:
+            found += _needed(group, scores)
+        if "positive" in scores:
+            found += _signs(group, scores)
+        slopes = report.steepness(results, group)
+        if len(slopes) > 2:
+            found.append(report.correlation(slopes, scores, group, SOURCE))
+    return found
+
+
+def _needed(group: str, scores: Mapping[str, np.ndarray]) -> list[Verdict]:
+    """Whether imitation needs a constraint, and which."""
+
+    def versus(high: str, low: str, claim: str, margin: float = 0.0) -> None:
+        if high in scores and low in scores:
+            what = f"score of {high} less {low}"
+            x, y = scores[high], scores[low]
+            found.append(better(f"{group}: {claim}", what, x, y, margin, source=SOURCE))
+
+    claim = f"{group}: with a gradient penalty the imitator reaches {GOAL:g} % of the expert"
+    found = [above(claim, "score of wgan", scores["wgan"], GOAL, source=SOURCE)]
+    versus("wgan", "none", "without a constraint it is clearly lower", 10.0)
+    versus("wgan", "none, smoothed", "smoothed labels are no remedy", 10.0)
+    versus("wgan", "spectral", "nor is spectral normalisation", 10.0)
+    versus("wgan", "spectral, smoothed", "nor are both", 10.0)
+    versus("wgan", "wgan 0.01", "a weight of 0.01 is too small")
+    versus("wgan", "dragan", "a penalty between agent and expert beats one around the expert")
+    versus("wgan", "nagard", "a penalty between agent and expert beats one around the agent")
+    for name in PURPLE:
+        versus(name, "wgan", f"{name} is not more than {NEAR:g} points below", -NEAR)
+    return found
+
+
+def _signs(group: str, scores: Mapping[str, np.ndarray]) -> list[Verdict]:
+    """What the reward's sign decides, on a task where it is right to live or to end."""
+    right, wrong = ("positive", "negative") if "CartPole" in group else ("negative", "positive")
+    lives = "to live" if right == "positive" else "to end"
+    pairs = [
+        (right, wrong, f"where it is right {lives} the {right} form is above the {wrong} one"),
+        (f"{wrong}, absorbing", wrong, f"absorbing states mend the {wrong} form"),
+    ]
+    found = []
+    for high, low, claim in pairs:
+        what = f"score of {high} less {low}"
+        x, y = scores[high], scores[low]
+        found.append(better(f"{group}: {claim}", what, x, y, source=DAC))
+    return found
+
+
+# ---- what is trained ------------------------------------------------------------------
+
+_GAIL = {"width": 64, "batch_size": 64, "learning_rate": 5e-4}
+_SAC = {"num_envs": 4, "updates": 4, "batch_size": 64, "hidden": (64, 64), "slopes": True}
+_PPO = {"num_envs": 8, "num_steps": 128, "minibatches": 8, "hidden": (64, 64)}
+SAC = Imitator("sac", _SAC, {**_GAIL, "updates": 4})
+CHEETAH = Imitator(
+    "sac",
+    {**_SAC, "num_envs": 8, "updates": 8, "normalize_obs": True},
+    {**_GAIL, "updates": 8},
+    share=2.0,
+)
+PPO = Imitator("ppo", {**_PPO, "gamma": 0.95, "entropy_coef": 0.0}, {**_GAIL, "updates": 16}, 12.0)
+POLE = Imitator("ppo", _PPO, {**_GAIL, "updates": 16}, 6.0)
+CLIFF = Imitator("ppo", _PPO, {**_GAIL, "updates": 16}, 3.0)
+SMALLEST = Imitator(
+    "sac",
+    {"num_envs": 2, "batch_size": 8, "hidden": (8,), "learning_starts": 16, "slopes": True},
+    {"width": 8, "batch_size": 8, "updates": 1},
+)
+_WIDE = {"hidden": (256, 256), "buffer_size": 1_000_000, "normalize_obs": True, "slopes": True}
+PAPER_SAC = Imitator("sac", {"num_envs": 8, "updates": 8, **_WIDE}, {"updates": 8})
+PAPER_PPO = Imitator(
+    "ppo",
+    {"num_envs": 32, "num_steps": 128, "minibatches": 32, "normalize_obs": True},
+    {"updates": 64},
+    share=10.0,
+)
+
+GROUPS = {
+    "smoke": [SMALLEST.arm(data.SMALLEST, FEW)],
+    "quick": [
+        *every_arm(data.PENDULUM, SAC),
+        PPO.arm(data.PENDULUM, FEW),
+        CHEETAH.arm(data.CHEETAH, FEW),
+        *survival_arms(data.POLE, POLE),
+        *survival_arms(data.CLIFF, CLIFF),
+    ],
+    "paper": [
+        arm
+        for task in data.LOCOMOTION
+        for arm in (*every_arm(task, PAPER_SAC), PAPER_PPO.arm(task, FEW))
+    ],
+}
+GROUPS["paper"] += [*survival_arms(data.POLE, POLE), *survival_arms(data.CLIFF, CLIFF)]
+_NAMES = {preset: tuple(arm.name for arm in arms) for preset, arms in GROUPS.items()}
+
+experiment = Experiment(
+    name="lipschitz_gail",
+    title="Lipschitz-constrained imitation",
+    claim="Off-policy adversarial imitation works if its reward is locally Lipschitz",
+    source=SOURCE,
+    env=data.PENDULUM.env,
+    agent="sac",
+    arms=tuple({arm.name: arm for arms in GROUPS.values() for arm in arms}.values()),
+    presets={
+        "smoke": Preset(*(2, 48), evals=1, eval_episodes=1, arms=_NAMES["smoke"]),
+        "quick": Preset(*(6, 16_000), evals=4, eval_episodes=8, arms=_NAMES["quick"]),
+        "paper": Preset(*(5, 1_000_000), evals=20, eval_episodes=10, arms=_NAMES["paper"]),
+    },
+    verdict=verdict,
+    present=report.present,
+    prepare=data.prepare,
+    study=lambda arm, agent, state: data.known(agent.reward),
+)
