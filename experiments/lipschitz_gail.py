@@ -216,11 +216,12 @@ SMALLEST = Imitator(
     {"width": 8, "batch_size": 8, "updates": 1},
 )
 _WIDE = {"hidden": (256, 256), "buffer_size": 1_000_000, "normalize_obs": True, "slopes": True}
-PAPER_SAC = Imitator("sac", {"num_envs": 8, "updates": 8, **_WIDE}, {"updates": 8})
+_TOLD = {"learning_rate": 5e-4, "batch_size": 64}
+PAPER_SAC = Imitator("sac", {"num_envs": 8, "updates": 8, **_WIDE}, {**_TOLD, "updates": 8})
 PAPER_PPO = Imitator(
     "ppo",
     {"num_envs": 32, "num_steps": 128, "minibatches": 32, "normalize_obs": True},
-    {"updates": 64},
+    {**_TOLD, "updates": 64},
     share=10.0,
 )
 
