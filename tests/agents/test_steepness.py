@@ -23,7 +23,7 @@ class tilted(rw.Pointwise):  # noqa: N801
 
 
 def test_slopes_of_a_linear_reward_and_of_linear_critics():
-    agent = agents.make("sac", "gymnax:Pendulum-v1", tilted(), **SMALL)
+    agent = agents.make("sac", "gymnax:Pendulum-v1", tilted(), **SMALL, learning_starts=4)
     sac = agent.init.__self__
 
     @quick

@@ -128,7 +128,7 @@ def test_demonstrations_are_put_where_a_reward_has_room_for_them(tmp_path):
     flags = {"terminated": np.ones(3, bool), "truncated": np.zeros(3, bool)}
     data = offline.make({**fields, **flags, "reward": np.ones(3)})
     path = offline.save(data, tmp_path / "an expert's.npz")
-    arm = Arm("a", "0.5*red(demos={demos}, fits=1) + gail(demos={demos}, actions=2, width=2)")
+    arm = Arm("a", "0.5*red(demos={demos}, actions=2) + gail(demos={demos}, actions=2)")
     small = made(arms=(arm,))
     for shown, expected in ((None, "noise"), (path, str(path))):
         reward = experiments.build(small, arm, small.presets["quick"], shown).reward
