@@ -26,8 +26,17 @@ Group = Mapping[str, Result]
 
 def scores(result: Result) -> np.ndarray:
     """Final returns, `[S]`, 100 for the expert's and 0 for those of random actions."""
+    return _scored(result, result.returns)
+
+
+def on_the_way(result: Result) -> np.ndarray:
+    """The mean score of all evaluations after the first, `[S]`: the area under its curve."""
+    return _scored(result, result.curves.curve("return")[1][:, 1:].mean(1))
+
+
+def _scored(result: Result, returns: np.ndarray) -> np.ndarray:
     known = result.study
-    return 100.0 * (result.returns - known.random) / (known.expert - known.random)
+    return 100.0 * (returns - known.random) / (known.expert - known.random)
 
 
 def late(result: Result, metric: str) -> np.ndarray | None:
@@ -93,10 +102,11 @@ def present(results: Results, folder: Path) -> Sequence[str]:
     draw(groups, folder / "figure.png")
     parts = [
         "Scores are 100 for the expert and 0 for random actions: interquartile means over "
-        "seeds with 95 % intervals. Slopes and the discriminator's accuracy are means over "
-        "the last fifth of training, at stored steps (PPO: at those just played). Slopes of "
-        "the logit are by the action as the environment takes it, the others by actions in "
-        "[-1, 1]; a reward's is the steepest of eight secants, a lower bound.",
+        "seeds with 95 % intervals, of the end and of all evaluations on the way. Slopes and "
+        "the discriminator's accuracy are means over the last fifth of training, at stored "
+        "steps (PPO: at those just played). Slopes of the logit are by the action as the "
+        "environment takes it, the others by actions in [-1, 1]; a reward's is the steepest of "
+        "eight secants, a lower bound.",
         "![Scores of all arms, over weights and over slopes; forms where episodes end](figure.png)",
     ]
     for group, methods in groups.items():
@@ -112,13 +122,14 @@ def table(methods: Group) -> str:
     for method, result in methods.items():
         found = [late(result, metric) for metric in MEASURES.values()]
         cells = ["" if x is None else f"{x.mean():.3g}" for x in found]
-        rows.append((method, *_spread(scores(result)), *cells, f"{_length(result).mean():.3g}"))
-    return markdown_table(("Arm", "Score", "95 % interval", *MEASURES, "steps"), rows)
+        spreads = [_spread(measure(result)) for measure in (scores, on_the_way)]
+        rows.append((method, *spreads, *cells, f"{_length(result).mean():.3g}"))
+    return markdown_table(("Arm", "Score", "on the way", *MEASURES, "steps"), rows)
 
 
-def _spread(values: np.ndarray) -> tuple[str, str]:
+def _spread(values: np.ndarray) -> str:
     middle, low, high = _interval(values)
-    return f"{middle:.0f}", f"[{low:.0f}, {high:.0f}]"
+    return f"{middle:.0f} [{low:.0f}, {high:.0f}]"
 
 
 def _interval(values: np.ndarray) -> Any:

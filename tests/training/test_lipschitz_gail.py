@@ -25,7 +25,11 @@ def result(arm, returns, known, **late):
         Rows.at(arm, seeds, step, {name: np.asarray(x, float) for name, x in late.items()})
         for step in range(10)
     ]
-    fields = {"returns": np.asarray(returns, float), "study": known}
+    returns = np.asarray(returns, float)
+    rows.append(Rows.at(arm, seeds, 0, {"return": np.full_like(returns, known.random)}))
+    rows += [Rows.at(arm, seeds, 5, {"return": 2 * returns - known.random})]
+    rows += [Rows.at(arm, seeds, 10, {"return": returns})]
+    fields = {"returns": returns, "study": known}
     return SimpleNamespace(**fields, curves=Rows.concatenate(rows))
 
 
@@ -48,7 +52,7 @@ def results(beside):
 def test_verdicts_follow_scores_and_slopes(beside):
     loaded = experiments.load("lipschitz_gail")
     status = {verdict.claim: verdict.status for verdict in loaded.verdict(results(beside))}
-    assert len(status) == 6 and set(status.values()) == {"holds"}
+    assert len(status) == 7 and set(status.values()) == {"holds"}
     assert "Pendulum-v1, SAC: with a gradient penalty the imitator reaches 70 % of the expert" in (
         status
     )
@@ -59,10 +63,11 @@ def test_the_report_has_a_table_for_each_task_and_a_figure(beside, tmp_path):
     parts = beside("_lipschitz_gail_report").present(results(beside), tmp_path)
     text = "\n".join(parts)
     lines = [line for line in text.splitlines() if line.startswith("| wgan |")]
-    # (-300 + 1200) / 1000, its slopes, no accuracy, and the length.
+    # (-300 + 1200) / 1000, twice that half-way, its slopes, no accuracy, and the length.
     (cells,) = ([cell.strip() for cell in line.split("|")[2:-1]] for line in lines)
-    assert cells[0] == "90" and cells[2] == "" and float(cells[3]) == pytest.approx(1, abs=0.2)
-    assert cells[5] == "" and float(cells[6]) == 200
+    assert cells[0].startswith("90 [") and cells[1].startswith("135 [")
+    assert cells[2] == cells[5] == "" and float(cells[3]) == pytest.approx(1, abs=0.2)
+    assert float(cells[6]) == 200
     assert "### CartPole-v1, PPO" in text and "random actions 20." in text
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
