@@ -61,7 +61,7 @@ _POLE = {"num_envs": 8, "hidden": (64, 64)}
 
 PENDULUM = Task("gymnax:Pendulum-v1", "sac", 16_000, _SMALL, shown=(4, 20))
 CHEETAH = Task(
-    "brax:halfcheetah,max_steps_in_episode=250",
+    "brax:halfcheetah,episode_length=250",
     "sac",
     40_000,
     {**_SMALL, "num_envs": 8, "updates": 8, "normalize_obs": True},

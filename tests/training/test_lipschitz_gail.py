@@ -79,6 +79,7 @@ def test_points_differ_in_numbers_alone():
     agent = SimpleNamespace(
         config=None, reward=rw.parse(purple.reward.replace("{demos}", "'noise'"))
     )
+    assert purple.points is not None
     two, seven = purple.points(agent)
     assert (two.name, seven.name) == ("Pendulum-v1, SAC: purple 2", "Pendulum-v1, SAC: purple 7")
     assert "steepest=2, width=64)" in str(two.reward)
