@@ -7,9 +7,13 @@ smoothed labels) train in one program. PPO is the on-policy agent. On two tasks 
 early, one where that is bad and one where it is the goal, forms of the reward show what
 their sign decides, and what absorbing states mend.
 
-The paper's learner is TD3 with 1:1 steps of the discriminator and its nets of 100 units;
-`quick` has SAC, 64 units and light tasks. Demonstrations are 4 episodes, one step in 20,
-of agents of this package. A score is 100 for the expert and 0 for random actions.
+The paper's learner is TD3, with nets of 100 units and a learning rate of 0.0005 for the
+discriminator; `quick` has SAC, 64 units, light tasks, and 0.001. That was chosen on seeds
+1000 and 1001 of the pendulum, of 0.0005, 0.001 and 0.003: SAC learns it in 5,000 steps, and
+at 0.0005 the unconstrained imitator is only later than the others and ends as they do. Of
+one demonstration in place of four the penalty made too little. Seeds to report begin at 0.
+Demonstrations are 4 episodes, one step in 20, of agents of this package; a score is 100 for
+the expert and 0 for random actions.
 """
 
 import dataclasses
@@ -196,7 +200,7 @@ def _signs(group: str, scores: Mapping[str, np.ndarray]) -> list[Verdict]:
 
 # ---- what is trained ------------------------------------------------------------------
 
-_GAIL = {"width": 64, "batch_size": 64, "learning_rate": 3e-3}
+_GAIL = {"width": 64, "batch_size": 64, "learning_rate": 1e-3}
 _SAC = {"batch_size": 64, "hidden": (64, 64), "learning_rate": 1e-3, "slopes": True}
 _PPO = {"num_envs": 8, "num_steps": 128, "minibatches": 8, "hidden": (64, 64)}
 _FORMS = {**_GAIL, "updates": 16, "learning_rate": 5e-4}
@@ -207,9 +211,9 @@ CHEETAH = Imitator(
     {**_GAIL, "updates": 8},
     share=2.0,
 )
-PPO = Imitator("ppo", {**_PPO, "gamma": 0.95, "entropy_coef": 0.0}, _FORMS, share=25.0)
-POLE = Imitator("ppo", _PPO, _FORMS, share=17.0)
-CLIFF = Imitator("ppo", _PPO, _FORMS, share=8.0)
+PPO = Imitator("ppo", {**_PPO, "gamma": 0.95, "entropy_coef": 0.0}, _FORMS, share=19.0)
+POLE = Imitator("ppo", _PPO, _FORMS, share=12.5)
+CLIFF = Imitator("ppo", _PPO, _FORMS, share=6.5)
 SMALLEST = Imitator(
     "sac",
     {"num_envs": 2, "batch_size": 8, "hidden": (8,), "learning_starts": 16, "slopes": True},
@@ -253,7 +257,7 @@ experiment = Experiment(
     arms=tuple({arm.name: arm for arms in GROUPS.values() for arm in arms}.values()),
     presets={
         "smoke": Preset(*(2, 48), evals=1, eval_episodes=1, arms=_NAMES["smoke"]),
-        "quick": Preset(*(6, 6_000), evals=6, eval_episodes=8, arms=_NAMES["quick"]),
+        "quick": Preset(*(6, 8_000), evals=8, eval_episodes=8, arms=_NAMES["quick"]),
         "paper": Preset(*(5, 1_000_000), evals=20, eval_episodes=10, arms=_NAMES["paper"]),
     },
     verdict=verdict,
