@@ -63,8 +63,8 @@ PENDULUM = Task("gymnax:Pendulum-v1", "sac", 16_000, _SMALL, shown=(4, 20))
 CHEETAH = Task(
     "brax:halfcheetah,episode_length=250",
     "sac",
-    40_000,
-    {**_SMALL, "num_envs": 8, "updates": 8, "normalize_obs": True},
+    24_000,
+    {**_SMALL, "num_envs": 8, "updates": 8, "batch_size": 64, "normalize_obs": True},
     shown=(4, 20),
     episodes=16,
 )

@@ -209,7 +209,7 @@ CHEETAH = Imitator(
     "sac",
     {**_SAC, "num_envs": 8, "updates": 8, "normalize_obs": True},
     {**_GAIL, "updates": 8},
-    share=2.0,
+    share=1.5,
 )
 PPO = Imitator("ppo", {**_PPO, "gamma": 0.95, "entropy_coef": 0.0}, _FORMS, share=19.0)
 POLE = Imitator("ppo", _PPO, _FORMS, share=12.5)
