@@ -26,7 +26,7 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, evaluation, replay, rollout, sac_losses
+from jaxrl_reward.agents import base, evaluation, replay, rollout, sac_losses, steepness
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.envs.vector import any_anywhere
 from jaxrl_reward.types import Array, Mean, UserError
@@ -60,6 +60,8 @@ class Config(struct.PyTreeNode):
       placement: `block`, the policy is blind to the reward's memory, or
         `step`, it sees it.
       normalize_obs: by the mean and variance of what the policy saw so far.
+      slopes: log how steep the critics and the reward are at stored steps, `q_slope`
+        and `reward_slope`, see `steepness`.
       reset: `fresh` or `cached` initial states, see `envs.vectorize`.
       learning_rate: Adam's, of the policy and the temperature.
       critic_learning_rate: Adam's, of the critics.
@@ -91,6 +93,7 @@ class Config(struct.PyTreeNode):
     tune_temperature: bool = _static(True)
     placement: Literal["block", "step"] = _static("block")
     normalize_obs: bool = _static(False)
+    slopes: bool = _static(False)
     reset: Literal["fresh", "cached"] = _static("fresh")
     learning_rate: float = 3e-4
     critic_learning_rate: float = 1e-3
@@ -204,6 +207,9 @@ class _Sac:
         reward_state, learned = state.reward.learn(reward_state, key_learn, block)
         state, metrics = common.finish(state, played, env_state, reward_state, learned)
         state = state.replace(params=params, opt_state=opt_state, replay=stored, key=key)
+        if self.config.slopes:
+            key_slopes = jax.random.fold_in(key_sample, 1)
+            losses |= steepness.measure(self.recorder, self.learner, state, key_slopes)
         return state, metrics | losses
 
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:

@@ -8,6 +8,9 @@ from typing import Any
 
 from jaxrl_reward.cli.commands import _command, _settings, _start_devices
 from jaxrl_reward.cli.console import say, show
+from jaxrl_reward.types import UserError
+
+ROWS = 100_000  # steps of a data set
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -18,9 +21,12 @@ def collect(args: argparse.Namespace) -> None:
     from jaxrl_reward.offline import report
 
     levels = [each.strip() for each in args.level.split(",")]
+    if args.rows is not None and args.episodes is not None:
+        raise UserError("a data set has --rows or --episodes, not both; leave one out")
     agent = agents.make(args.agent, args.env, **_settings(args))
     settings = collecting.Settings(
-        rows=args.rows,
+        rows=ROWS if args.rows is None else args.rows,
+        episodes=args.episodes or 0,
         total_steps=args.total_steps,
         seed=args.seed,
         evals=args.evals,
@@ -64,8 +70,13 @@ def add_arguments(parser: Any, whole: Callable[[str], int], seed: Callable[[str]
     parser.add_argument(
         "--out", metavar="PATH", help="an .npz, or a folder for LEVEL.npz (datasets/AGENT-ENV)"
     )
+    lengths = {
+        "rows": f"steps of a data set, the most of medium-replay ({ROWS})",
+        "episodes": "so many whole episodes in place of rows",
+    }
+    for name, text in lengths.items():
+        parser.add_argument(f"--{name}", type=whole, metavar="N", help=text)
     numbers = {
-        "rows": (100_000, "steps of a data set, the most of medium-replay"),
         "total-steps": (500_000, "of the environment, in training"),
         "evals": (20, "greedy evaluations: how finely medium is found"),
         "eval-episodes": (16, "of each"),
@@ -82,8 +93,6 @@ def add_arguments(parser: Any, whole: Callable[[str], int], seed: Callable[[str]
 
 def _paths(args: argparse.Namespace, levels: list[str]) -> dict[str, Path]:
     """A file for each level."""
-    from jaxrl_reward.types import UserError
-
     if args.out is not None and args.out.endswith(".npz"):
         if len(levels) > 1:
             raise UserError(f"--out {args.out} is one file; give a folder for {len(levels)} levels")

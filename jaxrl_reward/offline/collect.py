@@ -7,6 +7,9 @@
                    episodes to a size
     expert         the policy at the end of training, plays anew
 
+Demonstrations for an imitator are some whole episodes of `expert`: `episodes` in place of
+`rows`. Steps are left out where they are shown, `rewards.demonstrations(every=20)`.
+
 Levels as of D4RL (Fu et al. 2020, arXiv:2004.07219), a third as of its "medium".
 Terminations and truncations are apart, and successors are the true ones.
 """
@@ -34,7 +37,6 @@ LEVELS = ("random", "medium", "medium-replay", "expert")
 MEDIUM = 1 / 3  # of the final return, above random
 PLAY_STEPS = 250  # of each environment, in one call to the device
 TRAIN_STEPS = 2000  # about so many of all of them, likewise
-UNLIMITED = 1000  # steps of random actions where there is no time limit
 STREAM_BYTES = 2**30  # of what is played in training, kept where it is only measured
 
 
@@ -44,6 +46,7 @@ class Settings:
 
     Attributes:
       rows: steps of a data set; the most of `medium-replay`.
+      episodes: if not 0, so many whole episodes in place of rows.
       total_steps: of the environment, in training.
       seed: of everything.
       evals: greedy evaluations in training: how finely `medium` is found.
@@ -53,6 +56,7 @@ class Settings:
     """
 
     rows: int = 100_000
+    episodes: int = 0
     total_steps: int = 500_000
     seed: int = 0
     evals: int = 20
@@ -109,13 +113,16 @@ def collect(
     trained = any(level != "random" for level in levels)
     state = record.begin(agent, key_init)
 
-    def played(name: str, number: int, policy: Any, rows: int) -> dict[str, np.ndarray]:
+    def played(
+        name: str, number: int, policy: Any, rows: int, episodes: int = 0
+    ) -> dict[str, np.ndarray]:
         key, uniform = jax.random.fold_in(key_play, number), name == "random"
-        with _bar(f"{agent.name} {name}", player, rows, progress) as advanced:
-            return player.play(policy, key, rows, uniform, advanced)
+        calls = player.calls(rows, episodes)
+        with _bar(f"{agent.name} {name}", player, calls, progress) as advanced:
+            return player.play(policy, key, rows, uniform, advanced, episodes)
 
     # The same whatever is collected, as what is medium depends on it.
-    rows = settings.num_envs * (agent.env.max_steps or UNLIMITED)
+    rows = settings.num_envs * (agent.env.max_steps or record.UNLIMITED)
     untrained = record.kept(state)  # training gives `state` up
     low = _mean_return(played("random", len(LEVELS), untrained, rows), agent)
     run, medium = _Run([], [], [], []), 0
@@ -133,7 +140,8 @@ def collect(
             found = record.flatten(stream, until, settings.rows)
         else:
             policy = untrained if level == "random" else run.policies[policies[level]]
-            found = played(level, LEVELS.index(level), policy, settings.rows)
+            size = settings.rows, settings.episodes
+            found = played(level, LEVELS.index(level), policy, *size)
         datasets[level] = make(found, _provenance(agent, level, settings, run, medium, low))
     curve = list(zip(run.steps, run.returns, strict=True))
     return Collected(datasets, curve, None if stream is None else make(record.flatten(stream)))
@@ -148,6 +156,13 @@ def check(agent: Agent, levels: Sequence[str], settings: Settings) -> None:
         raise UserError(f"levels must be some of {', '.join(LEVELS)}, each once")
     for name in ("rows", "total_steps", "evals", "eval_episodes", "num_envs"):
         positive(name, getattr(settings, name))
+    if settings.episodes:
+        positive("episodes", settings.episodes)
+        if "medium-replay" in levels:
+            raise UserError(
+                "medium-replay is what was played in training, thinned to rows; "
+                "episodes are of random, medium or expert"
+            )
     first_seed(settings.seed, 1)
     record.check(agent, "medium-replay" in levels)
     if agent.learning_starts > settings.total_steps and tuple(levels) != ("random",):
@@ -164,9 +179,10 @@ def configuration(agent: Agent, level: str, settings: Settings, trained: bool) -
         "config": agent.config,
         "env": agent.env.name,
         "level": level,
-        "settings": settings,
+        "settings": dataclasses.asdict(settings),
         "trained": trained,
     }
+    about["settings"].pop("rows" if settings.episodes else "episodes")  # which decides nothing
     return json.dumps(plain(about), sort_keys=True)
 
 
@@ -258,10 +274,10 @@ def _keys(seed: int) -> tuple[Any, Any, Any]:
 
 
 @contextlib.contextmanager
-def _bar(name: str, player: record.Player, rows: int, progress: bool) -> Iterator[Any]:
+def _bar(name: str, player: record.Player, calls: int, progress: bool) -> Iterator[Any]:
     """A progress bar of a policy's play; gives what to call after each part of it."""
     per_call = player.steps * player.num_envs
-    whole = plan(per_call, per_call * player.calls(rows), 1, 1)
+    whole = plan(per_call, per_call * calls, 1, 1)
     with Progress(name, whole, 1, enabled=progress) as bar:
         bar.start(0)
         yield lambda call, seconds: bar.advance(call, 1, seconds)

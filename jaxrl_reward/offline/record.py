@@ -18,6 +18,7 @@ from jaxrl_reward.offline.dataset import FIELDS
 from jaxrl_reward.types import Array, Transition, UserError
 
 Block = dict[str, np.ndarray]  # `FIELDS`, `[T, N, ...]`
+UNLIMITED = 1000  # steps in which an episode is to end where there is no time limit
 
 
 def check(agent: Agent, recorded: bool) -> None:
@@ -117,13 +118,17 @@ class Player:
     begin: Callable[..., Any]
     advance: Callable[..., Any]
 
-    def calls(self, rows: int) -> int:
+    def calls(self, rows: int, episodes: int = 0) -> int:
         """Calls after which `rows` steps are in episodes that begun early enough to end.
 
         Rows are taken in the order in which episodes begin. With a time limit all
-        of them end but the last, so that none is left out for being long.
+        of them end but the last, so that none is left out for being long. For so many
+        `episodes`, in place of rows, likewise.
         """
-        time = -(-rows // self.num_envs) + (self.agent.env.max_steps or 0)
+        limit = self.agent.env.max_steps
+        time = -(-rows // self.num_envs) + (limit or 0)
+        if episodes:
+            time = -(-episodes // self.num_envs) * (limit or UNLIMITED)
         return -(-time // self.steps)
 
     def play(
@@ -133,17 +138,25 @@ class Player:
         rows: int,
         uniform: bool,
         advanced: Callable[[int, float], Any],
+        episodes: int = 0,
     ) -> Block:
-        """`rows` steps `[rows, ...]` of a policy, or of uniform actions."""
+        """`rows` steps `[rows, ...]` of a policy, or of uniform actions; or whole `episodes`.
+
+        Raises:
+          UserError: one of the episodes did not end; there is no time limit.
+        """
         key_begin, key_steps = jax.random.split(key)
         env_state, parts = self.begin(key_begin), []
-        for call in range(self.calls(rows)):
+        for call in range(self.calls(rows, episodes)):
             began = time.perf_counter()
             own = jax.random.fold_in(key_steps, call)
             env_state, block = self.advance(state, env_state, own, jnp.bool_(uniform))
             parts.append(jax.tree.map(np.asarray, block))
             advanced(call + 1, time.perf_counter() - began)
-        return {name: rows_of[:rows] for name, rows_of in flatten(joined(parts)).items()}
+        found = flatten(joined(parts))
+        if episodes:
+            return first_episodes(found, episodes, self.agent.env.name)
+        return {name: rows_of[:rows] for name, rows_of in found.items()}
 
 
 def player(agent: Agent, num_envs: int, greedy: bool, steps: int) -> Player:
@@ -208,6 +221,24 @@ def flatten(block: Block, until: int | None = None, rows: int | None = None) -> 
     spans = list(zip(starts.tolist(), stops.tolist(), strict=True))
     index = np.concatenate([np.arange(*spans[i]) for i in order.tolist()])[:rows]
     return {name: value[index] for name, value in flat.items()}
+
+
+def first_episodes(rows: Block, count: int, env: str) -> Block:
+    """The first episodes, all of them whole, of rows in order.
+
+    Raises:
+      UserError: they are fewer, or one did not end; the message names `env`.
+    """
+    starts = np.flatnonzero(rows["first"])
+    stops = np.append(starts[1:], len(rows["first"]))
+    ended = (rows["terminated"] | rows["truncated"])[stops - 1][:count]
+    if len(ended) < count or not ended.all():
+        found = len(ended) if ended.all() else int(np.argmin(ended))
+        raise UserError(
+            f"{env} has no time limit, and only {found} of {count} episodes ended in time; "
+            "collect rows in place of episodes"
+        )
+    return {name: value[: stops[count - 1]] for name, value in rows.items()}
 
 
 def _spread(order: np.ndarray, lengths: np.ndarray, rows: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxrl_reward.types import Transition, UserError
@@ -105,4 +106,6 @@ def _noise(example: Transition) -> Demonstrations:
 def _read(path: str) -> Any:
     from jaxrl_reward import offline  # which reads formats that few rewards need
 
-    return offline.read(path)
+    # Terms look at them as they are traced, and a data set is an array on the device.
+    with jax.ensure_compile_time_eval():
+        return offline.read(path)

@@ -70,7 +70,8 @@ class Arm:
 
     Attributes:
       name: in tables, figures and files.
-      reward: a reward expression, as text.
+      reward: a reward expression, as text. `{demos}` in it is where the experiment's
+        `prepare` has put demonstrations for this arm, `gail(demos={demos})`.
       agent: an agent's name; None is the experiment's.
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
@@ -111,6 +112,8 @@ class Preset:
     arms: Sequence[str] | None = None
 
 
+DEMOS = "{demos}"  # in an arm's reward, where the path of its demonstrations belongs
+
 Measure = Callable[[Sequence[Arm], Preset, jax.Array, Ticker], Mapping[str, Measured]]
 
 
@@ -135,7 +138,7 @@ class Experiment:
         report below the returns, as Markdown. It draws `figure.png`, in place
         of the learning curves.
       prepare: from the arms, the preset and the folder to the data that each arm's
-        agent learns from.
+        agent learns from, or to the path of those that its reward is made of.
       measure: in place of training: from the arms, the preset, keys `[S]`, one for
         each seed and the same for all arms, and a function that takes what is done
         and all there is to do, to what each arm `Measured`. Arms, their settings and
@@ -283,11 +286,17 @@ def build(experiment: Experiment, arm: Arm, preset: Preset, data: Any = None) ->
     """
     # Agents bring all of the simulators along; loading an experiment needs none.
     from jaxrl_reward import agents
+    from jaxrl_reward.rewards.demonstrations import NOISE
 
     settings = {**experiment.config, **preset.config, **arm.config}
     name, env = arm.agent or experiment.agent, arm.env or experiment.env
+    reward = arm.reward
+    if DEMOS in reward:
+        # Before there are any the expression is tried on noise.
+        shown = NOISE if data is None else str(data)
+        reward, data = reward.replace(DEMOS, repr(shown)), None
     try:
-        return agents.make(name, env, arm.reward, data=data, **settings)
+        return agents.make(name, env, reward, data=data, **settings)
     except UserError as error:
         raise UserError(f"arm {arm.name!r} of {experiment.name!r}: {error}") from error
 

@@ -27,13 +27,14 @@ SMALL = {
     "hidden": (8,),
 }
 METRICS = {"episode_return", "episode_length", "episode_reward", "reward", *sac_losses.LOSSES}
+SLOPES = {"q_slope", "reward_slope"}  # where they are asked for
 # All kinds of stages: remembers, learned, moving statistics, bounded.
 MIXED = "(env + 0.5*counts(buckets=8) + rnd(width=4, features=2)) | normalize() | clip(-5, 5)"
 
 # The two agents that most tests share, whose programs are compiled once.
 RICH = {
-    CONTINUOUS: {"normalize_obs": True, "n_step": 3, "layer_norm": True},
-    DISCRETE: {"placement": "step", "critics": 3, "policy_delay": 2},
+    CONTINUOUS: {"normalize_obs": True, "n_step": 3, "layer_norm": True, "slopes": True},
+    DISCRETE: {"placement": "step", "critics": 3, "policy_delay": 2, "slopes": True},
 }
 
 # What runs for milliseconds need not be compiled for seconds.
@@ -236,7 +237,7 @@ def test_an_iteration_keeps_shapes_and_stays_finite(env):
     assert [(x.shape, x.dtype) for x in jax.tree.leaves(state)] == [
         (x.shape, x.dtype) for x in jax.tree.leaves(before)
     ]
-    assert set(metrics) == METRICS | {"reward/normalize/std", "reward/rnd/loss"}
+    assert set(metrics) == METRICS | SLOPES | {"reward/normalize/std", "reward/rnd/loss"}
     for name, mean in metrics.items():
         assert mean.total.shape == mean.count.shape == ()
         assert np.isfinite(mean.total) and (mean.count > 0 or "episode" in name), name

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl_reward import UserError, agents, cli, offline
+from jaxrl_reward import UserError, agents, cli, offline, rewards
 from jaxrl_reward.agents import base
 from jaxrl_reward.offline import collect as collecting
 from jaxrl_reward.offline import record, report
@@ -194,6 +194,18 @@ def test_thinning_keeps_whole_episodes_of_all_times():
             assert abs((np.array(places) < 3000).mean() - 0.5) < 0.1
 
 
+def test_the_first_episodes_are_whole_or_refused():
+    given = block([[1, 0, 1, 0, 0], [1, 1, 0, 0, 1]])
+    ends = np.array([[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]], bool).T
+    rows = record.flatten({**given, "terminated": ends, "truncated": np.zeros_like(ends)})
+    found = record.first_episodes(rows, 3, "walk")["reward"].tolist()
+    assert found == [0, 1, 10000, 10001, 10002, 10003]
+    for count, ended in ((5, 4), (6, 4)):  # the fifth is cut, and there is no sixth
+        message = f"walk has no time limit, and only {ended} of {count} episodes ended"
+        with pytest.raises(UserError, match=message):
+            record.first_episodes(rows, count, "walk")
+
+
 def test_one_long_episode_is_cut():
     assert record.flatten(block([[1, 0, 0, 0]]), rows=3)["reward"].tolist() == [0, 1, 2]
 
@@ -247,6 +259,8 @@ def test_agents_that_learn_are_collected(name):
         ("sac", ["random"], {"rows": 0}, "rows must be at least 1"),
         ("sac", ["random"], {"seed": -1}, "seed must be between 0 and"),
         ("sac", ["medium"], {"total_steps": 500}, "sac's learning_starts=1000 is beyond"),
+        ("sac", ["medium-replay"], {"episodes": 2}, "episodes are of random, medium or expert"),
+        ("sac", ["expert"], {"episodes": -1}, "episodes must be at least 1"),
         ("ppo", ["medium-replay"], {}, "medium-replay needs an agent with a replay, such as sac"),
     ],
 )
@@ -321,9 +335,30 @@ def test_the_same_command_uses_its_files_again(run, shared, monkeypatch):
     assert status == 2 and "holds other data: settings.rows = 90, not 61" in err
 
 
+def test_demonstrations_are_whole_episodes(run):
+    """Of seven steps, by two environments: the fifth is the last of three in one of them."""
+    line = ("collect", "ramp", "gymnax:Pendulum-v1,max_steps_in_episode=7", "--level", "random")
+    sizes = ("--episodes", "5", "--play-envs", "2", "--seed", "3", "--out", "five.npz")
+    status, _, err = run(*line, *sizes)
+    assert status == 0, err
+    data = offline.read("five.npz")
+    assert data.lengths().tolist() == [7] * 5 and len(data) == 35
+    assert (data.provenance.level, data.provenance.seed) == ("random", 3)
+    asked = json.loads(data.provenance.settings)["settings"]
+    assert asked["episodes"] == 5 and "rows" not in asked
+    about = json.loads(Path("five.json").read_text())
+    assert about["episodes"] == 5 and about["cut_episodes"] == 0
+    assert about["return"]["mean"] == pytest.approx(data.returns().mean())
+    shown = rewards.demonstrations("five.npz", episodes=5, every=7)
+    rows = [0, 7, 14, 21, 28]  # episode i begins at 7 i mod 7
+    np.testing.assert_array_equal(shown.obs, np.asarray(data.steps.obs)[rows])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--level", "expert", "--episodes", "3"], "--rows or --episodes, not both"),
+        (["--episodes", "0"], "--episodes must be at least 1"),
         (["--level", "a"], "unknown level 'a'"),
         (["--level", "medium,expert", "--out", "a.npz"], "--out a.npz is one file"),
         (["--level", "medium", "--out", "file"], "--out file must be an .npz or a folder"),

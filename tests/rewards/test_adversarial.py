@@ -263,10 +263,18 @@ def test_replayed_rewards_are_the_current_discriminators(expert):
     batches, block = recorder.batches(state, shared, state.replay, jax.random.key(1))
     steps = jax.tree.map(lambda x: x[0], block)
     close(batches.reward[-1], gail.relabel(shared, steps, ()), rtol=1e-4)
-    bumped = jax.tree.map(lambda x: x + 0.1, shared)
+    bumped = shared.replace(params=jax.tree.map(lambda x: x + 0.1, shared.params))
     again, _ = recorder.batches(state, bumped, state.replay, jax.random.key(1))
     assert np.abs(np.asarray(again.reward - batches.reward)).max() > 0.01
     assert {"reward/gail/accuracy", "reward/gail/slope"} <= set(metrics)
+    # An update from the same store, under another discriminator, is another update.
+    one, other = (
+        iterate(state.replace(reward_state=state.reward_state.replace(shared=known)))[0]
+        for known in (shared, bumped)
+    )
+    jax.tree.map(np.testing.assert_array_equal, one.replay, other.replay)
+    first, second = (jax.tree.leaves(each.params["critic"]) for each in (one, other))
+    assert max(np.abs(x - y).max() for x, y in zip(first, second, strict=True)) > 1e-4
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jaxrl_reward import offline
 from jaxrl_reward.training import experiment as experiments
 from jaxrl_reward.training.experiment import Arm, Experiment, Preset
 from jaxrl_reward.types import UserError
@@ -119,6 +120,21 @@ def made(**changes):
         **{"arms": (Arm("a"),), "presets": {"quick": Preset(1, 64)}, "verdict": lambda _: ()},
     }
     return Experiment(**{**parts, **changes})
+
+
+def test_demonstrations_are_put_where_a_reward_has_room_for_them(tmp_path):
+    """Before there are any it is built on noise."""
+    fields = {"obs": np.zeros((3, 1)), "next_obs": np.ones((3, 1)), "action": np.zeros(3, int)}
+    flags = {"terminated": np.ones(3, bool), "truncated": np.zeros(3, bool)}
+    data = offline.make({**fields, **flags, "reward": np.ones(3)})
+    path = offline.save(data, tmp_path / "an expert's.npz")
+    arm = Arm("a", "0.5*red(demos={demos}, actions=2) + gail(demos={demos}, actions=2)")
+    small = made(arms=(arm,))
+    for shown, expected in ((None, "noise"), (path, str(path))):
+        reward = experiments.build(small, arm, small.presets["quick"], shown).reward
+        assert str(reward).count(f"demos={expected!r}") == 2
+    with pytest.raises(UserError, match="arm 'b' of 'x': ppo plays and takes no data"):
+        experiments.build(small, Arm("b"), small.presets["quick"], path)
 
 
 @pytest.mark.parametrize(
