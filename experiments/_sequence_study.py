@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward import writers
 from jaxrl_reward.rewards.grouped import groups_of
 from jaxrl_reward.training.experiment import Verdict, above
 from jaxrl_reward.types import Array
@@ -97,21 +96,16 @@ def _advance(
     return jax.lax.map(jax.vmap(one), states)
 
 
-def writer_of(agent: Any) -> writers.Writer:
-    """The GRU of an agent on a writing task."""
-    task = agent.env.environment.task
-    return writers.recurrent(task.vocabulary, task.prompt_length, agent.config.width)
-
-
 def drawn(agent: Any, params: Any, key: Array, prompts: int) -> dict[str, Array]:
     """Facts of drawn responses to prompts of all levels, `[B]` each: `level`, `outcome`,
     `length`, and what the task's verifier tells at the end."""
-    from jaxrl_reward.agents import response_scores
+    from jaxrl_reward.agents import group_pg, response_scores
 
     task = agent.env.environment.task
+    writer = group_pg.writer_of(agent.config, task)
     key_draw, key_write = jax.random.split(key)
     numbers = jax.vmap(task.draw)(jax.random.split(key_draw, prompts))
-    block = response_scores.responses(writer_of(agent), task, params, key_write, numbers, 1)
+    block = response_scores.responses(writer, task, params, key_write, numbers, 1)
     groups = groups_of(block)
     told = {name: value[0] for name, value in block.info.items()}
     return told | {"outcome": groups.total(block.env_reward), "length": groups.length()}
@@ -154,14 +148,22 @@ def cell(values: ArrayLike) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
-def line(axes: "Axes", i: int, x: ArrayLike, values: ArrayLike, label: str | None = None) -> None:
+def line(
+    axes: "Axes",
+    i: int,
+    x: ArrayLike,
+    values: ArrayLike,
+    label: str | None = None,
+    marker: str = "",
+) -> None:
     """Draws arm number i: interquartile means of `[S, P]` over places `[P]` or `[S, P]`."""
     from jaxrl_reward.report import fronts, plots
 
     curve = fronts.curve(x, values)
-    colour = plots.PALETTE[i % len(plots.PALETTE)]
+    ink: dict[str, Any] = {"color": plots.PALETTE[i % len(plots.PALETTE)]}
     style = plots.LINE_STYLES[i // len(plots.PALETTE)]
-    axes.fill_between(curve.step, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0)
-    axes.plot(curve.step, curve.estimate, color=colour, linestyle=style, label=label)
+    axes.fill_between(curve.step, curve.low, curve.high, **ink, alpha=0.14, linewidth=0)
+    shape: dict[str, Any] = {"linestyle": style, "marker": marker, "markersize": 3}
+    axes.plot(curve.step, curve.estimate, **ink, **shape, label=label)
     axes.grid(color=plots.GRID, linewidth=0.6)
     axes.set_axisbelow(True)

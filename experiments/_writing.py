@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import _sequence_study
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,14 +165,8 @@ def lines(
     axes: "Axes", x: Any, arms: Mapping[str, np.ndarray], looks: Mapping[str, int], marker: str = ""
 ) -> None:
     """Interquartile means over seeds of `[S, X]` with 95 % intervals; an arm has its colour."""
-    from jaxrl_reward.report import fronts, plots
-
     for name, values in arms.items():
-        curve, colour = fronts.curve(x, values), plots.PALETTE[looks[name] % len(plots.PALETTE)]
-        band = {"color": colour, "alpha": 0.16, "linewidth": 0}
-        axes.fill_between(curve.step, curve.low, curve.high, **band)
-        axes.plot(curve.step, curve.estimate, color=colour, linewidth=1.6, marker=marker, ms=3)
-    axes.grid(color=plots.GRID, linewidth=0.6)
+        _sequence_study.line(axes, looks[name], x, values, marker=marker)
 
 
 def legend(figure: Any, looks: Mapping[str, int], columns: int = 4) -> None:

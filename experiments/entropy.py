@@ -135,9 +135,11 @@ def _fitted(agent: Any, warm: Any) -> Any:
 
 def _pass(agent: Any, samples: int, params: Any, keys: Array) -> dict[str, Array]:
     """pass@k over all prompts of policies `[A, S, ...]`, `[A, S]` each."""
+    from jaxrl_reward.agents import group_pg
     from jaxrl_reward.agents import response_scores as scores
 
-    task, writer = agent.env.environment.task, study.writer_of(agent)
+    task = agent.env.environment.task
+    writer = group_pg.writer_of(agent.config, task)
 
     def one(params: Any, key: Array) -> dict[str, Array]:
         prompts, key = jnp.arange(task.prompts), jax.random.fold_in(key, 7)

@@ -115,12 +115,14 @@ def _iterate(agent: Any, total: int, state: Any) -> tuple[Any, Any]:
 
 def _success(agent: Any, prompts: int, params: Any, keys: Array) -> dict[str, Array]:
     """Of policies `[A, S, ...]` on prompts of all levels alike, `[A, S]` each."""
-    from jaxrl_reward.agents import writing
+    from jaxrl_reward.agents import group_pg, writing
+
+    task = agent.env.environment.task
+    writer = group_pg.writer_of(agent.config, task)
 
     def one(params: Any, key: Array) -> dict[str, Array]:
         key = jax.random.fold_in(key, 7)
         found = study.drawn(agent, params, key, prompts)
-        task, writer = agent.env.environment.task, study.writer_of(agent)
         greedy, _ = writing.score(writer, task, params, key, prompts, 0.0, True)
         wrong = found["outcome"] < 0.5
         extra = found["length"] - found["level"] - 2.0
@@ -139,7 +141,10 @@ def _success(agent: Any, prompts: int, params: Any, keys: Array) -> dict[str, Ar
 
 def _gradients(agent: Any, batches: int, params: Any, keys: Array) -> dict[str, Any]:
     """How the rules' gradients vary at parameters `[S, ...]`, by mix: `[S, K]`."""
-    task, writer, config = agent.env.environment.task, study.writer_of(agent), agent.config
+    from jaxrl_reward.agents import group_pg
+
+    task, config = agent.env.environment.task, agent.config
+    writer = group_pg.writer_of(config, task)
     sizes = {"size": config.num_envs, "group": config.group_size}
     names = rules.names()
 
