@@ -247,7 +247,7 @@ def _row(last: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> tuple[str, .
 
 def figure(last: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     """A cross for each arm: interquartile means and intervals of both; plain prices joined."""
-    from jaxrl_reward.report import plots, statistics
+    from jaxrl_reward.report import fronts, plots, statistics
     from jaxrl_reward.report import return_laws as draw
 
     made, grid = draw.sheet(1, 1, width=7.5, height=5.0)
@@ -258,16 +258,15 @@ def figure(last: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
         axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1.5)
         axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1.5)
         axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=4)
-        place = {"xytext": (4, 4), "textcoords": "offset points"}
-        axes.annotate(arm, (x.estimate, y.estimate), **place, fontsize=8, color=colour)
-        middle[arm] = (x.estimate, y.estimate)
-    front = np.array(sorted(middle[arm] for arm in FRONT if arm in middle))
+        middle[arm] = (x.estimate, y.estimate, colour)
+    front = np.array(sorted(middle[arm][:2] for arm in FRONT if arm in middle))
     axes.plot(*front.T, color=plots.MUTED, linewidth=0.9, linestyle="--", zorder=0)
     axes.grid(color=plots.GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     seeds = len(next(iter(last.values()))["tokens"])
     title = f"Accuracy against tokens: IQM and 95 % interval, {seeds} seeds"
     draw.name(axes, title, "tokens of a response", "mean chance to be right")
+    fronts.name_points(axes, middle)
     return made
 
 

@@ -115,6 +115,36 @@ def lines(
     return plots.save(figure, Path(path))
 
 
+def name_points(axes: Any, points: Mapping[str, tuple[float, float, str]]) -> None:
+    """Writes the name of each point `(x, y, colour)` beside it, where it covers no other's.
+
+    Call it when all else is drawn: the limits of the axes stay as they are.
+    """
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
+    unit = axes.figure.dpi / 72  # a point of print
+    wide, high = 0.6 * plots._SMALL * unit, 1.25 * plots._SMALL * unit
+    at = axes.transData.transform([point[:2] for point in points.values()])
+    # Boxes are left, low, right, high; nothing may be written over a point either.
+    taken = [(x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit) for x, y in at]
+    for (text, (x, y, colour)), (px, py) in zip(points.items(), at, strict=True):
+        boxes = []
+        for distance in (5, 16, 28, 40):
+            for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+                low = py + up * distance * unit - (high if up < 0 else 0)
+                left = px + right * 5 * unit - (wide * len(text) if right < 0 else 0)
+                boxes.append((left, low, left + wide * len(text), low + high))
+        box = next((b for b in boxes if not any(_cross(b, t) for t in taken)), boxes[0])
+        taken.append(box)
+        shift = ((box[0] - px) / unit, (box[1] - py) / unit)
+        place: dict[str, Any] = {"xytext": shift, "textcoords": "offset points"}
+        axes.annotate(text, (x, y), **place, fontsize=plots._SMALL, color=colour)
+
+
+def _cross(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def _sheet(count: int, columns: int) -> tuple["Figure", list[Any]]:
     from matplotlib.figure import Figure
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+TORCH = "torch==2.13.0"
 CARTPOLE = {"kind": "ppo", "env": "gymnax:CartPole-v1", "seeds": 1, "episodes": 128}
 SMALL = {"num_envs": 4, "num_steps": 128, "epochs": 4, "minibatches": 4, "learning_rate": 3e-4}
 BRAX = {
@@ -132,7 +133,7 @@ WORK = {
         offline("iql", 2, critics=2),
         ("step",),
     ),
-    "riql": Work("RIQL as above, 1 seed, 5 critics", offline("riql", 1, **RIQL), ("step",)),
+    "riql": Work("RIQL as above, 1 seed, 5 critics", offline("riql", 1, **RIQL), ("step", "torch")),
     "stepping": Work(
         "CartPole, random actions, 1024 environments",
         {"kind": "stepping", "env": "gymnax:CartPole-v1", "num_envs": 1024, "steps": 10_000},
@@ -206,6 +207,8 @@ def compete(work: Work, peers_python: str, repeats: int) -> list[dict[str, Any]]
             task = {**work.task, **change, "repeats": repeats}
             competitors.append(Competitor(name, sys.executable, "ours", task))
         for peer in work.peers:
+            if not runs(peers_python, peer):
+                continue
             task = {**work.task, "repeats": repeats}
             competitors.append(Competitor(peer, peers_python, f"peer_{peer}", task))
         for i in range(repeats):
@@ -218,6 +221,17 @@ def compete(work: Work, peers_python: str, repeats: int) -> list[dict[str, Any]]
         for competitor in competitors:
             competitor.kill()
     return [summary(each) for each in competitors]
+
+
+def runs(python: str, peer: str) -> bool:
+    """Whether a peer's package is there: PyTorch is too large to install for one row."""
+    if peer != "torch":
+        return True
+    found = subprocess.run([python, "-c", "import torch"], capture_output=True)
+    if found.returncode:
+        note = f"benchmark: the torch peer is left out; to have it: {python} -m pip install {TORCH}"
+        print(note, file=sys.stderr, flush=True)
+    return not found.returncode
 
 
 def summary(competitor: Competitor) -> dict[str, Any]:
@@ -238,14 +252,15 @@ def summary(competitor: Competitor) -> dict[str, Any]:
 def markdown(results: dict[str, Any]) -> str:
     about = results["about"]
     lines = [
-        f"{about['date']}, {about['device']}, {about['cores']} cores, {about['versions']}.",
+        f"{about['device']}, {about['cores']} cores, {about['versions']}.",
         f"Medians of {about['repeats']} alternating repeats (slowest to fastest); returns are",
         "greedy, on the environment's own reward, after all repeats: IQM over seeds.",
         "",
-        "| Work | Who | Steps per second | First / this | Compile, s | Return |",
-        "| -- | -- | --: | --: | --: | --: |",
+        "| Work | Who | Steps per second | First / this | Compile, s | Return | Date |",
+        "| -- | -- | --: | --: | --: | --: | -- |",
     ]
-    for name, rows in results["work"].items():
+    for name, work in results["work"].items():
+        rows = work["rows"]
         first = rows[0]["steps_per_second"]
         for row in rows:
             speed = row["steps_per_second"]
@@ -254,10 +269,10 @@ def markdown(results: dict[str, Any]) -> str:
             shown = "" if not score else f"{score['iqm']:.1f}"
             if score and score["seeds"] > 1:
                 shown += f" [{score['ci_low']:.1f}, {score['ci_high']:.1f}]"
-            title = WORK[name].title if row is rows[0] else ""
+            title, date = (WORK[name].title, work["date"]) if row is rows[0] else ("", "")
             lines.append(
                 f"| {title} | {row['name']} | {span} | {first / speed:.2f} | "
-                f"{row['compile_seconds']:.1f} | {shown} |"
+                f"{row['compile_seconds']:.1f} | {shown} | {date} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -284,7 +299,7 @@ def main() -> None:
     parser.add_argument(
         "--update-record",
         action="store_true",
-        help="and into scripts/bench/record, whose other rows stay if they are of today",
+        help="and into scripts/bench/record, whose other rows stay if device and versions are as now",
     )
     parser.add_argument("--peers", default=sys.executable, help=argparse.SUPPRESS)
     parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
@@ -295,18 +310,18 @@ def main() -> None:
         return
     packages = ("jax", "gymnax", "brax")
     about = {
-        "date": datetime.date.today().isoformat(),
         "device": device(),
         "cores": len(os.sched_getaffinity(0)),
         "repeats": args.repeats,
         "versions": ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-        + "; peers rejax 0.1.3, brax 0.14.2",
+        + f"; peers rejax 0.1.3, brax 0.14.2, {TORCH.replace('==', ' ')}",
     }
     results: dict[str, Any] = {"about": about, "work": {}}
     record = earlier(about) if args.update_record else {}
     for name in args.only or WORK:
         print(f"benchmark: {WORK[name].title} ...", file=sys.stderr, flush=True)
-        results["work"][name] = compete(WORK[name], args.peers, args.repeats)
+        rows = compete(WORK[name], args.peers, args.repeats)
+        results["work"][name] = {"date": datetime.date.today().isoformat(), "rows": rows}
         # After each, so that nothing is lost if a later one fails.
         if args.out:
             write(args.out, results)
@@ -318,7 +333,7 @@ def main() -> None:
 
 
 def earlier(about: dict[str, Any]) -> dict[str, Any]:
-    """The record's rows, if they are of this day, device and versions."""
+    """The record's rows, if they are of this device and these versions."""
     file = HERE / "record" / "benchmark.json"
     found = json.loads(file.read_text()) if file.exists() else {"about": {}}
     return found["work"] if found["about"] == about else {}

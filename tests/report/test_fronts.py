@@ -23,3 +23,19 @@ def test_figures_are_written(tmp_path):
     fronts.lines({"p": {"a": curve}, "q": {"b": curve}}, tmp_path / "lines.png", **words)
     for name in ("front.png", "lines.png"):
         assert (tmp_path / name).stat().st_size > 8_000
+
+
+def test_names_of_points_cover_each_other_nowhere():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    points = {f"arm number {i}": (0.5 + 0.01 * i, 0.5, "black") for i in range(6)}
+    fronts.name_points(axes, points)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == list(points)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
