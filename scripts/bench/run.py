@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument(
         "--update-record",
         action="store_true",
-        help="and into scripts/bench/record, whose other rows stay if device and versions are as now",
+        help="and into scripts/bench/record, whose other rows stay if of this device and versions",
     )
     parser.add_argument("--peers", default=sys.executable, help=argparse.SUPPRESS)
     parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
