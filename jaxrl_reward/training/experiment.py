@@ -23,6 +23,7 @@ from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.measuring import Measured, Ticker, measured
 from jaxrl_reward.training.metrics import Rows, Sink
+from jaxrl_reward.training.progress import stage
 from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
 from jaxrl_reward.training.schedule import positive
@@ -223,7 +224,8 @@ def run(
         if not trained:
             results = measured(experiment, chosen, size, folder, **show)
         if experiment.prepare is not None:
-            data = experiment.prepare(chosen, size, folder.path)
+            with stage(f"{experiment.name}: preparing data", progress):
+                data = experiment.prepare(chosen, size, folder.path)
             agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
         points = {
             arm.name: tuple(arm.points(agents[arm.name]))
@@ -237,7 +239,8 @@ def run(
                 name: Programs(agent, points=points.get(name, ()), **shape)
                 for name, agent in agents.items()
             }
-            compile_together(list(programs.values()))
+            with stage(f"{experiment.name}: compiling {len(programs)} programs", progress):
+                compile_together(list(programs.values()))
         for name, agent in agents.items():
             result = train(
                 agent,

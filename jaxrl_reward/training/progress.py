@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich import progress as bars
 from rich.console import Console
+from rich.markup import escape
 
 from jaxrl_reward.training.schedule import Plan
 
@@ -98,6 +99,18 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextlib.contextmanager
+def stage(text: str, enabled: bool = True) -> Iterator[None]:
+    """Says what there is to wait for, on standard error: beside a spinner, or as a line."""
+    console = Console(stderr=True, quiet=not enabled, highlight=False, soft_wrap=True)
+    if enabled and console.is_terminal:
+        with console.status(escape(text)):
+            yield
+    else:
+        console.print(f"{text} ...", markup=False)
+        yield
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import pytest
 from jaxrl_reward import offline
 from jaxrl_reward.training import experiment as experiments
 from jaxrl_reward.training.experiment import Arm, Experiment, Preset
+from jaxrl_reward.training.progress import stage
 from jaxrl_reward.types import UserError
 
 ABOUT = {"claim": "better", "source": "somebody, table 1"}
@@ -112,6 +113,14 @@ def test_an_experiment_may_look_into_the_final_states(tmp_path):
     report = (tmp_path / "run" / "report.md").read_text()
     assert "Found: a ppo [4, 4], b ppo [2, 2]" in report and "learning" not in report
     assert (tmp_path / "run" / "figure.png").read_bytes() == b"drawn"
+
+
+def test_a_wait_is_named(capsys):
+    with stage("[x]: preparing data"):
+        pass
+    with stage("nothing", enabled=False):
+        pass
+    assert capsys.readouterr() == ("", "[x]: preparing data ...\n")
 
 
 def made(**changes):
