@@ -202,6 +202,8 @@ def over_weights(panel: "Axes", title: str, methods: Group) -> None:
 
 def over_slopes(panel: "Axes", title: str, methods: Group) -> None:
     """The score of every run over its reward's slope."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     from jaxrl_reward.report import plots, return_laws
 
     marks = "os^Dv<>PX*hdp"
@@ -212,5 +214,8 @@ def over_slopes(panel: "Axes", title: str, methods: Group) -> None:
         look = {"color": plots.PALETTE[i % len(plots.PALETTE)], "markersize": 4}
         panel.plot(slope, scores(result), marks[i % len(marks)], label=method, **look)
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.legend(fontsize=6, frameon=False, ncols=2)
     return_laws.name(panel, title, "slope of the reward at stored steps", "score")

@@ -1,17 +1,16 @@
 """Judges that can be fooled: gold and proxy as a policy learns to write for one, or for four.
 
 A response should be one of the prompt's string of five letters; gold is the share of right
-letters, less 0.1 for each token too many. Judge k gives that share and 0.2 for every k-th
-mark, wherever it stands: twelve of one mark are worth more to it than the right string. The
+letters, less 0.1 for each token too many. Judge k gives that share and 0.4 for every k-th
+mark, wherever it stands: three of one mark are worth more to it than the right string. The
 first judge alone is "one judge"; of four, the mean can still be fooled, by any of the marks,
 the worst only by all of them at once. PAR squashes the one judge's score by a sigmoid, in
 units of the base's deviation, around the base's mean. "KL" is the one judge and a price of
 the divergence from the base, 0.1 a nat; all others pay 0.02. All are numbers of one program.
 
-The base is moved towards marks, of which its demonstrations have none. On seeds 1000 to 1003,
-by 2 nats, at half the learning rate and without a price, no judge was fooled in 400 updates,
-and some policies drifted to longer responses, which no judge sees: hence the shift, rate and
-price here, which have not been tried yet.
+The base is moved towards marks, of which its demonstrations have none: by 3.5 nats it writes
+one in three responses. That and what a mark is worth were settled on seeds 1000 to 1003: by 2
+nats no judge was fooled, at 0.2 a mark in one run of four. Seeds to report begin at 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +37,7 @@ from jaxrl_reward.training.write_up import markdown_table
 GAO = "Gao et al. 2023, Scaling Laws for Reward Model Overoptimization"
 COSTE = "Coste et al. 2023, Reward Model Ensembles Help Mitigate Overoptimization"
 FU = "Fu et al. 2025, Reward Shaping to Mitigate Reward Hacking in RLHF (PAR)"
-BASE, SPREAD = 0.36, 0.44  # mean and deviation of the first judge's score of the base policy
+BASE, SPREAD = 0.32, 0.4  # mean and deviation of the first judge's score of the base policy
 PEAK = 100  # an update
 MARKS = 3.5  # nats by which the base is moved towards marks, of which no one showed it any
 # What is cut off is not judged, as it is worth nothing.
@@ -166,7 +165,7 @@ experiment = Experiment(
     claim="A judge that can be fooled is; the worst of several, a bounded score and a price of "
     "the divergence prevent it",
     source=f"{GAO}; {COSTE}; {FU}",
-    env="sequence:hack,length=5,max_tokens=12",
+    env="sequence:hack,length=5,max_tokens=12,bonus=0.4",
     agent="group_pg",
     config={
         "advantage": "centred()",
@@ -192,7 +191,7 @@ experiment = Experiment(
             config={"width": 8, "warmup": 4, "num_envs": 32},
             arms=["one judge", "worst of four"],
         ),
-        "quick": Preset(seeds=16, total_steps=400, evals=20),
+        "quick": Preset(seeds=16, total_steps=300, evals=15),
         "paper": Preset(seeds=64, total_steps=2000, evals=40, config={"num_envs": 512}),
     },
     verdict=verdict,

@@ -25,7 +25,7 @@ SMALL = {
     "think": {"max_tokens": 5},
     "confidence": {},
     "tests": {},
-    "hack": {"length": 2, "judges": 2, "max_tokens": 5},
+    "hack": {"length": 2, "judges": 2, "max_tokens": 5, "bonus": 0.3},
     "tree": {},
 }
 
@@ -216,8 +216,8 @@ def test_a_judge_is_fooled_by_its_own_mark():
     marked[0, :2], marked[0, 2:] = solution[0, :2], [9, 9, 0]
     verdict = judged(name, np.zeros(1, np.int32), marked)[1]
     np.testing.assert_allclose(verdict.outcome, 0.8, rtol=1e-6)
-    np.testing.assert_allclose(verdict.facts["rewards"], [[1.4, 1.0]], rtol=1e-6)
-    np.testing.assert_allclose(verdict.facts["proxy"], 1.4, rtol=1e-6)
+    np.testing.assert_allclose(verdict.facts["rewards"], [[1.6, 1.0]], rtol=1e-6)
+    np.testing.assert_allclose(verdict.facts["proxy"], 1.6, rtol=1e-6)
 
 
 def test_a_prefix_of_a_tree_is_worth_the_mean_of_its_leaves():

@@ -149,7 +149,7 @@ def check_tokens(name: str, max_tokens: int, needed: int) -> None:
         )
 
 
-def check_option(name: str, option: str, value: int, low: int, high: int) -> None:
+def check_option(name: str, option: str, value: float, low: float, high: float) -> None:
     """Raises a `UserError` unless an option is in its range."""
     if not low <= value <= high:
         raise UserError(f"sequence:{name}: {option} must be between {low} and {high}, not {value}")
