@@ -10,7 +10,6 @@ every update, not its code.
 import copy
 import itertools
 import math
-import time
 
 import numpy as np
 import torch
@@ -104,9 +103,8 @@ def train(task):
             learner.update(*(each[index] for each in data))
         return task["iterations"] * updates
 
-    started = time.perf_counter()
-    repeat()
-    return time.perf_counter() - started, repeat, lambda: []
+    learner.update(*(each[:size] for each in data))  # allocates; there is nothing to compile
+    return 0.0, repeat, lambda: []
 
 
 if __name__ == "__main__":
