@@ -50,7 +50,8 @@ def use_all_cores(cores: int | None = None) -> int:
 
     A program that starts later than that, or a user who chose a number of
     devices in the environment, keeps the devices it has. Accelerators are not
-    affected.
+    affected. With jaxlib 0.11 all stay on one device: version 0.11.2 ends with a
+    segmentation fault as it compiles training that is spread over several CPU devices.
 
     Args:
       cores: how many, where this process is to share the machine with others.
@@ -59,7 +60,8 @@ def use_all_cores(cores: int | None = None) -> int:
       The number of CPU devices asked for, or 0 if it was left as it is.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or "JAX_NUM_CPU_DEVICES" in os.environ:
+    crashes = metadata.version("jaxlib").split(".")[:2] == ["0", "11"]
+    if chosen or crashes or "JAX_NUM_CPU_DEVICES" in os.environ:
         return 0
     cores = _available_cores() if cores is None else cores
     try:

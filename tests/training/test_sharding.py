@@ -136,6 +136,16 @@ def test_every_core_becomes_a_device(environment):
         assert asked == devices == sharding._available_cores()
 
 
+def test_a_jaxlib_that_crashes_on_several_devices_gets_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(jax.config, "update", lambda *given: asked.append(given))
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    for version, devices in (("0.11.2", 0), ("0.9.2", 5)):
+        monkeypatch.setattr(sharding.metadata, "version", {"jaxlib": version}.get)
+        assert sharding.use_all_cores(5) == devices
+    assert asked == [("jax_num_cpu_devices", 5)]
+
+
 def test_a_program_that_has_started_keeps_its_devices(monkeypatch):
     before = jax.local_device_count()
     monkeypatch.setattr(sharding, "_available_cores", lambda: 63)
