@@ -160,8 +160,8 @@ def line(
     from jaxrl_reward.report import fronts, plots
 
     curve = fronts.curve(x, values)
-    ink: dict[str, Any] = {"color": plots.PALETTE[i % len(plots.PALETTE)]}
-    style = plots.LINE_STYLES[i // len(plots.PALETTE)]
+    colour, style = plots.look(i)
+    ink: dict[str, Any] = {"color": colour}
     axes.fill_between(curve.step, curve.low, curve.high, **ink, alpha=0.14, linewidth=0)
     shape: dict[str, Any] = {"linestyle": style, "marker": marker, "markersize": 3}
     axes.plot(curve.step, curve.estimate, **ink, **shape, label=label)

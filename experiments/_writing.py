@@ -175,9 +175,7 @@ def legend(figure: Any, looks: Mapping[str, int], columns: int = 4) -> None:
 
     from jaxrl_reward.report import plots
 
-    handles = [
-        Line2D([], [], color=plots.PALETTE[i % len(plots.PALETTE)], linewidth=1.8)
-        for i in looks.values()
-    ]
+    drawn = [plots.look(i) for i in looks.values()]
+    handles = [Line2D([], [], color=c, linestyle=s, linewidth=1.8) for c, s in drawn]
     shape = {"loc": "outside lower center", "ncols": columns}
     figure.legend(handles, list(looks), **shape, frameon=False, fontsize=8.5)

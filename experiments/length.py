@@ -254,7 +254,7 @@ def figure(last: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     axes, middle = grid[0, 0], {}
     for i, (arm, values) in enumerate(last.items()):
         x, y = (statistics.stratified_bootstrap(values[k]) for k in ("tokens", "accuracy"))
-        colour = plots.MUTED if arm in FRONT else plots.PALETTE[i % len(plots.PALETTE)]
+        colour = plots.MUTED if arm in FRONT else plots.look(i)[0]
         axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1.5)
         axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1.5)
         axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=4)

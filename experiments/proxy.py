@@ -9,8 +9,9 @@ units of the base's deviation, around the base's mean. "KL" is the one judge and
 the divergence from the base, 0.1 a nat; all others pay 0.02. All are numbers of one program.
 
 The base is moved towards marks, of which its demonstrations have none: by 3.5 nats it writes
-one in three responses. That and what a mark is worth were settled on seeds 1000 to 1003: by 2
-nats no judge was fooled, at 0.2 a mark in one run of four. Seeds to report begin at 0.
+one in three responses. That and what a mark is worth were settled on seeds 1000 to 1003: at 0.2
+a mark no judge was fooled if the base was moved by 2 nats (at half the learning rate, without a
+price), and one in four runs if by 3.5. Seeds to report begin at 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -67,7 +67,7 @@ def pareto(
         x, y = front.points.T
         _plain(axes, name)
         axes.plot(x, y, color=plots.MUTED, linewidth=0.9, marker=".", markersize=4, zorder=2)
-        ink: dict[str, Any] = {"color": plots._look(i)[0], "alpha": 0.75, "linewidth": 0}
+        ink: dict[str, Any] = {"color": plots.look(i)[0], "alpha": 0.75, "linewidth": 0}
         axes.scatter(x, y, s=700 * front.shares, zorder=3, **ink)
         text = f"{front.off:.0%} end elsewhere"
         where = {"xycoords": "axes fraction", "ha": "left", "va": "bottom"}
@@ -101,9 +101,9 @@ def lines(
     for axes, (task, arms) in zip(grid, panels.items(), strict=False):
         _plain(axes, task)
         for name, each in arms.items():
-            plots._draw(axes, each, *plots._look(names.index(name)), 0.14)
+            plots._draw(axes, each, *plots.look(names.index(name)), 0.14)
         axes.set_xlim(min(c.step[0] for c in arms.values()), None)
-    looks = [plots._look(i) for i in range(len(names))]
+    looks = [plots.look(i) for i in range(len(names))]
     handles = [Line2D([], [], color=c, linestyle=s, linewidth=1.8) for c, s in looks]
     small = {"fontsize": plots._SMALL, "frameon": False}
     wide = 0.07 * max(map(len, names)) + 0.6  # inches of a name beside its line

@@ -62,7 +62,7 @@ def learning_curves(
     for axes, (task, arms) in zip(grid, tasks.items(), strict=False):
         reach = [0.0]
         for name, curve in arms.items():
-            plots._draw(axes, curve, *plots._look(names.index(name)), 0.16)
+            plots._draw(axes, curve, *plots.look(names.index(name)), 0.16)
             reach += [*curve.low[np.isfinite(curve.low)], *curve.high[np.isfinite(curve.high)]]
         plots._style(axes, max(curve.step[-1] for curve in arms.values()))
         axes.set_title(task, loc="left", fontsize=plots._MEDIUM, fontweight="bold", pad=9)
@@ -83,7 +83,7 @@ def learning_curves(
         axes.set_ylim(min(reach), max(reach) * 1.09)
     for axes in grid[len(tasks) :]:
         axes.set_axis_off()
-    looks = (plots._look(i) for i in range(len(names)))
+    looks = (plots.look(i) for i in range(len(names)))
     handles = [Line2D([], [], color=c, linestyle=s, linewidth=1.8) for c, s in looks]
     counts = {curve.seeds for arms in tasks.values() for curve in arms.values()}
     note = f"IQM and 95 % interval, {min(counts)} seeds" if max(counts) > 1 else "One seed"

@@ -143,7 +143,7 @@ def _figure(
     axes = figure.add_axes((0.11, 0.13, 0.62, 0.72))
     shade = 0.16 if len(arms) <= 5 else 0.08  # many bands on each other hide the lines
     for i, curve in enumerate(arms.values()):
-        _draw(axes, curve, *_look(i), shade)
+        _draw(axes, curve, *look(i), shade)
     _style(axes, max(curve.step[-1] for curve in arms.values()))
     axes.set_ylabel(label, color=INK, fontsize=_MEDIUM)
     axes.set_xlabel(axis, color=INK, fontsize=_MEDIUM)
@@ -195,7 +195,7 @@ def _name_lines(axes: "Axes", arms: Mapping[str, Curve]) -> None:
     lines = np.array([name.count("\n") + 1 for name in names])
     placed = _spread(wanted, size * point * (1.2 * lines + 0.4), box.height)
     for i, name in enumerate(names):
-        colour, line_style = _look(i)
+        colour, line_style = look(i)
         end, y = wanted[i] / box.height, placed[i] / box.height
         # A short piece of the line itself leads from its end to its name.
         axes.plot(
@@ -249,7 +249,7 @@ def _note(arms: Mapping[str, Curve], confidence: float) -> str:
     return f"Interquartile mean and {100 * confidence:g} % bootstrap interval, {seeds} seeds"
 
 
-def _look(i: int) -> tuple[str, Any]:
+def look(i: int) -> tuple[str, Any]:
     """Colour and line style of the i-th arm: no two alike among 28."""
     return PALETTE[i % len(PALETTE)], LINE_STYLES[i // len(PALETTE) % len(LINE_STYLES)]
 

@@ -4,7 +4,7 @@ from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from _shared import STORING
 
 from jaxrl_reward import agents
 from jaxrl_reward.agents import sac_losses
@@ -12,15 +12,6 @@ from jaxrl_reward.agents.base import as_leaves
 
 GAMMA = 0.9
 DISCRETE, CONTINUOUS = "gymnax:CartPole-v1", "gymnax:Pendulum-v1"
-SMALL = {
-    "num_envs": 4,
-    "num_steps": 2,
-    "updates": 2,
-    "batch_size": 16,
-    "buffer_size": 64,
-    "learning_starts": 16,
-    "hidden": (8,),
-}
 METRICS = {"episode_return", "episode_length", "episode_reward", "reward", *sac_losses.LOSSES}
 SLOPES = {"q_slope", "reward_slope"}  # where they are asked for
 # All kinds of stages: remembers, learned, moving statistics, bounded.
@@ -37,7 +28,7 @@ quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def small(env=CONTINUOUS, reward=None, **overrides):
-    return agents.make("sac", env, reward, **{**SMALL, **overrides})
+    return agents.make("sac", env, reward, **{**STORING, **overrides})
 
 
 def inside(agent):
@@ -70,12 +61,3 @@ def repeat(iterate, times):
         return jax.lax.fori_loop(0, times, lambda _, carry: iterate(carry[0]), (state, metrics))
 
     return run
-
-
-def close(a, b, rtol=1e-3, atol=1e-4):
-    def compare(x, y):
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x, y = jax.random.key_data(x), jax.random.key_data(y)
-        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
-
-    jax.tree.map(compare, a, b)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _shared import STORING
 
 from jaxrl_reward import agents
 from jaxrl_reward.agents import dqn, replay
@@ -16,13 +17,7 @@ from jaxrl_reward.types import UserError
 GAMMA = 0.9
 CARTPOLE = "gymnax:CartPole-v1"
 SMALL = {
-    "num_envs": 4,
-    "num_steps": 2,
-    "updates": 2,
-    "batch_size": 16,
-    "buffer_size": 64,
-    "learning_starts": 16,
-    "hidden": (8,),
+    **STORING,
     "layer_norm": False,
     "n_step": 1,
 }

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _shared import STORING
 
 from jaxrl_reward import agents, tabular
 from jaxrl_reward.agents import eta, replay
@@ -18,13 +19,7 @@ from jaxrl_reward.types import Transition, UserError
 LOTTERIES = "tabular:lotteries"
 MINE = "tabular:mine,horizon=3"
 SMALL = {
-    "num_envs": 4,
-    "num_steps": 2,
-    "updates": 2,
-    "batch_size": 16,
-    "buffer_size": 64,
-    "learning_starts": 16,
-    "hidden": (8,),
+    **STORING,
     "layer_norm": False,
     "quantiles": 5,
     "features": 3,

@@ -6,23 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _shared import STORING
 
 from jaxrl_reward import agents, training
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError
 
 AGENTS = ("dqn", "eta", "sac")
-SMALL = {
-    "num_envs": 4,
-    "num_steps": 2,
-    "updates": 2,
-    "batch_size": 16,
-    "buffer_size": 64,
-    "learning_starts": 16,
-    "n_step": 1,
-    "hidden": (8,),
-    "layer_norm": False,
-}
+SMALL = {**STORING, "n_step": 1, "layer_norm": False}
 
 
 def small(name, reward=None, **overrides):

@@ -3,6 +3,7 @@
 import math
 from functools import cache, partial
 
+import _shared
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,13 +53,7 @@ def repeat(iterate, times):
     return lambda state: jax.lax.fori_loop(0, times, lambda _, s: iterate(s)[0], state)
 
 
-def close(a, b, rtol=2e-4, atol=2e-5):
-    def compare(x, y):
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x, y = jax.random.key_data(x), jax.random.key_data(y)
-        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
-
-    jax.tree.map(compare, a, b)
+close = partial(_shared.close, rtol=2e-4, atol=2e-5)
 
 
 # ---- one iteration ---------------------------------------------------------------------

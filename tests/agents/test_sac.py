@@ -6,19 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _sac import (
-    CONTINUOUS,
-    DISCRETE,
-    METRICS,
-    SLOPES,
-    after,
-    close,
-    inside,
-    quick,
-    repeat,
-    rich,
-    small,
-)
+from _sac import CONTINUOUS, DISCRETE, METRICS, SLOPES, after, inside, quick, repeat, rich, small
+from _shared import close
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import replay

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _sac import CONTINUOUS, DISCRETE, GAMMA, SMALL, inside, quick, repeat
+from _sac import CONTINUOUS, DISCRETE, GAMMA, inside, quick, repeat
+from _shared import STORING
 
 from jaxrl_reward import agents
 from jaxrl_reward.agents.state import normalize
@@ -16,7 +17,7 @@ from jaxrl_reward.agents.state import normalize
 
 
 PROBE = {
-    **SMALL,
+    **STORING,
     "num_envs": 8,
     "updates": 4,
     "batch_size": 64,

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _sac import CONTINUOUS, DISCRETE, GAMMA, close, inside, quick, small
+from _sac import CONTINUOUS, DISCRETE, GAMMA, inside, quick, small
+from _shared import close
 
 from jaxrl_reward.agents import replay
 from jaxrl_reward.agents.base import as_leaves

@@ -150,7 +150,7 @@ def test_spread_moves_boxes_no_further_than_needed():
 
 
 def test_no_two_of_many_arms_look_alike():
-    assert len({plots._look(i) for i in range(28)}) == 28
+    assert len({plots.look(i) for i in range(28)}) == 28
 
 
 # Files ------------------------------------------------------------------------
