@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import math
 import numbers
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -225,6 +226,40 @@ def as_leaves(tree: Any) -> Any:
     return jax.tree.map(leaf, tree)
 
 
+def discount(config: Any) -> Any:
+    """The discount of an agent with these settings; without one it sums all rewards alike."""
+    return getattr(config, "gamma", 1.0)
+
+
+def check_reward(
+    agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform | None
+) -> rw.RewardTransform:
+    """The expression that an agent learns from, the environment's reward by default.
+
+    Warns of a term whose `gamma` is another than the agent's.
+
+    Raises:
+      UserError: a term is for another environment, or not for the agent's discount.
+    """
+    reward = rw.env() if reward is None else reward
+    rw.potentials.check(reward, env.name)
+    rw.discounts.bind(reward, discount(config))
+    if message := other_discounts(agent, config, reward):
+        warnings.warn(message, stacklevel=3)
+    return reward
+
+
+def other_discounts(agent: str, config: Any, reward: rw.RewardTransform) -> str | None:
+    """What to say of terms whose `gamma` is another than the agent's; None if all is well."""
+    apart = rw.discounts.others(reward, discount(config))
+    if not apart:
+        return None
+    return (
+        f"{agent} discounts by {discount(config):g}, and {', '.join(apart)} by a gamma of its "
+        "own; leave that out to take the agent's"
+    )
+
+
 def settle(made: Any, check: Callable[[Any], None], config: Any, reward: Any) -> tuple[Any, Any]:
     """The config and the reward of a run, with their numbers as leaves.
 
@@ -238,10 +273,13 @@ def settle(made: Any, check: Callable[[Any], None], config: Any, reward: Any) ->
       UserError: the structure differs, or a number is out of range.
     """
     config = made.config if config is None else config
-    reward = made.reward if reward is None else reward
     check_structure("config", config, made.config)
-    check_structure("reward", reward, made.reward)
     check(config)
+    # A discount that a term leaves out is the agent's, here where it may vary.
+    bound = rw.discounts.bind(made.reward, discount(config))
+    reward = bound if reward is None else rw.discounts.bind(reward, discount(config))
+    check_structure("reward", reward, bound)
+    rw.check(reward)
     return as_leaves(config), as_leaves(reward)
 
 

@@ -72,7 +72,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     if not isinstance(env.environment, Sequence):
         raise UserError(f"group_pg writes, and {env.name} is no sequence: environment")
     check(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("group_pg", config, env, reward)
     made = _GroupPG(config, reward, env, _rule(config.advantage))
     if config.teach != "none" and made.task.answer is None:
         raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
@@ -94,7 +94,8 @@ def writer_of(config: Config, task: Task) -> writers.Writer:
 def _rule(text: str) -> rw.RewardTransform:
     """The advantage rule of a text; a bare name is the rule with its defaults."""
     bare = text.isidentifier() and text in {entry.name for entry in registry.entries()}
-    return rw.parse(f"{text}()" if bare and text != "env" else text)
+    rule = rw.parse(f"{text}()" if bare and text != "env" else text)
+    return rw.discounts.bind(rule, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -124,7 +124,7 @@ def make(
       UserError: the data does not fit the environment or the reward, or the
         environment or the reward is not for this agent.
     """
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward(name, config, env, reward)
     if not isinstance(env.action_space, spaces.Box):
         kind = type(env.action_space).__name__
         raise UserError(f"{name} needs Box actions; {env.name} has {kind}")

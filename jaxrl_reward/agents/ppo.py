@@ -127,7 +127,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         block, or the environment or the reward is not for PPO.
     """
     check(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("ppo", config, env, reward)
     from jaxrl_reward.agents import ppo_recurrent  # which is made of what is below
 
     kind = ppo_recurrent.RecurrentPpo if config.network == "gru" else Ppo

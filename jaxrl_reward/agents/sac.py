@@ -133,7 +133,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     if config.deterministic and not isinstance(env.action_space, spaces.Box):
         kind = type(env.action_space).__name__
         raise UserError(f"sac's deterministic policy needs Box actions; {env.name} has {kind}")
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("sac", config, env, reward)
     player = rollout.player("sac", config, env, reward)
     recorder = replay.recorder("sac", player, reward)
     sac = _Sac(config, reward, player, recorder, sac_losses.Learner(config, env.action_space))

@@ -9,13 +9,14 @@ expressions: `gail(demos='expert.npz') | clip(0, 5)`.
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks, penalties, vectors
 from jaxrl_reward.rewards.base import State, static
+from jaxrl_reward.rewards.checks import Count, CountOrNone, Discount, NotNegative, OneOf, Share
 from jaxrl_reward.rewards.demonstrations import NOISE, shown
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned
@@ -81,32 +82,31 @@ class gail(Learned):  # noqa: N801
     """
 
     demos: Any = static(default=None)
-    episodes: int = static(default=0)
-    every: int = static(default=1)
-    form: str = static(default="minimax")
-    inputs: str = static(default="state_action")
-    actions: int = static(default=1)
-    penalty: str = static(default="wgan")
-    weight: float = 10.0
-    target: float = 1.0
+    episodes: CountOrNone = static(default=0)
+    every: Count = static(default=1)
+    form: Annotated[str, OneOf(FORMS)] = static(default="minimax")
+    inputs: Annotated[str, OneOf(INPUTS)] = static(default="state_action")
+    actions: Count = static(default=1)
+    penalty: Annotated[str, OneOf(penalties.WHERE)] = static(default="wgan")
+    weight: NotNegative = 10.0
+    target: NotNegative = 1.0
     one_sided: bool = static(default=True)
-    noise: float = 10.0
+    noise: NotNegative = 10.0
     joint: bool = static(default=True)
     spectral: bool = static(default=False)
-    label_low: float = 1.0
-    label_high: float = 1.0
-    entropy: float = 0.001
-    unlabelled: float = static(default=0.0)
-    clamp: float = 5.0
+    label_low: NotNegative = 1.0
+    label_high: NotNegative = 1.0
+    entropy: NotNegative = 0.001
+    unlabelled: Share = static(default=0.0)
+    clamp: NotNegative = 5.0
     absorbing: bool = static(default=False)
-    gamma: float = 0.99
-    width: int = static(default=100)
+    gamma: Discount = None
+    width: Count = static(default=100)
 
-    def __post_init__(self) -> None:
-        checks.one_of(self, "form", FORMS)
-        checks.one_of(self, "inputs", INPUTS)
-        checks.one_of(self, "penalty", penalties.WHERE)
-        checks.positive(self, "every", "width", "batch_size", "updates", "actions")
+    def validate(self) -> None:
+        checks.rising(self, "label_low", "label_high")
+        if self.absorbing and checks.reaches(self.discount, 1.0):
+            raise UserError(f"{self.name}'s gamma must be below 1 where absorbing states are paid")
 
     # ---- the discriminator --------------------------------------------------------
 
@@ -168,7 +168,7 @@ class gail(Learned):  # noqa: N801
         paid = self.paid(jax.vmap(partial(self.logit, params))(*rows[:3]))
         if not self.absorbing:
             return paid[0]
-        return paid[0] + rows.weight[1] * self.gamma / (1.0 - self.gamma) * paid[1]
+        return paid[0] + rows.weight[1] * self.discount / (1.0 - self.discount) * paid[1]
 
     def paid(self, logit: Array) -> Array:
         """The reward's form."""
@@ -238,11 +238,11 @@ class airl(gail):  # noqa: N801
       shaped: pay the whole sum; else g alone, which outlives a change of dynamics.
     """
 
-    form: str = static(default="logit")
+    form: Annotated[str, OneOf(FORMS)] = static(default="logit")
     shaped: bool = static(default=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def validate(self) -> None:
+        super().validate()
         if self.absorbing:
             raise UserError("airl values the end of an episode at 0; leave absorbing out")
         if self.inputs == "states":
@@ -263,7 +263,7 @@ class airl(gail):  # noqa: N801
     def logit(self, params: Any, state: Array, action: Array, live: Array) -> Array:
         now, after = jnp.split(self.bounded(state), 2)
         h = partial(net, params["h"], spectral=self.spectral)
-        return self.task(params, now, action) + self.gamma * live * h(after) - h(now)
+        return self.task(params, now, action) + self.discount * live * h(after) - h(now)
 
     def task(self, params: Any, now: Array, action: Array) -> Array:
         """g."""

@@ -1,12 +1,13 @@
 """Terms with a memory of the running episode: counts, delays."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, Positives, Within
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal
 from jaxrl_reward.types import Array, Transition
@@ -35,8 +36,8 @@ class counts(Causal):  # noqa: N801
     bonus of Strehl and Littman 2008, `lifetime_counts`.
     """
 
-    resolution: Any = 10.0
-    buckets: int = static(default=256)
+    resolution: Positives = 10.0
+    buckets: Count = static(default=256)
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared
@@ -58,8 +59,8 @@ class lifetime_counts(RewardTransform):  # noqa: N801
     et al. 2017). The counts used on a block are those from before it.
     """
 
-    resolution: Any = 10.0
-    buckets: int = static(default=4096)
+    resolution: Positives = 10.0
+    buckets: Count = static(default=4096)
     scope = "learned"
     varies = True
 
@@ -88,7 +89,7 @@ class delay(Causal):  # noqa: N801
     rewards of Zheng et al. 2018, section 5).
     """
 
-    steps: float = 10.0
+    steps: Annotated[float, Within("[1, inf]")] = 10.0
     reads_history = True
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
@@ -109,4 +110,4 @@ class delay(Causal):  # noqa: N801
 class episode_end(delay):  # noqa: N801
     """`sum_{i <= t} r_i` at the episode's last step t, 0 before: outcome rewards alone."""
 
-    steps: float = float("inf")
+    steps: Annotated[float, Within("[1, inf]")] = float("inf")

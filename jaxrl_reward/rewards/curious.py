@@ -14,6 +14,7 @@ from jaxrl_reward import networks
 from jaxrl_reward.networks import mlp
 from jaxrl_reward.rewards import vectors
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, NotNegative, Positives, Several, Share
 from jaxrl_reward.rewards.intrinsic import rnd
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned
@@ -34,8 +35,8 @@ class pseudo_counts(RewardTransform):  # noqa: N801
     What is alike in most components is then not new, unlike in `lifetime_counts`.
     """
 
-    resolution: Any = 10.0
-    bins: int = static(default=64)
+    resolution: Positives = 10.0
+    bins: Count = static(default=64)
     scope = "learned"
     varies = True
 
@@ -78,7 +79,7 @@ class rdd(rnd):  # noqa: N801
     `sigma=0` is `rnd`.
     """
 
-    sigma: float = 1.0
+    sigma: NotNegative = 1.0
 
     def loss(self, params: Any, key: Array, batch: Transition) -> Array:
         obs = batch.next_obs.reshape(batch.first.shape[0], -1)
@@ -96,8 +97,8 @@ class Dynamics(Learned):
     Leave `actions` at 1 where the action is continuous.
     """
 
-    width: int = static(default=64)
-    actions: int = static(default=1)
+    width: Count = static(default=64)
+    actions: Count = static(default=1)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         vectors.check_actions(self, example)
@@ -141,8 +142,8 @@ class icm(Dynamics):  # noqa: N801
     from both features, plus beta times that of the forward model.
     """
 
-    features: int = static(default=32)
-    beta: float = 0.2
+    features: Count = static(default=32)
+    beta: Share = 0.2
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         k = self.features
@@ -168,8 +169,8 @@ class icm(Dynamics):  # noqa: N801
 class Bootstrapped(Dynamics):
     """Predicts an embedding of the next observation that slowly follows one's own."""
 
-    features: int = static(default=32)
-    follow: float = 0.001
+    features: Count = static(default=32)
+    follow: Share = 0.001
 
     def init_params(self, key: Array, example: Transition) -> Any:
         params = super().init_params(key, example)
@@ -226,9 +227,9 @@ class hindsight(Bootstrapped):  # noqa: N801
     noise is 0 when the bonus is computed.
     """
 
-    hidden: int = static(default=32)
-    negatives: int = static(default=8)
-    invariance: float = 1.0
+    hidden: Count = static(default=32)
+    negatives: Count = static(default=8)
+    invariance: NotNegative = 1.0
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         k, z = self.features, self.hidden
@@ -285,7 +286,7 @@ class disagreement(Dynamics):  # noqa: N801
     its own half of a batch.
     """
 
-    members: int = static(default=5)
+    members: Several = static(default=5)
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         return {"step": (obs + action, obs)}

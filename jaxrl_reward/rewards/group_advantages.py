@@ -12,6 +12,7 @@ from jax.scipy.special import gammaln, xlog1py, xlogy
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state, static
+from jaxrl_reward.rewards.checks import AboveZero, Count, Finite, NotNegative, Share
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Transition
@@ -46,7 +47,7 @@ def rloo(block: Transition, groups: Groups) -> Array:
 
 
 @grouped
-def grpo(block: Transition, groups: Groups, epsilon: float = 1e-6) -> Array:
+def grpo(block: Transition, groups: Groups, epsilon: NotNegative = 1e-6) -> Array:
     """`(R - mean) / (std + epsilon)` over the group, the std of the population.
 
     Shao et al. 2024, "DeepSeekMath", section 4.1. A group whose returns are all equal
@@ -64,7 +65,7 @@ def standard(returns: Array, groups: Groups, epsilon: Any = 1e-6) -> Array:
 
 
 @grouped
-def whitened(block: Transition, groups: Groups, epsilon: float = 1e-8) -> Array:
+def whitened(block: Transition, groups: Groups, epsilon: NotNegative = 1e-8) -> Array:
     """`R - mean of the group`, then less the mean and over the std of all tokens of the block.
 
     Batch whitening of Liu et al. 2025, "DLER: Doing Length pEnalty Right": every token
@@ -90,8 +91,8 @@ class bnpo(Grouped):  # noqa: N801
     over its parts.
     """
 
-    alpha: float = 0.0
-    beta: float = 0.0
+    alpha: NotNegative = 0.0
+    beta: NotNegative = 0.0
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         returns = totals(block, groups)
@@ -125,8 +126,8 @@ class copo(Grouped):  # noqa: N801
     losses, which is the same where the clip does not bind.
     """
 
-    gamma: float = 20.0
-    rho: float = 1.5
+    gamma: NotNegative = 20.0
+    rho: Finite = 1.5
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         returns, answer = checks.parts(self, totals(block, groups), 2)
@@ -164,17 +165,16 @@ class riskpo(Grouped):  # noqa: N801
     of it that its own `R - mean` has of the bundle's, or an equal one if that is 0.
     """
 
-    bundle: int = static(default=5)
-    low: float = 0.2
-    high: float = 0.8
-    weight: float = 1.5
-    rate: float = 0.1
+    bundle: Count = static(default=5)
+    low: AboveZero = 0.2
+    high: Share = 0.8
+    weight: NotNegative = 1.5
+    rate: Share = 0.1
     varies = True
     ordered = True
 
-    def __post_init__(self) -> None:
-        checks.positive(self, "bundle")
-        checks.share(self, "low", "high", "rate")
+    def validate(self) -> None:
+        checks.rising(self, "low", "high", strictly=True)
 
     def init(self, key: Array, example: Transition) -> State:
         del key

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state
+from jaxrl_reward.rewards.checks import Finite, Length, NotNegative, Number, Positive, PositiveRow
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
@@ -15,7 +16,7 @@ from jaxrl_reward.types import Array, Transition
 
 
 @grouped
-def within(block: Transition, groups: Groups, length: float = 24.0) -> Array:
+def within(block: Transition, groups: Groups, length: Length = 24.0) -> Array:
     """The return of an episode of at most `length` steps, else 0.
 
     Truncation as the only price on length: Liu et al. 2025, "DLER: Doing Length pEnalty
@@ -28,9 +29,9 @@ def within(block: Transition, groups: Groups, length: float = 24.0) -> Array:
 def within_by_success(
     block: Transition,
     groups: Groups,
-    length: float = 24.0,
-    easy_length: float = 12.0,
-    success: float = 0.5,
+    length: Length = 24.0,
+    easy_length: Length = 12.0,
+    success: Number = 0.5,
 ) -> Array:
     """As `within`, `easy_length` in groups whose mean return is at least `success` (DA-DLER).
 
@@ -53,14 +54,11 @@ class hbpo(Grouped):  # noqa: N801
     announces the budget in the prompt; here it shapes the reward alone.
     """
 
-    budgets: tuple[float, ...]
-    limit: float = 64.0
-    beta: float = 4.0
-    alpha: float = 1.0 / 4096.0
+    budgets: PositiveRow
+    limit: Positive = 64.0
+    beta: NotNegative = 4.0
+    alpha: NotNegative = 1.0 / 4096.0
     ordered = True
-
-    def __post_init__(self) -> None:
-        checks.several(self, "budgets")
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         budgets = jnp.stack([jnp.asarray(b, jnp.float32) for b in self.budgets])
@@ -84,7 +82,7 @@ class hbpo(Grouped):  # noqa: N801
 class Annealed(Grouped):
     """A term that counts its blocks: how far training has come. Override `annealed`."""
 
-    steps: float = 1000.0
+    steps: Positive = 1000.0
     varies = True
 
     def annealed(self, block: Transition, groups: Groups, done: Array) -> Array:
@@ -111,7 +109,7 @@ class crf(Annealed):  # noqa: N801
     alpha are our reading: the paper's values are not known to us.
     """
 
-    alpha: float = 0.3
+    alpha: NotNegative = 0.3
 
     def annealed(self, block: Transition, groups: Groups, done: Array) -> Array:
         outcome, concise = checks.parts(self, totals(block, groups), 2)
@@ -130,8 +128,8 @@ class pear(Grouped):  # noqa: N801
     `stack(env, signal('scratch'), signal('entropy', when='step')) | pear()`.
     """
 
-    alpha: float = 1.0
-    wrong: float = 0.0
+    alpha: NotNegative = 1.0
+    wrong: Finite = 0.0
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         outcome, scratch, _ = checks.parts(self, totals(block, groups), 3)
@@ -162,9 +160,9 @@ class drpo(Grouped):  # noqa: N801
     `stack(env, signal('log_prob', when='step')) | drpo()`.
     """
 
-    temperature: float = 10.0
-    sharpness: float = 0.1
-    limit: float = 64.0
+    temperature: Positive = 10.0
+    sharpness: Positive = 0.1
+    limit: Positive = 64.0
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         outcome, log_prob = checks.parts(self, totals(block, groups), 2)

@@ -1,9 +1,12 @@
 """Outcomes joined with what else is judged: confidence, thinking, many tests, each step."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import NotNegative, OneOf, Positive, Share
 from jaxrl_reward.rewards.group_lengths import Annealed
 from jaxrl_reward.rewards.grouped import Grouped, Groups, totals
 from jaxrl_reward.rewards.registry import register
@@ -22,10 +25,7 @@ class rlcr(Scalariser):  # noqa: N801
     right one earns.
     """
 
-    score: str = static(default="brier")
-
-    def __post_init__(self) -> None:
-        checks.one_of(self, "score", ("brier", "log"))
+    score: Annotated[str, OneOf(("brier", "log"))] = static(default="brier")
 
     def combine(self, rewards: Array) -> Array:
         right, sure = checks.parts(self, rewards, 2)
@@ -46,7 +46,7 @@ class trust(Annealed):  # noqa: N801
     wrong responses is not followed. In groups without both kinds gamma is 1.
     """
 
-    alpha: float = 0.3
+    alpha: NotNegative = 0.3
 
     def annealed(self, block: Transition, groups: Groups, done: Array) -> Array:
         outcome, thinking = checks.parts(self, totals(block, groups), 2)
@@ -72,10 +72,10 @@ class verpo(Grouped):  # noqa: N801
     division by a deviation. The paper's constants are not known to us.
     """
 
-    alpha: float = 2.0
-    beta: float = 1.0
-    width: float = 0.1
-    delta: float = 1e-6
+    alpha: NotNegative = 2.0
+    beta: NotNegative = 1.0
+    width: Positive = 0.1
+    delta: NotNegative = 1e-6
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         passed = totals(block, groups)
@@ -102,8 +102,8 @@ class empg(Grouped):  # noqa: N801
     `stack(env | grpo(), signal('entropy', when='step')) | empg()`.
     """
 
-    k: float = 1.0
-    clarity: float = 0.05
+    k: NotNegative = 1.0
+    clarity: NotNegative = 0.05
     own_step = True
 
     def rule(self, block: Transition, groups: Groups) -> Array:
@@ -130,9 +130,9 @@ class pav(Grouped):  # noqa: N801
     potential. As in `stack(env | centred(), signal('value', when='step')) | pav()`.
     """
 
-    alpha: float = 3.0
-    best_of: float = 4.0
-    start: float = 0.0
+    alpha: NotNegative = 3.0
+    best_of: Positive = 4.0
+    start: Share = 0.0
     own_step = True
 
     def rule(self, block: Transition, groups: Groups) -> Array:

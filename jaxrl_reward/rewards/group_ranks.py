@@ -4,13 +4,14 @@ Only the order counts, so a judge whose scores lie close together is not blown u
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.rewards.base import Applied, State, no_state, static
+from jaxrl_reward.rewards.checks import NotNegative, Several, Within
 from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid
 from jaxrl_reward.rewards.registry import register
@@ -41,11 +42,15 @@ class preferred(Grouped):  # noqa: N801
     describe it, and the policy that no other beats plays all three.
     """
 
-    table: tuple[tuple[float, ...], ...] = static()
+    table: Annotated[tuple[tuple[float, ...], ...], Within("[0, 1]")] = static()
 
-    def __post_init__(self) -> None:
-        table = np.asarray(self.table, np.float32)
-        if table.ndim != 2 or not np.allclose(table + table.T, 1.0):
+    def validate(self) -> None:
+        try:
+            table = np.asarray(self.table, np.float32)
+        except ValueError:  # rows of different lengths
+            table = np.zeros(0)
+        square = table.ndim == 2 and table.shape[0] == table.shape[1]
+        if not square or not np.allclose(table + table.T, 1.0):
             raise UserError("preferred needs a square table with table[i][j] + table[j][i] = 1")
 
     def rule(self, block: Transition, groups: Groups) -> Array:
@@ -67,13 +72,9 @@ class tournament(Grouped):  # noqa: N801
     Groups are `size` environments side by side.
     """
 
-    size: int = static()
-    noise: float = 0.0
+    size: Several = static()
+    noise: NotNegative = 0.0
     ordered = True
-
-    def __post_init__(self) -> None:
-        if self.size < 2:
-            raise UserError(f"tournament's size must be at least 2, not {self.size}")
 
     def init(self, key: Array, example: Transition) -> State:
         if example.first.shape[1] % self.size:

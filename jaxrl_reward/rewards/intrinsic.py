@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrl_reward.networks import mlp
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import Count
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned
 from jaxrl_reward.types import Array, Transition
@@ -20,8 +21,8 @@ class rnd(Learned):  # noqa: N801
     does: `rnd() | normalize(gamma=0.99)`.
     """
 
-    width: int = static(default=64)
-    features: int = static(default=32)
+    width: Count = static(default=64)
+    features: Count = static(default=32)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         target, predictor = jax.random.split(key)

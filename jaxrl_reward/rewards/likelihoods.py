@@ -9,10 +9,13 @@ scored. The gradient has two parts, of the scratch and of the answer:
   advantage="stack(rloo(), signal('scratch')) | on_scratch()"
 """
 
+from typing import Annotated
+
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import OneOf
 from jaxrl_reward.rewards.grouped import Grouped, Groups, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Transition
@@ -69,10 +72,7 @@ class likelihood(Grouped):  # noqa: N801
     (signal('bare_answer_log_probs') | likelihood(form='mean_probability')) | clip(0, 1)`.
     """
 
-    form: str = static(default="probability")
-
-    def __post_init__(self) -> None:
-        checks.one_of(self, "form", FORMS)
+    form: Annotated[str, OneOf(FORMS)] = static(default="probability")
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         return score(self.form, totals(block, groups))

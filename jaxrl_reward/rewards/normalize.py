@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State
+from jaxrl_reward.rewards.checks import Discount, NotNegative
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Transition
 
@@ -28,8 +29,8 @@ class normalize(RewardTransform):  # noqa: N801
     "Implementation Matters", appendix A.1).
     """
 
-    gamma: float = 0.99
-    epsilon: float = 1e-8
+    gamma: Discount = None
+    epsilon: NotNegative = 1e-8
     scope = "learned"
     varies = True
 
@@ -44,7 +45,7 @@ class normalize(RewardTransform):  # noqa: N801
     def apply(self, state: State, block: Transition) -> Applied:
         def step(running: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
             reward, first = xs
-            running = jnp.where(first, 0.0, running) * self.gamma + reward
+            running = jnp.where(first, 0.0, running) * self.discount + reward
             return running, running
 
         local, returns = jax.lax.scan(step, state.local, (block.reward, block.first))

@@ -5,12 +5,21 @@ They act on every step's vector. What is concave in the return (`chebyshev`,
 of the whole episode.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, static
+from jaxrl_reward.rewards.checks import (
+    Count,
+    Finite,
+    Finites,
+    NotNegativeRow,
+    NotNegatives,
+    OneOf,
+    Positive,
+)
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal, Pointwise
 from jaxrl_reward.types import Array, Transition, UserError
@@ -45,7 +54,7 @@ class objective(Pointwise):  # noqa: N801
     `tabular:deep_sea_treasure`. An environment with one reward has that as number 1.
     """
 
-    number: int = static(default=1)
+    number: Count = static(default=1)
 
     def reward(self, transition: Transition) -> Array:
         rewards = transition.info.get("rewards", transition.env_reward[None])
@@ -91,10 +100,7 @@ class harmonic(Scalariser):  # noqa: N801
     (1, 0) give the first reward, and between, the lower one counts for more.
     """
 
-    weights: Any = 0.5
-
-    def __post_init__(self) -> None:
-        checks.numbers(self, "weights")
+    weights: NotNegatives = 0.5
 
     def combine(self, rewards: Array) -> Array:
         (weights,) = weights_of(self, rewards, "weights")
@@ -122,6 +128,12 @@ def pooled(values: Array, how: str, weight: Any) -> Array:
     return penalties.get(how, spread)
 
 
+def check_weight(term: Any) -> None:
+    """Raises a `UserError` where `discount` would pay for disagreement, exponentially."""
+    if term.how == "discount" and checks.falls_below(term.weight, 0.0):
+        raise UserError(f"{term.name}'s weight must be at least 0 where how='discount'")
+
+
 @register("pool", {"how": "min"}, {"how": "discount", "weight": 0.5})
 class pool(Scalariser):  # noqa: N801
     """One reward from several judges of one thing: `how` is mean, median, min, variance, ...
@@ -135,11 +147,11 @@ class pool(Scalariser):  # noqa: N801
     disagreement itself, a bonus.
     """
 
-    how: str = static(default="mean")
-    weight: float = 0.1
+    how: Annotated[str, OneOf(HOW)] = static(default="mean")
+    weight: Finite = 0.1
 
-    def __post_init__(self) -> None:
-        checks.one_of(self, "how", HOW)
+    def validate(self) -> None:
+        check_weight(self)
 
     def combine(self, rewards: Array) -> Array:
         return pooled(rewards, self.how, self.weight)
@@ -159,11 +171,8 @@ class chebyshev(Scalariser):  # noqa: N801
     there is `chebyshev_return`.
     """
 
-    weights: Any = 1.0
-    ideal: Any = 0.0
-
-    def __post_init__(self) -> None:
-        checks.numbers(self, "weights", "ideal")
+    weights: NotNegatives = 1.0
+    ideal: Finites = 0.0
 
     def combine(self, rewards: Array) -> Array:
         return -distance_to_ideal(rewards, *weights_of(self, rewards, "weights", "ideal"))
@@ -180,15 +189,10 @@ class chebyshev_return(Causal):  # noqa: N801
     is that of Van Moffaert, Drugan and Nowe 2013, here of returns.
     """
 
-    weights: tuple[float, ...]
-    ideal: Any = 0.0
-    scale: float = 1.0
+    weights: NotNegativeRow
+    ideal: Finites = 0.0
+    scale: Positive = 1.0
     reads_history = True
-
-    def __post_init__(self) -> None:
-        checks.several(self, "weights")
-        checks.numbers(self, "ideal")
-        checks.positive(self, "scale")
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared, obs

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state
+from jaxrl_reward.rewards.checks import Finite, Positive
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Transition
 
@@ -17,9 +18,9 @@ class scheduled(RewardTransform):  # noqa: N801
     The weight of a block is the one at its start.
     """
 
-    start: float = 1.0
-    end: float = 0.0
-    steps: float = 1e6
+    start: Finite = 1.0
+    end: Finite = 0.0
+    steps: Positive = 1e6
     varies = True
 
     def init(self, key: Array, example: Transition) -> State:

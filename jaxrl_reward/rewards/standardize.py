@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward import running_statistics
+from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, Discount, NotNegative, Percent, Share
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Affine
 from jaxrl_reward.types import Array, Transition, UserError
@@ -57,7 +59,7 @@ class standardize(Running):  # noqa: N801
     Hacking in RLHF".
     """
 
-    epsilon: float = 1e-8
+    epsilon: NotNegative = 1e-8
 
     def start(self) -> Any:
         return running_statistics.init()
@@ -78,7 +80,7 @@ class clip_spread(standardize):  # noqa: N801
     The running clip of Fu et al. 2025, as `standardize`.
     """
 
-    width: float = 1.0
+    width: NotNegative = 1.0
 
     def judge(self, known: Any, rewards: Array) -> Array:
         reach = self.width * jnp.sqrt(known.variance + self.epsilon)
@@ -132,7 +134,7 @@ class rank(Running):  # noqa: N801
     its outliers matter (a win rate against one's own past, as in Swamy et al. 2024).
     """
 
-    size: int = static(default=256)
+    size: Count = static(default=256)
 
     def start(self) -> Recent:
         return Recent(jnp.zeros(self.size), jnp.int32(0))
@@ -160,7 +162,7 @@ def win_share(known: Recent, values: Array) -> Array:
 class OfReturns(Running):
     """What follows the running discounted return of every environment, as `normalize` does."""
 
-    gamma: float = 0.99
+    gamma: Discount = None
 
     def init(self, key: Array, example: Transition) -> State:
         del key
@@ -172,7 +174,7 @@ class OfReturns(Running):
     def apply(self, state: State, block: Transition) -> Applied:
         def step(running: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
             reward, first = xs
-            running = jnp.where(first, 0.0, running) * self.gamma + reward
+            running = jnp.where(first, 0.0, running) * self.discount + reward
             return running, running
 
         local, returns = jax.lax.scan(step, state.local, (block.reward, block.first))
@@ -197,7 +199,7 @@ class popart(OfReturns):  # noqa: N801
     rescaled: an agent's value follows as sigma moves.
     """
 
-    rate: float = 3e-4
+    rate: Share = 3e-4
 
     def start(self) -> Averages:
         return Averages(jnp.float32(0.0), jnp.float32(1.0))
@@ -224,9 +226,12 @@ class percentile_scale(OfReturns):  # noqa: N801
     what is small. S moves by `rate` with every block and starts at 0.
     """
 
-    low: float = 5.0
-    high: float = 95.0
-    rate: float = 0.01
+    low: Percent = 5.0
+    high: Percent = 95.0
+    rate: Share = 0.01
+
+    def validate(self) -> None:
+        checks.rising(self, "low", "high", strictly=True)
 
     def start(self) -> Array:
         return jnp.float32(0.0)
@@ -252,7 +257,7 @@ class standardize_batch(RewardTransform):  # noqa: N801
     mean and deviation of the step that a transition came from.
     """
 
-    epsilon: float = 1e-8
+    epsilon: NotNegative = 1e-8
     scope = "causal"
     reads_history = True  # what is recorded is stale once the stage before it changes
 

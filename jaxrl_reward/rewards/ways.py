@@ -17,6 +17,7 @@ import optax
 from flax import struct
 
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, NotNegative
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Metrics, Transition
 
@@ -204,9 +205,9 @@ class Learned(RewardTransform):
     scope = "learned"
     varies = True
 
-    learning_rate: float = 1e-3
-    updates: int = static(default=4)
-    batch_size: int = static(default=256)
+    learning_rate: NotNegative = 1e-3
+    updates: Count = static(default=4)
+    batch_size: Count = static(default=256)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         """Parameters; `example` is one transition of zeros."""
@@ -275,7 +276,9 @@ def _from_function(function: Callable, base: type, methods: dict[str, Any], skip
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
         default = parameter.default
         required = default is inspect.Parameter.empty
-        annotations[parameter.name] = Any
+        declared = parameter.annotation
+        unknown = declared is inspect.Parameter.empty or isinstance(declared, str)
+        annotations[parameter.name] = Any if unknown else declared
         if isinstance(default, float):
             fields[parameter.name] = default
         else:
