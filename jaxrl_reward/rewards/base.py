@@ -52,11 +52,14 @@ class Applied(NamedTuple):
     features: Any
 
 
-def static(*, default: Any = dataclasses.MISSING) -> Any:
-    """A field that is part of the structure: another value compiles anew."""
+def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
+    """A field that is part of the structure: another value compiles anew.
+
+    With `kw_only`, what subclasses add keeps its place among the arguments.
+    """
     if default is dataclasses.MISSING:
         return struct.field(pytree_node=False)
-    return struct.field(pytree_node=False, default=default)
+    return struct.field(pytree_node=False, default=default, kw_only=kw_only)
 
 
 @dataclass_transform(
@@ -158,6 +161,10 @@ class RewardTransform:
     def observe(self, local: Any) -> Array:
         """The memory that a policy may see, `[N, F]`; nothing (F = 0) by default."""
         return jnp.zeros((jax.tree.leaves(local)[0].shape[0], 0), jnp.float32)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What `explain` says of the term beside its scope, a line each."""
+        return ()
 
     def children(self) -> tuple["RewardTransform", ...]:
         """The expressions that this one is made of."""

@@ -68,6 +68,7 @@ def explain(reward: RewardTransform, upstream: bool = False) -> Tree:
         needs = {"causal": "the steps of its episode in order", **WHOLE}
         need = needs.get(reward.scope, "one transition")
         tree = Tree(f"{reward}  scope: {reward.scope}; needs: {need}; replay: {problem or replay}")
+    tree.children += [Tree(f"warning: {each}") for each in reward.remarks()]
     for part in reward.children():
         tree.children.append(explain(part, upstream))
         if isinstance(reward, operators.Chain):

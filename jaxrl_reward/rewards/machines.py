@@ -130,6 +130,10 @@ class reward_machine(Causal):  # noqa: N801
         if isinstance(self.rewards, tuple) and len(self.rewards) != count:
             raise UserError(f"reward_machine has {count} edges and {len(self.rewards)} rewards")
 
+    def remarks(self) -> tuple[str, ...]:
+        edges = map(_EDGE.fullmatch, self.edges.split(";"))
+        return tuple(line for edge in edges if edge for line in ltlf.readings(edge[2]))
+
     @property
     def machine(self) -> Machine:
         """Its tables."""
@@ -167,6 +171,9 @@ class ltl(Causal):  # noqa: N801
     def validate(self) -> None:
         _read_places(self)
         ltlf.automaton(self.formula, _names(self.at))
+
+    def remarks(self) -> tuple[str, ...]:
+        return ltlf.readings(self.formula)
 
     @property
     def automaton(self) -> ltlf.Automaton:
