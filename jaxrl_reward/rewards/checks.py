@@ -24,7 +24,7 @@ from jax.core import Tracer
 
 from jaxrl_reward.types import Array, UserError, nearest
 
-_FLOAT = np.finfo(np.float32)
+_LARGEST, _LEAST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +177,13 @@ def _numbers(value: Any) -> Iterator[Any]:
 
 def _as_float32(value: Any) -> float:
     """A number as compiled code has it, where the tiniest are 0."""
-    if abs(value) > _FLOAT.max:
+    try:
+        value = float(value)
+    except OverflowError:  # a very large integer
+        return math.inf if value > 0 else -math.inf
+    if abs(value) > _LARGEST:
         return math.copysign(math.inf, value)
-    return 0.0 if abs(value) < _FLOAT.tiny else float(value)
+    return 0.0 if abs(value) < _LEAST else value
 
 
 def _shown(number: Any) -> str:

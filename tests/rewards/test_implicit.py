@@ -200,7 +200,7 @@ def test_it_finds_the_step_that_decides_from_outcomes_alone():
 def test_what_is_refused():
     with pytest.raises(UserError, match="form cannot be 'probably', did you mean 'probability'"):
         rw.parse("likelihood(form='probably')")
-    with pytest.raises(UserError, match="width must be above 0"):
+    with pytest.raises(UserError, match="width must be a positive integer"):
         rw.implicit_process(actions=2, width=0)
     block = block_of(np.zeros((T, N), np.int32))
     with pytest.raises(UserError, match="needs the number of actions"):
