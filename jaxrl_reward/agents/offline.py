@@ -209,7 +209,9 @@ class _Offline:
             learner, reward_state = carry
             rows, i = xs
             batch, block = self.batch(state, reward_state.shared, data, rows)
-            step, key = state.iteration * shape[0] + i, jax.random.fold_in(key_step, i)
+            # Not in int32, which ends where the learning rate would begin anew.
+            step = state.iteration.astype(jnp.float32) * shape[0] + i
+            key = jax.random.fold_in(key_step, i)
             learner, metrics = self.learner.step(state.config, learner, batch, key, step)
             reward_state, learned = state.reward.learn(
                 reward_state, jax.random.fold_in(key_learn, i), block

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward import counting
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.checks import Count, Positives, Within
 from jaxrl_reward.rewards.registry import register
@@ -41,14 +42,14 @@ class counts(Causal):  # noqa: N801
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared
-        table = jnp.zeros(self.buckets, jnp.float32)
-        return table.at[bucket(obs, self.resolution, self.buckets)].add(1.0)
+        table = jnp.zeros(self.buckets, jnp.int32)
+        return table.at[bucket(obs, self.resolution, self.buckets)].add(1)
 
     def step(self, shared: Any, local: Array, transition: Transition) -> tuple[Array, Array]:
         del shared
         cell = bucket(transition.next_obs, self.resolution, self.buckets)
-        local = local.at[cell].add(1.0)
-        return local, jax.lax.rsqrt(local[cell])
+        local = local.at[cell].add(1)
+        return local, jax.lax.rsqrt(local[cell].astype(jnp.float32))
 
 
 @register("lifetime_counts", {"buckets": 16})
@@ -66,16 +67,17 @@ class lifetime_counts(RewardTransform):  # noqa: N801
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        return no_state(example, jnp.zeros(self.buckets, jnp.float32))
+        return no_state(example, counting.zero((self.buckets,)))
 
     def apply(self, state: State, block: Transition) -> Applied:
         cell = jax.vmap(jax.vmap(self._bucket))(block.next_obs)
-        table = state.shared.at[cell.reshape(-1)].add(1.0)
-        return Applied(state.replace(shared=table), jax.lax.rsqrt(1 + state.shared[cell]), {}, ())
+        table = state.shared.add_at(cell.reshape(-1))
+        reward = jax.lax.rsqrt(1 + state.shared.value[cell])
+        return Applied(state.replace(shared=table), reward, {}, ())
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
-        return jax.lax.rsqrt(1 + shared[jax.vmap(self._bucket)(batch.next_obs)])
+        return jax.lax.rsqrt(1 + shared.value[jax.vmap(self._bucket)(batch.next_obs)])
 
     def _bucket(self, obs: Array) -> Array:
         return bucket(obs, self.resolution, self.buckets)

@@ -6,6 +6,7 @@ being wrong, or the shortest answer wins.
 
 import jax.numpy as jnp
 
+from jaxrl_reward import counting
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state
 from jaxrl_reward.rewards.checks import Finite, Length, NotNegative, Number, Positive, PositiveRow
@@ -91,12 +92,12 @@ class Annealed(Grouped):
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        return no_state(example, jnp.float32(0.0))
+        return no_state(example, counting.zero())
 
     def apply(self, state: State, block: Transition) -> Applied:
         groups = groups_of(block)
-        earned = self.annealed(block, groups, state.shared)
-        return Applied(state.replace(shared=state.shared + 1.0), paid(earned, groups), {}, ())
+        earned = self.annealed(block, groups, state.shared.value)
+        return Applied(state.replace(shared=state.shared.add(1)), paid(earned, groups), {}, ())
 
 
 @register("crf")

@@ -232,10 +232,11 @@ class direction(RewardTransform):  # noqa: N801
 
     def apply(self, state: State, block: Transition) -> Applied:
         memory, steps = state.local, block.first.shape[0]
-        now = memory.steps[None] + jnp.arange(steps, dtype=jnp.uint32)[:, None]
-        # The steps at which episodes start only grow: the latest is the largest.
-        started = jnp.where(block.first, now, memory.started[None])
-        started = jax.lax.cummax(jnp.maximum(started, memory.started[None]), axis=0)
+        # By rows of the block: the numbers of steps begin again at 2**32.
+        row = jnp.where(block.first, jnp.arange(steps, dtype=jnp.int32)[:, None], -1)
+        row = jax.lax.cummax(row, axis=0)
+        now = memory.steps[None] + row.astype(jnp.uint32)
+        started = jnp.where(row < 0, memory.started[None], now)
         numbers = jnp.broadcast_to(memory.number[None], started.shape)
         drawn = self._draw(state.shared, numbers.reshape(-1), started.reshape(-1))
         drawn = drawn.reshape(*started.shape, self.objectives)

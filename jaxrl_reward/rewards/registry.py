@@ -33,7 +33,8 @@ class Entry:
     @property
     def arguments(self) -> dict[str, Any]:
         """Argument names with their defaults (`dataclasses.MISSING` if required)."""
-        return {f.name: f.default for f in dataclasses.fields(self.build)}
+        fields = sorted(dataclasses.fields(self.build), key=lambda field: field.kw_only)
+        return {field.name: field.default for field in fields}
 
     @property
     def kinds(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxrl_reward import counting
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state
 from jaxrl_reward.rewards.checks import Finite, Positive
 from jaxrl_reward.rewards.registry import register
@@ -25,14 +26,14 @@ class scheduled(RewardTransform):  # noqa: N801
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        return no_state(example, jnp.int32(0))
+        return no_state(example, counting.zero())
 
     def apply(self, state: State, block: Transition) -> Applied:
         reward = self.relabel(state.shared, block, ())
-        count = jnp.minimum(state.shared, 2**30) + block.first.size  # never overflows
+        count = counting.of(state.shared).add(block.first.size)
         return Applied(state.replace(shared=count), reward, {}, ())
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
-        share = jnp.clip(shared / self.steps, 0.0, 1.0)
+        share = jnp.clip(counting.of(shared).value / self.steps, 0.0, 1.0)
         return jnp.ones_like(batch.reward) * (self.start + share * (self.end - self.start))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import networks
+from jaxrl_reward import counting, networks
 from jaxrl_reward.rewards.base import Applied, State, static
 from jaxrl_reward.rewards.checks import Count, Discount, Divisor, Finite, OneOf, Positive
 from jaxrl_reward.rewards.potentials import advice, lookup
@@ -41,7 +41,7 @@ class dynamic_potential(Causal):  # noqa: N801
     def init(self, key: Array, example: Transition) -> State:
         del key
         held = jnp.zeros(example.first.shape[1], jnp.float32)
-        return State(jnp.int32(0), held)
+        return State(counting.zero(), held)
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         return self._given(shared, obs)
@@ -52,11 +52,11 @@ class dynamic_potential(Causal):  # noqa: N801
 
     def apply(self, state: State, block: Transition) -> Applied:
         out = super().apply(state, block)
-        count = jnp.minimum(state.shared, 2**30) + block.first.size  # never overflows
+        count = counting.of(state.shared).add(block.first.size)
         return out._replace(state=out.state.replace(shared=count))
 
-    def _given(self, count: Array, obs: Array) -> Array:
-        share = jnp.clip(count / self.steps, 0.0, 1.0)
+    def _given(self, count: Any, obs: Array) -> Array:
+        share = jnp.clip(counting.of(count).value / self.steps, 0.0, 1.0)
         weight = self.start + share * (self.end - self.start)
         return jnp.asarray(weight * lookup(self.function)(obs), jnp.float32)
 

@@ -16,7 +16,7 @@ from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state,
 from jaxrl_reward.rewards.checks import Count, Discount, NotNegative, Percent, Share
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Affine
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
 
 class Running(RewardTransform):
@@ -51,10 +51,17 @@ class Running(RewardTransform):
         return self.judge(shared, batch.reward)
 
 
+def scale(known: running_statistics.RunningStatistics, epsilon: Any) -> Array:
+    """`1 / sqrt(variance + epsilon)`; 1 while nothing has differed."""
+    differ = running_statistics.differ(known)
+    return jnp.where(differ, jax.lax.rsqrt(known.variance + epsilon), 1.0)
+
+
 @register("standardize")
 class standardize(Running):  # noqa: N801
     """`(r - mean) / std` of all rewards so far; the reward itself before there are any.
 
+    While all were alike the deviation is 1: there is no scale to take from them.
     The mean-std comparison of Fu et al. 2025, "Reward Shaping to Mitigate Reward
     Hacking in RLHF".
     """
@@ -69,7 +76,7 @@ class standardize(Running):  # noqa: N801
 
     def judge(self, known: Any, rewards: Array) -> Array:
         seen: Array = known.count > 0
-        scaled: Array = (rewards - known.mean) * jax.lax.rsqrt(known.variance + self.epsilon)
+        scaled: Array = (rewards - known.mean) * scale(known, self.epsilon)
         return jnp.where(seen, scaled, rewards)
 
 
@@ -77,6 +84,7 @@ class standardize(Running):  # noqa: N801
 class clip_spread(standardize):  # noqa: N801
     """Clips to `[mean - width std, mean + width std]` of all rewards so far.
 
+    While all were alike nothing is clipped: there is no spread to clip to.
     The running clip of Fu et al. 2025, as `standardize`.
     """
 
@@ -84,7 +92,7 @@ class clip_spread(standardize):  # noqa: N801
 
     def judge(self, known: Any, rewards: Array) -> Array:
         reach = self.width * jnp.sqrt(known.variance + self.epsilon)
-        reach = jnp.where(known.count > 0, reach, jnp.float32(jnp.finfo(jnp.float32).max))
+        reach = jnp.where(running_statistics.differ(known), reach, jnp.finfo(jnp.float32).max)
         return jnp.clip(rewards, known.mean - reach, known.mean + reach)
 
 
@@ -160,33 +168,64 @@ def win_share(known: Recent, values: Array) -> Array:
 
 
 class OfReturns(Running):
-    """What follows the running discounted return of every environment, as `normalize` does."""
+    """What follows the running discounted return of every environment.
+
+    Attributes:
+      gamma: the discount.
+      episodic: whether the return begins anew with every episode.
+    """
 
     gamma: Discount = None
+    episodic: bool = static(default=True, kw_only=True)
+
+    def validate(self) -> None:
+        if not self.episodic and checks.reaches(self.discount, 1.0):
+            raise UserError(
+                f"{self.name}'s gamma must be below 1 with episodic=False: else the return "
+                "that it divides by grows without end"
+            )
+
+    def metrics(self, known: Any) -> Metrics:
+        """What to log of what is known."""
+        del known
+        return {}
 
     def init(self, key: Array, example: Transition) -> State:
         del key
         return State(self.start(), jnp.zeros(example.first.shape[1], jnp.float32))
 
     def begin(self, state: State, obs: Array, first: Array) -> State:
-        return state.replace(local=jnp.where(first, 0.0, state.local))
+        return state.replace(local=self._begun(state.local, first))
 
     def apply(self, state: State, block: Transition) -> Applied:
         def step(running: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
             reward, first = xs
-            running = jnp.where(first, 0.0, running) * self.discount + reward
+            running = self._begun(running, first) * self.discount + reward
             return running, running
 
         local, returns = jax.lax.scan(step, state.local, (block.reward, block.first))
         reward = self.judge(state.shared, block.reward)
-        return Applied(State(self.follow(state.shared, returns), local), reward, {}, ())
+        shared = self.follow(state.shared, returns)
+        return Applied(State(shared, local), reward, self.metrics(shared), ())
+
+    def _begun(self, running: Array, first: Array) -> Array:
+        return jnp.where(first, 0.0, running) if self.episodic else running
 
 
 class Averages(NamedTuple):
-    """Moving averages of the return and of its square."""
+    """Moving averages of the return and of its square.
+
+    Attributes:
+      mean: of the return, from 0 on.
+      square: of its square, from 0 on.
+      weight: of all returns in them.
+      before: the weight that is left of the 1 at which the square is said to start.
+    """
 
     mean: Array
     square: Array
+    weight: Array
+    before: Array
 
 
 @register("popart", {"gamma": 0.5, "rate": 0.1})
@@ -194,15 +233,15 @@ class popart(OfReturns):  # noqa: N801
     """`r / sigma`, sigma^2 = nu - mu^2 from moving averages of the return and its square.
 
     The statistics of PopArt (van Hasselt et al. 2016, equation 6): mu and nu move by
-    `rate` at every step, and sigma stays in [1e-4, 1e6]; nu starts at 1. Unlike in
-    `normalize`, old returns are forgotten. The mean is not taken off, and no value is
-    rescaled: an agent's value follows as sigma moves.
+    `rate` at every step, and sigma stays in [1e-4, 1e6]; nu starts at 1, and sigma is 1
+    until returns have differed. Unlike in `normalize`, old returns are forgotten. The
+    mean is not taken off, and no value is rescaled: an agent's value follows as sigma moves.
     """
 
     rate: Share = 3e-4
 
     def start(self) -> Averages:
-        return Averages(jnp.float32(0.0), jnp.float32(1.0))
+        return Averages(*(jnp.float32(x) for x in (0.0, 0.0, 0.0, 1.0)))
 
     def follow(self, known: Averages, rewards: Array) -> Averages:
         steps = rewards.shape[0]
@@ -211,11 +250,16 @@ class popart(OfReturns):  # noqa: N801
         weights = self.rate * kept[1:]
         mean = kept[0] * known.mean + weights @ rewards.mean(1)
         square = kept[0] * known.square + weights @ (rewards**2).mean(1)
-        return Averages(mean, square)
+        weight = kept[0] * known.weight + weights.sum()
+        return Averages(mean, square, weight, kept[0] * known.before)
 
     def judge(self, known: Averages, rewards: Array) -> Array:
-        variance = jnp.maximum(known.square - known.mean**2, 0.0)
-        return rewards / jnp.clip(jnp.sqrt(variance), 1e-4, 1e6)
+        nu = known.square + known.before
+        sigma = jnp.clip(jnp.sqrt(jnp.maximum(nu - known.mean**2, 0.0)), 1e-4, 1e6)
+        # A variance that float32 tells from a rounding of the squares.
+        square = known.square * known.weight
+        differ = square - known.mean**2 > 1e-5 * square
+        return rewards / jnp.where(differ, sigma, 1.0)
 
 
 @register("percentile_scale", {"low": 10.0, "high": 90.0, "rate": 0.5})

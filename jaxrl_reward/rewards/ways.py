@@ -189,10 +189,15 @@ def episodic(function: Callable[..., Array]) -> type[Episodic]:
 
 
 class LearnedState(struct.PyTreeNode):
-    """Parameters and the optimiser's state of a learned reward."""
+    """Parameters and the optimiser's state of a learned reward.
+
+    Attributes:
+      stats: of what it has seen, where it is told on their scale.
+    """
 
     params: Any
     opt_state: Any
+    stats: Any = ()
 
 
 class Learned(RewardTransform):
@@ -252,7 +257,7 @@ class Learned(RewardTransform):
             loss, grads = jax.value_and_grad(self.loss)(learned.params, key_loss, batch)
             change, opt_state = optimiser.update(grads, learned.opt_state, learned.params)
             params = self.settle(optax.apply_updates(learned.params, change))
-            return LearnedState(params, opt_state), loss
+            return learned.replace(params=params, opt_state=opt_state), loss
 
         learned, losses = jax.lax.scan(update, state.shared, jax.random.split(key, self.updates))
         return state.replace(shared=learned), {f"{self.name}/loss": losses.mean()}

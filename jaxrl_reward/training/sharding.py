@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxrl_reward.counting import add_up
 from jaxrl_reward.training import processes
 from jaxrl_reward.training.lanes import Point, numbers
 from jaxrl_reward.training.layout import Layout, Shard
@@ -112,16 +113,21 @@ class Tally(NamedTuple):
       counted: what the sums are divided by, `[L, M]` float32.
       first_bad: iterations finished when the metric first was not finite,
         `[L, M]` int32; 0 if it never was.
+      total_rest: what rounding left out of `total`: millions of iterations add up.
+      counted_rest: the same for `counted`.
     """
 
     total: Array
     counted: Array
     first_bad: Array
+    total_rest: Array
+    counted_rest: Array
 
     @classmethod
     def empty(cls, lanes: int, metrics: int) -> "Tally":
         shape = (lanes, metrics)
-        return cls(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
+        zeros = jnp.zeros(shape)
+        return cls(zeros, zeros, jnp.zeros(shape, jnp.int32), zeros, zeros)
 
     def add(self, metrics: Mapping[str, Mean], iteration: Array) -> "Tally":
         """Adds the metrics of one iteration, each a `Mean` of `[L]` arrays."""
@@ -130,7 +136,9 @@ class Tally(NamedTuple):
         count = jnp.stack([metrics[name].count for name in names], axis=-1)
         bad = ~(jnp.isfinite(total) & jnp.isfinite(count)) & (self.first_bad == 0)
         first_bad = jnp.where(bad, iteration, self.first_bad)
-        return Tally(self.total + total, self.counted + count, first_bad)
+        total, total_rest = add_up(self.total, self.total_rest, total)
+        count, counted_rest = add_up(self.counted, self.counted_rest, count)
+        return Tally(total, count, first_bad, total_rest, counted_rest)
 
 
 class Carry(NamedTuple):

@@ -9,7 +9,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.rewards import curious
 from jaxrl_reward.types import UserError
 
-TINY = {"width": 8, "batch_size": 32, "updates": 150, "learning_rate": 0.01}
+TINY = {"width": 8, "batch_size": 32, "updates": 150, "learning_rate": 0.01, "whiten": False}
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def test_rdd_falls_as_one_over_n_where_its_fit_is_exact():
 
 
 def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameters):
-    term, rnd = rw.rdd(width=4, features=3, sigma=2.0), rw.rnd(width=4, features=3)
+    raw = {"width": 4, "features": 3, "whiten": False}
+    term, rnd = rw.rdd(**raw, sigma=2.0), rw.rnd(**raw)
     state = parameters(term, steps)
 
     @jax.jit
@@ -69,6 +70,54 @@ def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameter
     rewards, (noisy, exact) = run(jax.random.key(0))
     np.testing.assert_allclose(*rewards)
     assert abs(noisy - exact - 4.0) < 0.8  # the draws add sigma^2, over 768 of them
+
+
+# ---- what the networks see ---------------------------------------------------------------
+
+WHITENED = [
+    *(rw.rnd(width=4, features=3), rw.rdd(width=4, features=3)),
+    rw.icm(width=4, features=3, actions=2),
+    rw.byol(width=4, features=3, actions=2),
+    rw.hindsight(width=4, features=3, hidden=2, actions=2, negatives=2),
+    rw.disagreement(width=4, members=2, actions=2),
+]
+
+
+@pytest.mark.parametrize("term", WHITENED, ids=lambda term: term.name)
+def test_units_of_the_observation_do_not_matter(term, steps, parameters, applied):
+    """Metres or millimetres of one coordinate, any origin: the same bonus, once it is known."""
+    units, origin = jnp.array([1000.0, 0.01]), jnp.array([-70.0, 3.0])
+    other = steps.replace(obs=steps.obs * units + origin, next_obs=steps.next_obs * units + origin)
+    start = parameters(term, steps)
+    rewards = []
+    for block in (steps, other):
+        state = applied(term, start, block).state
+        rewards.append(np.asarray(applied(term, state, block).reward))
+    np.testing.assert_allclose(rewards[0], rewards[1], rtol=2e-3, atol=1e-5)
+    assert rewards[0].std() > 1e-4
+    # What is small in the raw observation counts: no novelty is only in the large one.
+    raw = term.replace(whiten=False)
+    plain = [np.asarray(applied(raw, parameters(raw, steps), b).reward) for b in (steps, other)]
+    assert not np.allclose(*plain, rtol=0.1)
+
+
+def test_what_is_seen_is_white_and_clipped(steps, parameters, applied):
+    term = rw.rnd(width=4, features=3)
+    start = parameters(term, steps)
+    shared = applied(term, start, steps).state.shared
+    seen = np.asarray(term.seen(shared, steps).next_obs)
+    np.testing.assert_allclose(seen.mean((0, 1)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(seen.std((0, 1)), 1.0, rtol=1e-3)
+    far = steps.replace(next_obs=steps.next_obs * 1e6)
+    assert np.abs(term.seen(shared, far).next_obs).max() == 5.0
+    # The block is judged by what was known before it: at first it is only clipped.
+    np.testing.assert_array_equal(
+        term.seen(start.shared, far).next_obs, np.clip(far.next_obs, -5.0, 5.0)
+    )
+    order = jnp.arange(256)
+    flat = jax.tree.map(lambda x: x[:, 0], steps)
+    paid = applied(term, start.replace(shared=shared), steps).reward[:, 0]
+    np.testing.assert_allclose(term.relabel(shared, flat, ())[order], paid, rtol=1e-5)
 
 
 # ---- predictions --------------------------------------------------------------------------

@@ -31,6 +31,69 @@ def test_before_any_reward(block_of, paid):
         np.testing.assert_allclose(paid(term, block), [0.5, 0.5, 0.5, 0.5])
 
 
+@pytest.mark.parametrize("waited", [1, 1280])
+@pytest.mark.parametrize("before", [0.0, 0.1, -7.0])
+@pytest.mark.parametrize("text", ["normalize(gamma=0)", "standardize()", "clip_spread()"])
+def test_what_differs_for_the_first_time_is_taken_as_it_is(
+    block_of, paid, after, text, before, waited
+):
+    """However long all was alike: there is no scale to take from what was alike."""
+    term = rw.parse(text)
+    state = after(term, block_of(np.full((64, 4), before)))
+    for _ in range(waited // 64):
+        state = term.apply(state, block_of(np.full((64, 4), before))).state
+    now = np.full(4, before)
+    now[2] += 1.0
+    first = paid(term, block_of(now[:, None] * np.ones((1, 4))), state)[:, 0]
+    np.testing.assert_allclose(first, now - before * (text == "standardize()"), atol=1e-5)
+
+
+def test_a_spread_that_is_small_is_one(block_of, paid, after):
+    """What differs by a thousandth is brought to scale, not taken for nothing."""
+    small = 5.0 + 1e-3 * np.asarray(PAST)
+    state = after(rw.standardize(epsilon=0.0), block_of(small))
+    now = 5.0 + 1e-3 * np.asarray(NOW)
+    expected = (np.asarray(NOW) - np.mean(PAST)) / np.std(PAST)
+    np.testing.assert_allclose(
+        paid(rw.standardize(epsilon=0.0), block_of(now), state), expected, rtol=2e-3
+    )
+
+
+def test_popart_stays_at_one_until_something_is_earned(block_of, paid, after):
+    """The 1 that its square starts at fades; what it stands for does not."""
+    term = rw.popart(rate=0.1)
+    state = after(term, *[block_of(np.zeros(300))] * 3)
+    np.testing.assert_allclose(paid(term, block_of(NOW), state), NOW, rtol=1e-6)
+    state = after(term, *[block_of(np.zeros(300))] * 3, block_of(np.append(np.zeros(299), 1.0)))
+    # One return of 1 among zeros, the last: nu = rate, mu = rate.
+    sigma = np.sqrt(0.1 - 0.1**2)
+    np.testing.assert_allclose(paid(term, block_of(NOW), state), np.asarray(NOW) / sigma, rtol=1e-4)
+
+
+def filtered(rewards, first, gamma):
+    """The deviation of the running discounted return of one environment, in float64."""
+    running, returns = 0.0, []
+    for reward, begins in zip(rewards, first, strict=True):
+        running = (0.0 if begins else running) * gamma + reward
+        returns.append(running)
+    return np.std(returns)
+
+
+@pytest.mark.parametrize("length", [10, 50, 200])
+def test_a_return_that_runs_on_does_not_know_of_episodes(block_of, after, length):
+    """Equal bonuses have one deviation, 8.8, for episodes of 10, 50 and 200 steps."""
+    ends = range(length - 1, 6000, length)
+    block = block_of(np.ones(6000), ends=ends)
+    never = np.zeros(6000, bool)
+    runs_on = float(after(rw.normalize(episodic=False), block).shared.std)
+    np.testing.assert_allclose(runs_on, filtered(np.ones(6000), never, 0.99), rtol=1e-4)
+    np.testing.assert_allclose(runs_on, 8.8, atol=0.2)
+    first = np.asarray(block.first)[:, 0]
+    again = float(after(rw.normalize(), block).shared.std)
+    np.testing.assert_allclose(again, filtered(np.ones(6000), first, 0.99), rtol=1e-4)
+    assert str(rw.parse("normalize(episodic=False)")) == "normalize(episodic=False)"
+
+
 def test_rank_forgets_and_does_not_care_for_scale(block_of, paid, after):
     state = after(rw.rank(size=2), block_of(PAST))
     np.testing.assert_allclose(paid(rw.rank(size=2), block_of([0.0] * 4), state), [0.5] * 4)
