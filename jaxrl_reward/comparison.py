@@ -64,7 +64,7 @@ def exact(mdp: MDP, first: rw.RewardTransform, second: rw.RewardTransform, gamma
     Raises:
       UserError: one remembers, pays several rewards, or gamma is not below 1.
     """
-    _check(gamma, first, second)
+    first, second = _with_discount(gamma, first, second)
     with jax.enable_x64(True):
         ending = bool(mdp.ends.any())
         # The expressions are constants here: a mistake in one is told as it was written.
@@ -100,7 +100,7 @@ def sampled(
     Raises:
       UserError: as for `exact`.
     """
-    _check(gamma, first, second)
+    first, second = _with_discount(gamma, first, second)
     play = jax.jit(partial(_play, env, (first, second), gamma, steps))
     estimate = jax.jit(_estimate)
     rows: list[dict[str, float]] = []
@@ -246,8 +246,10 @@ def _two(values: Iterable[Any]) -> tuple[Any, Any]:
     return first, second
 
 
-def _check(gamma: float, *rewards: rw.RewardTransform) -> None:
+def _with_discount(gamma: float, *rewards: rw.RewardTransform) -> list[rw.RewardTransform]:
+    """The expressions with this discount where they leave theirs out."""
     for each in rewards:
         samples.refuse_memory(each)
     if not 0 <= gamma < 1:
         raise UserError(f"gamma must be at least 0 and below 1, not {gamma:g}")
+    return [rw.discounts.bind(each, gamma) for each in rewards]

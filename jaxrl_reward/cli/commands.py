@@ -346,7 +346,10 @@ def _signature(name: str, arguments: dict[str, Any]) -> str:
     if name == "env":
         return name
     words = [
-        key if default is dataclasses.MISSING else f"{key}={shown(default)}"
+        # What is None by default depends on something else: the agent's discount, say.
+        key
+        if default is dataclasses.MISSING
+        else f"{key}={'...' if default is None else shown(default)}"
         for key, default in arguments.items()
     ]
     return f"{name}({', '.join(words)})"

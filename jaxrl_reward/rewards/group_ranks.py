@@ -45,12 +45,9 @@ class preferred(Grouped):  # noqa: N801
     table: Annotated[tuple[tuple[float, ...], ...], Within("[0, 1]")] = static()
 
     def validate(self) -> None:
-        try:
-            table = np.asarray(self.table, np.float32)
-        except ValueError:  # rows of different lengths
-            table = np.zeros(0)
-        square = table.ndim == 2 and table.shape[0] == table.shape[1]
-        if not square or not np.allclose(table + table.T, 1.0):
+        square = all(np.shape(row) == (len(self.table),) for row in self.table)
+        table = np.asarray(self.table, np.float32) if square else np.zeros(1)
+        if not np.allclose(table + table.T, 1.0):
             raise UserError("preferred needs a square table with table[i][j] + table[j][i] = 1")
 
     def rule(self, block: Transition, groups: Groups) -> Array:

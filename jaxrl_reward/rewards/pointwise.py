@@ -89,8 +89,8 @@ class potential(Pointwise):  # noqa: N801
     Phi is 0 after termination and Phi(next_obs) after truncation, so that the
     optimal policy stays what it was (Ng, Harada and Russell 1999, theorem 1;
     Grzes 2017 for the terminal state). `function` is a function of one
-    observation or the name of one (`potentials.names()`); `gamma` must be the
-    agent's.
+    observation or the name of one (`potentials.names()`), of this environment; `gamma`
+    is the agent's, if it is left out.
     """
 
     function: str | Callable[[Array], Array] = static()

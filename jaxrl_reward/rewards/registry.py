@@ -33,7 +33,7 @@ class Entry:
     @property
     def arguments(self) -> dict[str, Any]:
         """Argument names with their defaults (`dataclasses.MISSING` if required)."""
-        fields = sorted(dataclasses.fields(self.build), key=lambda field: field.kw_only)
+        fields = sorted(dataclasses.fields(self.build), key=lambda field: field.kw_only is True)
         return {field.name: field.default for field in fields}
 
     @property

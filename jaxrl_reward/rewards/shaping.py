@@ -107,7 +107,7 @@ class look_back(Causal):  # noqa: N801
     Reinforcement Learning Agents", section 4). There is nothing before the first step, and
     a termination takes back what it gave: an episode that ends so sums to 0 whatever was
     advised. `function` is one of an observation and an action, or the name of one
-    (`potentials.advice_names()`); `gamma` must be the agent's.
+    (`potentials.advice_names()`); `gamma` is the agent's, if it is left out.
     """
 
     function: str | Callable[[Array, Array], Array] = static()

@@ -24,8 +24,8 @@ VIEWS = ("stock", "discounted")
 class stock(Causal):  # noqa: N801
     """Leaves the reward as it is and keeps its stock, for a policy that sees it (`placement`).
 
-    `c0` may be several numbers, for a vector reward from `stack`; `gamma` must
-    be the agent's. The policy sees `c_t / scale`; with `observed="discounted"` it
+    `c0` may be several numbers, for a vector reward from `stack`; `gamma` is the
+    agent's, if it is left out. The policy sees `c_t / scale`; with `observed="discounted"` it
     sees `gamma^t c_t / scale`, which stays bounded, and `gamma^t`.
     """
 

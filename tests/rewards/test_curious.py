@@ -86,7 +86,7 @@ WHITENED = [
 @pytest.mark.parametrize("term", WHITENED, ids=lambda term: term.name)
 def test_units_of_the_observation_do_not_matter(term, steps, parameters, applied):
     """Metres or millimetres of one coordinate, any origin: the same bonus, once it is known."""
-    units, origin = jnp.array([1000.0, 0.01]), jnp.array([-70.0, 3.0])
+    units, origin = jnp.array([[[1000.0, 0.01]]]), jnp.array([[[-70.0, 3.0]]])
     other = steps.replace(obs=steps.obs * units + origin, next_obs=steps.next_obs * units + origin)
     start = parameters(term, steps)
     rewards = []
