@@ -100,7 +100,7 @@ def kl_estimate(log_prob: Array, reference: Array) -> Array:
     J. Schulman, "Approximating KL divergence" (2020), the third estimator.
     """
     difference = reference - log_prob
-    return jnp.exp(difference) - difference - 1.0
+    return jnp.expm1(difference) - difference  # near 0 both are far smaller than 1
 
 
 def to_go(reward: Array) -> Array:

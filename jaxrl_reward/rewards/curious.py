@@ -52,9 +52,10 @@ class pseudo_counts(RewardTransform):  # noqa: N801
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
         count, total = shared[self._bins(batch)], shared[0].sum()
-        before = jnp.log(count / total).sum(-1)
         after = jnp.log((count + 1.0) / (total + 1.0)).sum(-1)
-        pseudo = -jnp.expm1(after) / jnp.maximum(jnp.expm1(after - before), 1e-6)
+        # log rho' - log rho, of which both are far larger once much was counted.
+        gain = (jnp.log1p(1.0 / count) - jnp.log1p(1.0 / total)).sum(-1)
+        pseudo = -jnp.expm1(after) / jnp.maximum(jnp.expm1(gain), 1e-30)
         return jax.lax.rsqrt(pseudo + 0.01).reshape(batch.first.shape)
 
     def _bins(self, batch: Transition) -> tuple[Array, Array]:

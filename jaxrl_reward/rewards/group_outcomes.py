@@ -1,6 +1,7 @@
 """Outcomes joined with what else is judged: confidence, thinking, many tests, each step."""
 
 import jax.numpy as jnp
+from jax.scipy.special import xlog1py
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
@@ -140,5 +141,5 @@ class pav(Grouped):  # noqa: N801
         value = vector(block)[..., 1]
         first = jnp.full_like(value[:1], 1.0) * self.start
         value = jnp.clip(jnp.concatenate([first, value]), 0.0, 1.0)
-        best = 1.0 - jnp.exp(self.best_of * jnp.log(jnp.maximum(1.0 - value, 1e-12)))
+        best = -jnp.expm1(xlog1py(self.best_of, -value))
         return advantage[None] + self.alpha * jnp.diff(best, axis=0)

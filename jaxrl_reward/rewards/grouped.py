@@ -81,6 +81,18 @@ class Groups(NamedTuple):
         """The group's smallest of `values[N]`, `[N]`."""
         return -self.max(-_float(values))
 
+    def logsumexp(self, values: Array, others: bool = False) -> Array:
+        """The log of the group's sum of `exp(values)`, `[N]`; of all but oneself with `others`.
+
+        `-inf` where there are no others. A difference of sums would lose those that are far
+        less than one's own.
+        """
+        there = self.ids[:, None] == self.ids[None]
+        if others:
+            there &= ~jnp.eye(self.ids.shape[0], dtype=bool)
+        logs = jnp.broadcast_to(values[None], there.shape)
+        return jax.nn.logsumexp(logs, axis=1, where=there)
+
     def position(self) -> Array:
         """How many of the group come before, in the order of the environments, `[N]` int32."""
         place = jnp.arange(self.ids.shape[0])

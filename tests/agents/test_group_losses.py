@@ -1,6 +1,7 @@
 """Losses, entropy control and budgets of group policy gradients, by loops and enumeration."""
 
 import itertools
+import math
 from functools import partial
 from types import SimpleNamespace
 
@@ -101,6 +102,14 @@ def test_the_estimate_of_the_kl_is_unbiased_and_not_negative():
     estimate = np.asarray(losses.kl_estimate(np.log(p), np.log(q)))
     np.testing.assert_allclose(p @ estimate, p @ np.log(p / q), rtol=1e-5)
     assert (estimate >= 0).all()
+
+
+@pytest.mark.parametrize("change", [1e-5, -1e-4, 1e-3, 0.1, -3.0])
+def test_the_estimate_of_a_small_kl_is_not_lost_in_rounding(change):
+    """`d^2 / 2 + d^3 / 6 + ...`, in float64."""
+    expected = sum(change**n / math.factorial(n) for n in range(2, 40))
+    found = losses.kl_estimate(jnp.zeros(()), jnp.float32(change))
+    np.testing.assert_allclose(found, expected, rtol=3e-2 if abs(change) < 1e-4 else 5e-3)
 
 
 def test_what_is_paid_from_a_token_on():

@@ -58,8 +58,9 @@ def test_the_positive_unlabelled_risk_of_known_logits():
 
     With eta = 1/4: two logits of the agent's, 0 and -3, and two of the expert's, 2 and 1.
     The mean of `-log P` of the expert's is 0.220095 as positives, 1.720095 as negatives; of
-    the agent's as negatives 0.370867 (scipy's `log_expit`), of which 0.430024 is more: nothing is left. (Row by row, the
-    first would leave 0.693147 - 0.430024.) Of logits 3 and 0, 1.870867 - 0.430024 is left.
+    the agent's as negatives 0.370867 (scipy's `log_expit`), less than 1/4 of 1.720095, so
+    that nothing is left. (Row by row, the first would leave 0.693147 - 0.430024.) Of the
+    agent's logits 3 and 0, 1.870867 - 0.430024 is left.
     """
     term, one = rw.gail(demos=DEMOS, unlabelled=0.25), jnp.ones(2)
     theirs = jnp.array([2.0, 1.0])

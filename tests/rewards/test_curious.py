@@ -37,6 +37,19 @@ def test_pseudo_counts_are_counts_of_a_single_component(block_of, paid, after):
     assert new > 2 * now
 
 
+@pytest.mark.parametrize("share", [1e-3, 0.1, 0.5])
+@pytest.mark.parametrize("seen", [1e3, 1e5, 1e7])
+def test_pseudo_counts_of_much_that_was_seen(share, seen, block_of, paid, after):
+    """Of two components, by the paper's formula in float64."""
+    count, total = np.float64(np.float32(share * seen)), np.float64(np.float32(seen))
+    rho, again = (count / total) ** 2, ((count + 1) / (total + 1)) ** 2
+    expected = 1 / np.sqrt(rho * (1 - again) / (again - rho) + 0.01)
+    term, block = rw.pseudo_counts(resolution=1.0, bins=2), block_of([0.0], obs=[[0, 0]] * 2)
+    table = jnp.array([[count, total - count]] * 2, jnp.float32)
+    state = after(term, block).replace(shared=table)
+    np.testing.assert_allclose(paid(term, block, state), expected, rtol=1e-4)
+
+
 def test_the_model_of_components_generalises(block_of, paid, after):
     """Cells (0, 1) and (1, 0) were never seen, but their components were."""
     term = rw.pseudo_counts(resolution=1.0, bins=4)
