@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax.scipy.special import xlog1py
 
+from jaxrl_reward import rounding
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
 from jaxrl_reward.rewards.group_lengths import Annealed
@@ -86,7 +87,7 @@ class verpo(Grouped):  # noqa: N801
         weight = jnp.exp(-self.alpha * rate) / (density + self.delta)
         dense = (weight * passed).sum(-1)
         every = (passed >= 0.5).all(-1).astype(jnp.float32)
-        return every - groups.mean(every) + self.beta * (dense - groups.mean(dense))
+        return groups.centre(every) + self.beta * groups.centre(dense)
 
 
 # ---- a credit of its own for each step -----------------------------------------------------
@@ -112,7 +113,9 @@ class empg(Grouped):  # noqa: N801
         entropy, alive = vector(block)[..., 1], groups.alive
         low = jnp.where(alive, entropy, jnp.inf).min()
         high = jnp.where(alive, entropy, -jnp.inf).max()
-        scaled = (entropy - low) / jnp.maximum(high - low, 1e-8)
+        # Entropies that only rounding tells apart are all as sure.
+        varies = high - low > rounding.ulps(high)
+        scaled = jnp.where(varies, (entropy - low) / jnp.where(varies, high - low, 1.0), 0.0)
         sure = jnp.where(alive, jnp.exp(-self.k * jnp.where(alive, scaled, 0.0)), 0.0)
         count = alive.sum()
         behind = jnp.concatenate([sure[1:], jnp.zeros_like(sure[:1])])

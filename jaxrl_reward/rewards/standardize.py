@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import running_statistics
+from jaxrl_reward import rounding, running_statistics
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.registry import register
-from jaxrl_reward.rewards.ways import Affine
 from jaxrl_reward.types import Array, Transition, UserError
 
 
@@ -113,8 +112,9 @@ class min_max(Running):  # noqa: N801
 
     def judge(self, known: Range, rewards: Array) -> Array:
         size = known.high - known.low
-        share = jnp.clip((rewards - known.low) / jnp.where(size > 0, size, 1.0), 0.0, 1.0)
-        return jnp.where(size > 0, share, 0.5)
+        varies = size > rounding.ulps(jnp.maximum(jnp.abs(known.low), jnp.abs(known.high)))
+        share = jnp.clip((rewards - known.low) / jnp.where(varies, size, 1.0), 0.0, 1.0)
+        return jnp.where(varies, share, 0.5)
 
 
 class Recent(NamedTuple):
@@ -146,10 +146,15 @@ class rank(Running):  # noqa: N801
 
 
 def win_share(known: Recent, values: Array) -> Array:
-    """The share of the `known` values below each of `values`, ties by half."""
+    """The share of the `known` values below each of `values`, ties by half.
+
+    What differs by a few roundings is a tie.
+    """
     absent = jnp.arange(known.values.shape[0]) < known.values.shape[0] - known.filled
     ordered = jnp.sort(jnp.where(absent, jnp.inf, known.values))
-    below = jnp.searchsorted(ordered, values) + jnp.searchsorted(ordered, values, side="right")
+    unsure = rounding.ulps(values)
+    below = jnp.searchsorted(ordered, values - unsure)
+    below += jnp.searchsorted(ordered, values + unsure, side="right")
     share = below / (2.0 * jnp.maximum(known.filled, 1))
     return jnp.where(known.filled > 0, share, 0.5)
 
@@ -181,10 +186,10 @@ class OfReturns(Running):
 
 
 class Averages(NamedTuple):
-    """Moving averages of the return and of its square."""
+    """Moving averages of the return and of its squared distance from that."""
 
     mean: Array
-    square: Array
+    variance: Array
 
 
 @register("popart", {"gamma": 0.5, "rate": 0.1})
@@ -203,17 +208,17 @@ class popart(OfReturns):  # noqa: N801
         return Averages(jnp.float32(0.0), jnp.float32(1.0))
 
     def follow(self, known: Averages, rewards: Array) -> Averages:
-        steps = rewards.shape[0]
-        # As if the steps had come one by one, each the mean over environments.
-        kept = (1.0 - self.rate) ** jnp.arange(steps, -1, -1, dtype=jnp.float32)
-        weights = self.rate * kept[1:]
-        mean = kept[0] * known.mean + weights @ rewards.mean(1)
-        square = kept[0] * known.square + weights @ (rewards**2).mean(1)
-        return Averages(mean, square)
+        # nu - mu^2 itself, which as a difference would lose a spread far below the mean.
+        def step(known: Averages, now: Array) -> tuple[Averages, None]:
+            gap = now.mean() - known.mean
+            apart = jnp.var(now) + (1.0 - self.rate) * jnp.square(gap)
+            variance = (1.0 - self.rate) * known.variance + self.rate * apart
+            return Averages(known.mean + self.rate * gap, variance), None
+
+        return jax.lax.scan(step, known, rewards)[0]
 
     def judge(self, known: Averages, rewards: Array) -> Array:
-        variance = jnp.maximum(known.square - known.mean**2, 0.0)
-        return rewards / jnp.clip(jnp.sqrt(variance), 1e-4, 1e6)
+        return rewards / jnp.clip(jnp.sqrt(known.variance), 1e-4, 1e6)
 
 
 @register("percentile_scale", {"low": 10.0, "high": 90.0, "rate": 0.5})
@@ -243,9 +248,19 @@ class percentile_scale(OfReturns):  # noqa: N801
 # ---- across the environments of one step --------------------------------------------
 
 
+class Scale(NamedTuple):
+    """`(r - first - mean) * gain`: in two parts, as their sum would round."""
+
+    first: Array
+    mean: Array
+    gain: Array
+
+
 @register("standardize_batch")
 class standardize_batch(RewardTransform):  # noqa: N801
     """`(r - mean) / (std + epsilon)` over the environments of the same step.
+
+    0 where their rewards are equal, or differ by rounding alone.
 
     Batch standardisation without rollout groups: what is common to all environments
     at a step is no signal. It needs at least two of them, and replay keeps the
@@ -263,11 +278,16 @@ class standardize_batch(RewardTransform):  # noqa: N801
         return no_state(example)
 
     def apply(self, state: State, block: Transition) -> Applied:
-        mean = block.reward.mean(1, keepdims=True)
-        gain = 1.0 / (block.reward.std(1, keepdims=True) + self.epsilon)
-        effect = Affine(*(jnp.broadcast_to(x, block.reward.shape) for x in (gain, -mean * gain)))
+        reward = block.reward
+        first = reward[:, :1]
+        above = reward - first  # of equal rewards it is 0, and a large mean costs no digits
+        mean = above.mean(1, keepdims=True)
+        spread = jnp.sqrt(jnp.square(above - mean).mean(1, keepdims=True))
+        differ = rounding.varies(reward, axis=1, keepdims=True)
+        gain = jnp.where(differ, 1.0 / (spread + self.epsilon), 0.0)
+        effect = Scale(*(jnp.broadcast_to(x, reward.shape) for x in (first, mean, gain)))
         return Applied(state, self.relabel((), block, effect), {}, effect)
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del shared
-        return features.gain * batch.reward + features.bonus
+        return (batch.reward - features.first - features.mean) * features.gain
