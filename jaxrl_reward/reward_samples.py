@@ -210,9 +210,11 @@ def distance(first: Array, second: Array, *, centred: bool = False) -> Array:
     """
     scaled = []
     for each in (first, second):
+        whole = jnp.sqrt((each**2).sum())
         each = each - each.mean() if centred else each
         length = jnp.sqrt((each**2).sum())
-        scaled.append(each / jnp.where(length == 0, 1.0, length))  # what is not known stays NaN
+        nothing = length <= rounding.ulps(whole)  # what is not known stays NaN
+        scaled.append(jnp.where(nothing, 0.0, each / jnp.where(nothing, 1.0, length)))
     return jnp.sqrt(((scaled[0] - scaled[1]) ** 2).sum()) / 2
 
 

@@ -112,8 +112,8 @@ def kurtosis(x: Any) -> Array:
     z = above - above.mean()
     varies = rounding.varies(x)
     z /= jnp.where(varies, jnp.sqrt(jnp.square(z).mean()), 1.0)
-    found: Array = jnp.where(varies, (z**4).mean(), jnp.nan)
-    return found
+    fourth: Array = (z**4).mean()
+    return jnp.where(varies, fourth, jnp.nan)
 
 
 def _pairs(steps: Transition) -> np.ndarray:

@@ -59,14 +59,31 @@ def test_the_model_of_components_generalises(block_of, paid, after):
     assert mixed < new / 3
 
 
-def test_rdd_falls_as_one_over_n_where_its_fit_is_exact():
-    """After n draws the best fit is their mean, whose squared error is sigma^2 / n."""
-    rng, sigma = np.random.default_rng(0), 0.5
-    target = rng.normal(size=(2000, 8))
-    for n in (1, 4, 16):
-        draws = target[..., None] + sigma * rng.normal(size=(*target.shape, n))
-        bonus = ((draws.mean(-1) - target) ** 2).mean()
-        np.testing.assert_allclose(bonus * n / sigma**2, 1.0, rtol=0.05)
+@pytest.mark.parametrize("n", [1, 4, 16])
+def test_rdd_falls_as_one_over_n_where_its_fit_is_exact(n, block_of, parameters):
+    """After n visits the best fit is the mean of n draws, whose squared error is sigma^2 / n.
+
+    The loss is quadratic in the last layer's bias: a Newton step is the least-squares fit.
+    """
+    sigma, size = 0.5, 2000
+    block = block_of(np.zeros(n), obs=np.ones((n + 1, 1)))
+    term = rw.rdd(width=4, features=size, sigma=sigma)
+    state = parameters(term, block)
+    batch = jax.tree.map(lambda x: x[:, 0], block)
+
+    @jax.jit
+    def fitted(state):
+        slope = jax.grad(term.loss)(state.shared.params, jax.random.key(0), batch)
+        layers = [k for k, x in flat(slope["f"]) if x.shape == (size,)]
+        assert len(layers) == 1
+        step = lambda path, x, g: x - size / 2 * g * (str(path) == layers[0])  # noqa: E731
+        params = state.shared.params
+        moved = jax.tree_util.tree_map_with_path(step, params["f"], slope["f"])
+        shared = state.shared.replace(params={**params, "f": moved})
+        return term.apply(state.replace(shared=shared), block).reward
+
+    flat = lambda tree: [(str(k), x) for k, x in jax.tree_util.tree_leaves_with_path(tree)]  # noqa: E731
+    np.testing.assert_allclose(fitted(state) * n / sigma**2, 1.0, rtol=0.15)
 
 
 def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameters):

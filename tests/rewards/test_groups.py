@@ -586,6 +586,64 @@ def test_verpo_by_a_loop(judged):
         np.testing.assert_allclose(advantage[i], mine, rtol=1e-4, atol=1e-5)
 
 
+# ---- what papers give, worked out by hand ----------------------------------------------------
+
+# Rule, outcomes, lengths, groups, signals, and what each response is paid in all.
+BY_HAND = {
+    # 1 + 0.3 c (s + d), c at least 0.1, s = 1 at first, d the half that is right.
+    "stack(env, signal('concise')) | crf(alpha=0.3)": (
+        *([1, 0, 1, 0], [1, 2, 1, 2], [0, 0, 0, 0]),
+        {"concise": [0.5, 1, 0.05, 0.1]},
+        [1.225, 0, 1.045, 0],
+    ),
+    # Thinking of right responses 0.3 on average, of wrong ones 0.7: gamma = exp(-0.4) = 0.670320.
+    "stack(env, signal('thinking')) | trust(alpha=0.3)": (
+        *([1, 0, 1, 0], [1, 2, 1, 2], [0, 0, 0, 0]),
+        {"thinking": [0.2, 0.8, 0.4, 0.6]},
+        [1.040219, 0.160877, 1.080438, 0.120658],
+    ),
+    # Entropies log 2 and log 4: w = 0.595390 and 0.854778; between groups +1 and -1.
+    "stack(env, signal('answer')) | copo(gamma=2, rho=0.5)": (
+        *([1, 0, 1, 0, 0, 0, 0, 0], [1] * 8, [0] * 4 + [1] * 4),
+        {"answer": [7, 3, 7, 3, 1, 2, 3, 4]},
+        [1.0, -0.190780, 1.0, -0.190780, *[-0.145222] * 4],
+    ),
+    # rho = (1, 1/2), whose distance makes a density of 1 + exp(-12.5): w = 0.133994, 0.364236.
+    "signal('rewards') | verpo(alpha=2, beta=0.5, width=0.1, delta=0.01)": (
+        *([1, 0], [2, 2], [0, 0]),
+        {"rewards": [[1, 1], [1, 0]]},
+        [0.591059, -0.591059],
+    ),
+    # Waves 4 cos(pi n / 6) = 3.464102, 2, 0 at 1, 2, 3: rewards 3.464102, 0, 1.9, 0, of budgets
+    # 1, 3, 1, 3. Mean 1.341025, deviation 1.450569; subgroups' means less 3.464102 and 0.
+    "hbpo(budgets=(1, 3), limit=3, beta=4, alpha=0.1)": (
+        *([1, 1, 1, 1], [1, 2, 2, 3], [0, 0, 0, 0]),
+        {},
+        [0.681565, -0.924482, -0.396703, -0.924482],
+    ),
+    # Q of the best of four: 0.683594 at the start, 0.9375 and 1 after: 3 (1 - 0.683594).
+    "stack(env | centred(), signal('value', when='step')) | pav(alpha=3, best_of=4, start=0.25)": (
+        *([1.0], [2], [0]),
+        {"value": [[0.5], [1.0], [0.0], [0.0], [0.0]]},
+        [0.949219],
+    ),
+    # exp(-H log 2) = 1, 1/2 and twice 0.707107, of mean 0.728553; A = 1/2 and -1/2.
+    "stack(env | centred(), signal('entropy', when='step')) | empg(k=0.6931472, clarity=0.1)": (
+        *([1, 0], [2, 2], [0, 0]),
+        {"entropy": [[0, 0.5], [1, 0.5], [0, 0], [0, 0], [0, 0]]},
+        [0.989645, -0.989645],
+    ),
+}
+
+
+@pytest.mark.parametrize("text", BY_HAND, ids=lambda text: text.split("| ")[-1].split("(")[0])
+def test_rules_by_hand(text):
+    outcomes, lengths, groups, signals, expected = BY_HAND[text]
+    signals = {name: np.array(value, np.float32) for name, value in signals.items()}
+    paid = Paid((text,), block_of(outcomes, np.array(lengths), np.array(groups), **signals))
+    np.testing.assert_allclose(paid[text], expected, rtol=2e-5, atol=2e-6)
+
+
 # ---- a credit for each step ----------------------------------------------------------------
 
 

@@ -117,7 +117,7 @@ def test_the_hypervolume_weight_grows_with_what_is_new(block_of, paid, after):
     first, same = block_of([1.0, 3.0]), block_of([2.0, 2.0])
     np.testing.assert_allclose(paid(term, first), [3.0, 5.0])  # the factor is 1 at first
     state = after(term, first)  # the mean point (2, 1) adds an area of 2
-    factor = 0.5 + 1.5 * np.tanh(2.0)
+    factor = 1.946041  # 1/2 and 3/2 of the tanh of 2, which is 0.964028
     np.testing.assert_allclose(paid(term, same, state), factor * 4, rtol=1e-6)
     state = after(term, first, same)  # nothing new
     np.testing.assert_allclose(paid(term, same, state), 0.5 * 4)
@@ -194,10 +194,10 @@ def test_every_episode_has_a_direction_that_the_policy_may_see(block_of, started
 def test_gradient_weights_prefer_what_all_agree_on():
     gradients = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     log_weights, weights = rw.gradient_weights(jnp.log(jnp.full(3, 1 / 3)), gradients, 0.5)
-    influence = np.array([2.0, 2.0, 4.0])  # <g_i, (2, 2)>
-    expected = np.exp(0.5 * influence) / np.exp(0.5 * influence).sum()
-    np.testing.assert_allclose(weights, expected, rtol=1e-6)
-    np.testing.assert_allclose(np.exp(log_weights), expected, rtol=1e-6)
+    # Each gradient's product with their sum, (2, 2), is 2, 2 and 4.
+    expected = [0.211942, 0.211942, 0.576117]  # exp(1), exp(1) and exp(2), over their sum
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(log_weights), expected, rtol=1e-5)
 
 
 def test_min_norm_weights_give_the_shortest_combination():
