@@ -8,6 +8,7 @@ it pays from a token on is the token's credit:
   REINFORCE with a baseline  advantage="centred()"
   RLOO                       advantage="rloo()"
   GRPO                       advantage="grpo()" aggregation="sequence" kl="loss" kl_coef=0.04
+  with the KL's own slope    the same with kl="unbiased_loss"
   Dr. GRPO                   advantage="centred()" aggregation="constant"
   DAPO                       advantage="grpo()" clip_high=0.28 drop_equal=True
   negative-only              advantage="grpo() | clip(-100, 0)"
@@ -188,6 +189,7 @@ class _GroupPG:
         """The next tokens `[N]` of texts `[N, P + T]`; the likeliest without a key."""
         text = rollout.flatten(inputs, 1)
         logits = writing.next_logits(self.writer, self.task, state.params, text)
+        logits = logits.astype(jnp.float32)
         draws = 0.0 if key is None else jax.random.gumbel(key, logits.shape)
         return (logits + draws).argmax(-1).astype(self.env.action_space.dtype)
 
@@ -283,7 +285,7 @@ class _GroupPG:
 
     def log_probs(self, params: Any, text: Array) -> Array:
         """Of all tokens, `[N, T, V]`."""
-        return jax.nn.log_softmax(self.writer.logits(params, text))
+        return writers.log_softmax(self.writer.logits(params, text))
 
     def told(
         self, block: Transition, params: Any, reference: Array, asked: writing.Asked
@@ -324,7 +326,9 @@ class _GroupPG:
         """What is learned from, and what entropy control compares with from now on."""
         config, groups = state.config, groups_of(block)
         returns = groups.total(block.reward)
-        kept = groups.differ(returns) if config.drop_equal else jnp.ones(returns.shape, bool)
+        kept = jnp.ones(returns.shape, bool)
+        if config.drop_equal:
+            kept = groups.differ(returns, groups.rounding(block.reward))
         everything: Any = ()
         if config.objective == "rover" or config.control == "siren":
             everything = self.log_probs(state.params, text)
@@ -338,7 +342,7 @@ class _GroupPG:
             weight=losses.token_weights(config.aggregation, groups.alive.T, kept),
             gain=jnp.ones(credit.shape),
             penalty=jnp.zeros(credit.shape),
-            centred=returns - groups.mean(returns),
+            centred=groups.centre(returns),
             old_all=everything if config.objective == "rover" else (),
             answered=(),
             taught=(),
@@ -386,6 +390,6 @@ def _metrics(task: Task, block: Transition, batch: losses.Batch) -> dict[str, Me
         "reward": Mean.of(block.reward, where=groups.alive),
         "entropy": Mean.of(block.policy["entropy"], where=groups.alive),
         "best_of_group": of_groups(groups.max(outcome)),
-        "groups_that_differ": of_groups(groups.differ(returns)),
+        "groups_that_differ": of_groups(groups.differ(returns, groups.rounding(block.reward))),
         "credit_size": Mean.of(jnp.abs(batch.credit), where=batch.alive),
     }

@@ -15,7 +15,7 @@ import optax
 from gymnax.environments import spaces
 from jax.typing import ArrayLike
 
-from jaxrl_reward import distributions, networks
+from jaxrl_reward import distributions, networks, rounding
 from jaxrl_reward.agents import actions, replay
 from jaxrl_reward.offline.measures import kurtosis
 from jaxrl_reward.types import Array
@@ -232,7 +232,7 @@ class Learner:
             "value_mean": value.mean(),
             "q_mean": q.mean(),
             "weight_mean": trust.mean(),
-            "target_kurtosis": jnp.where(target.std() > 0.0, kurtosis(target), 0.0),
+            "target_kurtosis": jnp.where(rounding.varies(target), kurtosis(target), 0.0),
         }
         return value_loss + q_loss + policy_loss, metrics
 

@@ -19,7 +19,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward import distributions, envs, networks
+from jaxrl_reward import distributions, envs, networks, rounding
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
 from jaxrl_reward.agents import state as common
@@ -199,8 +199,7 @@ class Ppo:
         reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
         state, metrics = common.finish(state, played, env_state, reward_state, learned)
         metrics |= {name: Mean.of(values) for name, values in losses.items()}
-        unexplained = jnp.var(batch.target - batch.value) / (jnp.var(batch.target) + 1e-8)
-        metrics["explained_variance"] = Mean.of(1.0 - unexplained)
+        metrics["explained_variance"] = Mean.of(explained_variance(batch.target, batch.value))
         learned = {"params": params, "opt_state": opt_state, "memory": played.memory}
         return state.replace(key=key, **learned), metrics
 
@@ -322,11 +321,15 @@ class Ppo:
         return tree_of(vector), opt_state, metrics
 
     def standardize(self, config: Config, batch: Batch, rows: Array) -> Batch:
-        """The batch with advantages of mean 0 and deviation 1 over a minibatch's rows."""
+        """The batch with advantages of mean 0 and deviation 1 over a minibatch's rows.
+
+        They are 0 where only rounding tells them apart.
+        """
         if not config.normalize_advantage:
             return batch
         some = batch.advantage[rows]
-        return batch._replace(advantage=(batch.advantage - some.mean()) / (some.std() + 1e-8))
+        scaled = (batch.advantage - some.mean()) / (some.std() + 1e-8)
+        return batch._replace(advantage=jnp.where(rounding.varies(some), scaled, 0.0))
 
     def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
         """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
@@ -350,9 +353,17 @@ class Ppo:
             "entropy": entropy,
             # Schulman's low-variance estimator, joschu.net/blog/kl-approx.html.
             "approx_kl": (ratio - 1.0 - log_ratio).mean(),
-            "clip_fraction": (jnp.abs(ratio - 1.0) > config.clip).mean(),
+            # Of those whose bound binds: a ratio beyond the other one keeps its slope.
+            "clip_fraction": ((ratio - 1.0) * jnp.sign(batch.advantage) > config.clip).mean(),
         }
         return loss, metrics
+
+
+def explained_variance(target: Array, value: Array) -> Array:
+    """`1 - Var(target - value) / Var(target)`; 0 where targets are equal but for rounding."""
+    some = rounding.varies(target)
+    unexplained = jnp.var(target - value) / jnp.where(some, jnp.var(target), 1.0)
+    return jnp.where(some, 1.0 - unexplained, 0.0)
 
 
 def _optimiser(config: Config, iteration: Array) -> optax.GradientTransformation:

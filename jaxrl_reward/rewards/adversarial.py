@@ -72,7 +72,9 @@ class gail(Learned):  # noqa: N801
       label_high: and this; (0.7, 1.2) is the paper's smoothing.
       entropy: weight of the discriminator's entropy.
       unlabelled: 0, or the share eta of expert-like steps among the agent's, for the
-        positive-unlabelled loss (Xu and Denil 2019, arXiv:1911.00459).
+        positive-unlabelled loss (Xu and Denil 2019, arXiv:1911.00459), which is
+        `eta E_expert[-log P] + max(0, E_agent[-log(1 - P)] - eta E_expert[-log(1 - P)])`
+        (Kiryo et al. 2017, arXiv:1703.00593).
       clamp: states are kept within it, where the slope is then 0; 0 for no bound.
       absorbing: after a step that ends an episode its reward has that of the
         absorbing state behind it, `gamma / (1 - gamma)` times, and the discriminator is
@@ -198,12 +200,16 @@ class gail(Learned):  # noqa: N801
         return total + self.weight * steep
 
     def told(self, ours: Array, theirs: Array, label: Array, w: Array, v: Array) -> Array:
-        """How well steps are told apart: cross-entropy, or the positive-unlabelled loss."""
+        """How well steps are told apart: cross-entropy, or the positive-unlabelled loss.
+
+        The agent's steps are no negatives: a share of them is as the expert's, whose part
+        is taken off. What is left is a mean of losses, and so is cut at 0.
+        """
+        positive, negative = mean(cross_entropy(theirs, label), v), mean(jax.nn.softplus(ours), w)
         if not self.unlabelled:
-            return mean(jax.nn.softplus(ours), w) + mean(cross_entropy(theirs, label), v)
-        log_p = -jax.nn.softplus(-theirs)
-        negative = jnp.maximum(0.0, log_p + self.unlabelled * jax.nn.softplus(-ours))
-        return mean(self.unlabelled * jax.nn.softplus(theirs), v) - mean(negative, w)
+            return negative + positive
+        left = negative - self.unlabelled * mean(jax.nn.softplus(theirs), v)
+        return self.unlabelled * positive + jnp.maximum(0.0, left)
 
     def slopes(self, params: Any, at: penalties.Parts) -> Array:
         """The length of the logit's gradient at points within episodes, `[B]`."""

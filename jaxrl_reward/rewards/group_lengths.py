@@ -10,6 +10,7 @@ from jaxrl_reward import counting
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state
 from jaxrl_reward.rewards.checks import Finite, Length, NotNegative, Number, Positive, PositiveRow
+from jaxrl_reward.rewards.group_advantages import standard
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
@@ -73,11 +74,7 @@ class hbpo(Grouped):  # noqa: N801
         mine = which[:, None] == jnp.arange(budgets.shape[0])[None]
         sums = groups.sum(jnp.where(mine, reward[:, None], 0.0))
         means = (sums / jnp.maximum(groups.sum(mine), 1.0) * mine).sum(1)
-        spread = groups.std(reward)
-        between = jnp.where(
-            groups.differ(reward), (reward - groups.mean(reward)) / (spread + 1e-6), 0.0
-        )
-        return means - wave(budget) + between
+        return means - wave(budget) + standard(reward, groups)
 
 
 class Annealed(Grouped):
@@ -127,6 +124,8 @@ class pear(Grouped):  # noqa: N801
     `scratch` is the number of tokens up to and with that mark, 0 without it, told at the
     end, and the entropy is told at every step:
     `stack(env, signal('scratch'), signal('entropy', when='step')) | pear()`.
+    Where thinking ends without a mark (`sequence:think`), `info["mark"]` is 0, and all of
+    the scratch is thinking.
     """
 
     alpha: NotNegative = 1.0
@@ -136,7 +135,8 @@ class pear(Grouped):  # noqa: N801
         outcome, scratch, _ = checks.parts(self, totals(block, groups), 3)
         entropy = vector(block)[..., 2]
         step = jnp.arange(entropy.shape[0])[:, None]
-        thinks = groups.alive & (step < scratch[None] - 1)
+        mark = groups.final(block.info["mark"]) if "mark" in block.info else 1.0
+        thinks = groups.alive & (step < (scratch - mark)[None])
         answers = groups.alive & (step >= scratch[None])
 
         def mean(where: Array) -> Array:

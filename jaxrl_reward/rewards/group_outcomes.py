@@ -3,7 +3,9 @@
 from typing import Annotated
 
 import jax.numpy as jnp
+from jax.scipy.special import xlog1py
 
+from jaxrl_reward import rounding
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
 from jaxrl_reward.rewards.checks import NotNegative, OneOf, Positive, Share
@@ -85,7 +87,7 @@ class verpo(Grouped):  # noqa: N801
         weight = jnp.exp(-self.alpha * rate) / (density + self.delta)
         dense = (weight * passed).sum(-1)
         every = (passed >= 0.5).all(-1).astype(jnp.float32)
-        return every - groups.mean(every) + self.beta * (dense - groups.mean(dense))
+        return groups.centre(every) + self.beta * groups.centre(dense)
 
 
 # ---- a credit of its own for each step -----------------------------------------------------
@@ -111,7 +113,9 @@ class empg(Grouped):  # noqa: N801
         entropy, alive = vector(block)[..., 1], groups.alive
         low = jnp.where(alive, entropy, jnp.inf).min()
         high = jnp.where(alive, entropy, -jnp.inf).max()
-        scaled = (entropy - low) / jnp.maximum(high - low, 1e-8)
+        # Entropies that only rounding tells apart are all as sure.
+        varies = high - low > rounding.ulps(high)
+        scaled = jnp.where(varies, (entropy - low) / jnp.where(varies, high - low, 1.0), 0.0)
         sure = jnp.where(alive, jnp.exp(-self.k * jnp.where(alive, scaled, 0.0)), 0.0)
         count = alive.sum()
         behind = jnp.concatenate([sure[1:], jnp.zeros_like(sure[:1])])
@@ -140,5 +144,5 @@ class pav(Grouped):  # noqa: N801
         value = vector(block)[..., 1]
         first = jnp.full_like(value[:1], 1.0) * self.start
         value = jnp.clip(jnp.concatenate([first, value]), 0.0, 1.0)
-        best = 1.0 - jnp.exp(self.best_of * jnp.log(jnp.maximum(1.0 - value, 1e-12)))
+        best = -jnp.expm1(xlog1py(self.best_of, -value))
         return advantage[None] + self.alpha * jnp.diff(best, axis=0)

@@ -25,8 +25,9 @@ def group_win_rate(block: Transition, groups: Groups) -> Array:
     The reward of SPO (Swamy et al. 2024) and of Pref-GRPO (2025) for a judge who compares
     scores; 0.5 for a group of one. See `win_rate` for one's own past as the opponent.
     """
-    returns, size = groups.total(block.reward), groups.size()
-    return jnp.where(size > 1, groups.below(returns) / jnp.maximum(size - 1.0, 1.0), 0.5)
+    won = groups.below(groups.total(block.reward), groups.rounding(block.reward))
+    size = groups.size()
+    return jnp.where(size > 1, won / jnp.maximum(size - 1.0, 1.0), 0.5)
 
 
 CYCLE = ((0.5, 1.0, 0.0), (0.0, 0.5, 1.0), (1.0, 0.0, 0.5))

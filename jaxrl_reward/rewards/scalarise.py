@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import jax.numpy as jnp
 
+from jaxrl_reward import rounding
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, static
 from jaxrl_reward.rewards.checks import (
@@ -115,15 +116,18 @@ def pooled(values: Array, how: str, weight: Any) -> Array:
 
     `mean`; `median`; `min`, the worst case; `variance`, mean - weight * Var
     (unbiased); `std`, mean - weight * std; `discount`, mean * exp(-u) - u with
-    u = weight * Var; `spread`, the std alone, a bonus for disagreement.
+    u = weight * Var, and mean - u below 0; `spread`, the std alone, a bonus for disagreement.
     """
-    mean = values.mean()
-    variance = ((values - mean) ** 2).sum() / max(values.shape[0] - 1, 1)
+    mean, above = values.mean(), values - values[0]
+    variance = ((above - above.mean()) ** 2).sum() / max(values.shape[0] - 1, 1)
+    variance = jnp.where(rounding.varies(values), variance, 0.0)
     if how in ("mean", "median", "min"):
         return {"mean": jnp.mean, "median": jnp.median, "min": jnp.min}[how](values)
     if how == "discount":
-        return mean * jnp.exp(-weight * variance) - weight * variance
-    spread = jnp.sqrt(variance + 1e-12)
+        unsure = weight * variance
+        return jnp.minimum(mean, mean * jnp.exp(-unsure)) - unsure
+    some = variance > 0.0  # the root of zero has no gradient
+    spread = jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1.0)), 0.0)
     penalties = {"variance": mean - weight * variance, "std": mean - weight * spread}
     return penalties.get(how, spread)
 
@@ -143,8 +147,9 @@ class pool(Scalariser):  # noqa: N801
     Ensembles Help Mitigate Overoptimization"; `std` takes the standard
     deviation instead. `discount` is `mean * exp(-u) - u`, u = weight * variance:
     the weighting of Zhang et al. 2024, "Ctrl-U", whose uncertainty (a KL
-    divergence between two outputs) is the variance for Gaussian ones. `spread` is the
-    disagreement itself, a bonus.
+    divergence between two outputs) is the variance for Gaussian ones. A mean below 0 is
+    not discounted, `mean - u`: the paper's loss `l exp(-u) + u` falls as u grows where l is
+    above 1, and would pay for disagreement. `spread` is the disagreement itself, a bonus.
     """
 
     how: Annotated[str, OneOf(HOW)] = static(default="mean")

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import running_statistics
+from jaxrl_reward import rounding, running_statistics
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.checks import Count, Discount, NotNegative, Percent, Share
 from jaxrl_reward.rewards.registry import register
-from jaxrl_reward.rewards.ways import Affine
 from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
 
@@ -123,8 +122,9 @@ class min_max(Running):  # noqa: N801
 
     def judge(self, known: Range, rewards: Array) -> Array:
         size = known.high - known.low
-        share = jnp.clip((rewards - known.low) / jnp.where(size > 0, size, 1.0), 0.0, 1.0)
-        return jnp.where(size > 0, share, 0.5)
+        varies = size > rounding.ulps(jnp.maximum(jnp.abs(known.low), jnp.abs(known.high)))
+        share = jnp.clip((rewards - known.low) / jnp.where(varies, size, 1.0), 0.0, 1.0)
+        return jnp.where(varies, share, 0.5)
 
 
 class Recent(NamedTuple):
@@ -156,10 +156,15 @@ class rank(Running):  # noqa: N801
 
 
 def win_share(known: Recent, values: Array) -> Array:
-    """The share of the `known` values below each of `values`, ties by half."""
+    """The share of the `known` values below each of `values`, ties by half.
+
+    What differs by a few roundings is a tie.
+    """
     absent = jnp.arange(known.values.shape[0]) < known.values.shape[0] - known.filled
     ordered = jnp.sort(jnp.where(absent, jnp.inf, known.values))
-    below = jnp.searchsorted(ordered, values) + jnp.searchsorted(ordered, values, side="right")
+    unsure = rounding.ulps(values)
+    below = jnp.searchsorted(ordered, values - unsure)
+    below += jnp.searchsorted(ordered, values + unsure, side="right")
     share = below / (2.0 * jnp.maximum(known.filled, 1))
     return jnp.where(known.filled > 0, share, 0.5)
 
@@ -213,17 +218,17 @@ class OfReturns(Running):
 
 
 class Averages(NamedTuple):
-    """Moving averages of the return and of its square.
+    """Moving averages of the return, of its squared deviation, and of what they began at.
 
     Attributes:
-      mean: of the return, from 0 on.
-      square: of its square, from 0 on.
-      weight: of all returns in them.
-      before: the weight that is left of the 1 at which the square is said to start.
+      mean: of the returns that were seen.
+      spread: the sum of their squared deviations from it, each with its weight.
+      weight: of all of them.
+      before: the weight that is left to the 1 at which the square is said to start.
     """
 
     mean: Array
-    square: Array
+    spread: Array
     weight: Array
     before: Array
 
@@ -247,19 +252,21 @@ class popart(OfReturns):  # noqa: N801
         steps = rewards.shape[0]
         # As if the steps had come one by one, each the mean over environments.
         kept = (1.0 - self.rate) ** jnp.arange(steps, -1, -1, dtype=jnp.float32)
-        weights = self.rate * kept[1:]
-        mean = kept[0] * known.mean + weights @ rewards.mean(1)
-        square = kept[0] * known.square + weights @ (rewards**2).mean(1)
-        weight = kept[0] * known.weight + weights.sum()
-        return Averages(mean, square, weight, kept[0] * known.before)
+        weights, old = self.rate * kept[1:], kept[0] * known.weight
+        new = weights.sum()
+        weight, tiny = old + new, jnp.finfo(jnp.float32).tiny
+        mean = weights @ rewards.mean(1) / jnp.maximum(new, tiny)
+        gap, share = mean - known.mean, new / jnp.maximum(weight, tiny)
+        # About the means: as nu - mu^2 a spread far below the mean is lost.
+        spread = kept[0] * known.spread + weights @ ((rewards - mean) ** 2).mean(1)
+        spread += gap**2 * old * share
+        return Averages(known.mean + gap * share, spread, weight, kept[0] * known.before)
 
     def judge(self, known: Averages, rewards: Array) -> Array:
-        nu = known.square + known.before
-        sigma = jnp.clip(jnp.sqrt(jnp.maximum(nu - known.mean**2, 0.0)), 1e-4, 1e6)
-        # A variance that float32 tells from a rounding of the squares.
-        square = known.square * known.weight
-        differ = square - known.mean**2 > 1e-5 * square
-        return rewards / jnp.where(differ, sigma, 1.0)
+        square = known.weight * known.mean**2
+        variance = known.spread + known.before * (1.0 + square)
+        differ = known.spread > 1e-10 * square  # by more than rounding
+        return rewards / jnp.where(differ, jnp.clip(jnp.sqrt(variance), 1e-4, 1e6), 1.0)
 
 
 @register("percentile_scale", {"low": 10.0, "high": 90.0, "rate": 0.5})
@@ -292,9 +299,19 @@ class percentile_scale(OfReturns):  # noqa: N801
 # ---- across the environments of one step --------------------------------------------
 
 
+class Scale(NamedTuple):
+    """`(r - first - mean) * gain`: in two parts, as their sum would round."""
+
+    first: Array
+    mean: Array
+    gain: Array
+
+
 @register("standardize_batch")
 class standardize_batch(RewardTransform):  # noqa: N801
     """`(r - mean) / (std + epsilon)` over the environments of the same step.
+
+    0 where their rewards are equal, or differ by rounding alone.
 
     Batch standardisation without rollout groups: what is common to all environments
     at a step is no signal. It needs at least two of them, and replay keeps the
@@ -312,11 +329,16 @@ class standardize_batch(RewardTransform):  # noqa: N801
         return no_state(example)
 
     def apply(self, state: State, block: Transition) -> Applied:
-        mean = block.reward.mean(1, keepdims=True)
-        gain = 1.0 / (block.reward.std(1, keepdims=True) + self.epsilon)
-        effect = Affine(*(jnp.broadcast_to(x, block.reward.shape) for x in (gain, -mean * gain)))
+        reward = block.reward
+        first = reward[:, :1]
+        above = reward - first  # of equal rewards it is 0, and a large mean costs no digits
+        mean = above.mean(1, keepdims=True)
+        spread = jnp.sqrt(jnp.square(above - mean).mean(1, keepdims=True))
+        differ = rounding.varies(reward, axis=1, keepdims=True)
+        gain = jnp.where(differ, 1.0 / (spread + self.epsilon), 0.0)
+        effect = Scale(*(jnp.broadcast_to(x, reward.shape) for x in (first, mean, gain)))
         return Applied(state, self.relabel((), block, effect), {}, effect)
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del shared
-        return features.gain * batch.reward + features.bonus
+        return (batch.reward - features.first - features.mean) * features.gain

@@ -86,3 +86,7 @@ def test_kurtosis_is_the_fourth_moment():
     assert float(kurtosis(x)) == pytest.approx(8.111111, abs=1e-5)
     normal = np.random.default_rng(0).normal(size=100_000)
     assert float(kurtosis(normal)) == pytest.approx(3.0, abs=0.1)
+    for unit, mean in ((1e-6, 0.0), (1.0, 1e5)):  # of any unit, and far from zero
+        assert float(kurtosis(unit * x + mean)) == pytest.approx(8.111111, rel=1e-4)
+    for constant in (0.1, 1000 / 3):  # whose mean in float32 may be another number
+        assert np.isnan(kurtosis(np.full(37, constant, np.float32)))

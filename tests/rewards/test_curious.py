@@ -37,6 +37,19 @@ def test_pseudo_counts_are_counts_of_a_single_component(block_of, paid, after):
     assert new > 2 * now
 
 
+@pytest.mark.parametrize("share", [1e-3, 0.1, 0.5])
+@pytest.mark.parametrize("seen", [1e3, 1e5, 1e7])
+def test_pseudo_counts_of_much_that_was_seen(share, seen, block_of, paid, after):
+    """Of two components, by the paper's formula in float64."""
+    count, total = np.float64(np.float32(share * seen)), np.float64(np.float32(seen))
+    rho, again = (count / total) ** 2, ((count + 1) / (total + 1)) ** 2
+    expected = 1 / np.sqrt(rho * (1 - again) / (again - rho) + 0.01)
+    term, block = rw.pseudo_counts(resolution=1.0, bins=2), block_of([0.0], obs=[[0, 0]] * 2)
+    table = jnp.array([[count, total - count]] * 2, jnp.float32)
+    state = after(term, block).replace(shared=table)
+    np.testing.assert_allclose(paid(term, block, state), expected, rtol=1e-4)
+
+
 def test_the_model_of_components_generalises(block_of, paid, after):
     """Cells (0, 1) and (1, 0) were never seen, but their components were."""
     term = rw.pseudo_counts(resolution=1.0, bins=4)
@@ -46,14 +59,31 @@ def test_the_model_of_components_generalises(block_of, paid, after):
     assert mixed < new / 3
 
 
-def test_rdd_falls_as_one_over_n_where_its_fit_is_exact():
-    """After n draws the best fit is their mean, whose squared error is sigma^2 / n."""
-    rng, sigma = np.random.default_rng(0), 0.5
-    target = rng.normal(size=(2000, 8))
-    for n in (1, 4, 16):
-        draws = target[..., None] + sigma * rng.normal(size=(*target.shape, n))
-        bonus = ((draws.mean(-1) - target) ** 2).mean()
-        np.testing.assert_allclose(bonus * n / sigma**2, 1.0, rtol=0.05)
+@pytest.mark.parametrize("n", [1, 4, 16])
+def test_rdd_falls_as_one_over_n_where_its_fit_is_exact(n, block_of, parameters):
+    """After n visits the best fit is the mean of n draws, whose squared error is sigma^2 / n.
+
+    The loss is quadratic in the last layer's bias: a Newton step is the least-squares fit.
+    """
+    sigma, size = 0.5, 2000
+    block = block_of(np.zeros(n), obs=np.ones((n + 1, 1)))
+    term = rw.rdd(width=4, features=size, sigma=sigma)
+    state = parameters(term, block)
+    batch = jax.tree.map(lambda x: x[:, 0], block)
+
+    @jax.jit
+    def fitted(state):
+        slope = jax.grad(term.loss)(state.shared.params, jax.random.key(0), batch)
+        layers = [k for k, x in flat(slope["f"]) if x.shape == (size,)]
+        assert len(layers) == 1
+        step = lambda path, x, g: x - size / 2 * g * (str(path) == layers[0])  # noqa: E731
+        params = state.shared.params
+        moved = jax.tree_util.tree_map_with_path(step, params["f"], slope["f"])
+        shared = state.shared.replace(params={**params, "f": moved})
+        return term.apply(state.replace(shared=shared), block).reward
+
+    flat = lambda tree: [(str(k), x) for k, x in jax.tree_util.tree_leaves_with_path(tree)]  # noqa: E731
+    np.testing.assert_allclose(fitted(state) * n / sigma**2, 1.0, rtol=0.15)
 
 
 def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameters):

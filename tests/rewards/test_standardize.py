@@ -1,5 +1,6 @@
 """Rewards on a scale that follows the data, against NumPy."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -144,3 +145,50 @@ def test_win_rate_is_the_share_of_past_episodes_beaten(block_of, paid, after):
     state = after(term, past)  # of which 9 is forgotten
     now = block_of([1.0, 1.0, 4.0, -4.0, 4.0], ends=[1, 3])
     np.testing.assert_allclose(paid(term, now, state), [0.0, 1 / 3, 0.0, 0.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("earned", [1.0, 0.1, -16.2736, 1000 / 3, 1e-12, 3e30])
+@pytest.mark.parametrize("envs", [2, 7, 16, 100])
+def test_standardize_batch_pays_nothing_where_all_earn_the_same(earned, envs, block_of, paid):
+    """Also where they differ by one rounding."""
+    alike = np.full((2, envs), earned, np.float32)
+    alike[1, ::2] = np.nextafter(alike[1, ::2], np.float32(0))
+    block, term = block_of(alike), rw.standardize_batch()
+    np.testing.assert_array_equal(paid(term, block), 0.0)
+
+
+@pytest.mark.parametrize("mean", [0.0, 300.0, -1e5, 1e6])
+def test_standardize_batch_far_from_zero(mean, block_of, started, applied):
+    """In float64; of whole numbers, which float32 holds exactly up to 2^24. Replay agrees."""
+    rng = np.random.default_rng(0)
+    reward = (rng.integers(-3, 4, (5, 12)) + mean).astype(np.float32)
+    exact = reward.astype(np.float64)
+    exact = (exact - exact.mean(1, keepdims=True)) / exact.std(1, keepdims=True)
+    block, term = block_of(reward), rw.standardize_batch()
+    out = applied(term, started(term, jax.random.key(0), block), block)
+    np.testing.assert_allclose(out.reward, exact, rtol=1e-5, atol=1e-6)
+    again = term.relabel((), block, out.features)
+    np.testing.assert_allclose(again, out.reward, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e4, -3e5])
+def test_popart_knows_a_spread_far_below_its_mean(mean, block_of, paid, after):
+    """By its definition in float64, nu - mu^2, once mu has come to the mean."""
+    rng, rate = np.random.default_rng(0), 0.02
+    block = block_of(rng.integers(-5, 6, (400, 3)) + mean, ends=range(400))
+    mu, nu = 0.0, 1.0
+    for returns in np.asarray(block.reward, np.float64):
+        mu += rate * (returns.mean() - mu)
+        nu += rate * ((returns**2).mean() - nu)
+    term = rw.popart(gamma=0.9, rate=rate)
+    one = paid(term, block_of([1.0]), after(term, block))
+    np.testing.assert_allclose(one, (nu - mu**2) ** -0.5, rtol=1e-2 if mean else 1e-4)
+
+
+def test_ranges_and_ranks_take_rounding_for_equality(block_of, paid, after):
+    """0.1 seven times in float32 is not 0.7."""
+    sums = [0.7, np.float32(0.1) * 7, np.cumsum(np.full(7, 0.1, np.float32))[-1], 0.7]
+    assert len(set(map(np.float32, sums))) > 1
+    block = block_of(sums)
+    for term in (rw.min_max(), rw.rank(size=4)):
+        np.testing.assert_array_equal(paid(term, block, after(term, block)), 0.5)

@@ -51,6 +51,16 @@ def linear_design(rng):
     return sm.LinearDesign(rng.normal(size=(N, 3)).astype(np.float32), np.float32(0.3))
 
 
+def test_a_cut_is_the_graph_cut_of_other_libraries_with_a_factor_of_one():
+    """apricot's and submodlib's: what the chosen have in common with all, less with themselves."""
+    weights = np.random.default_rng(0).random((5, 5))
+    weights += weights.T
+    for chosen in ([0], [1, 3], [0, 2, 4], [0, 1, 2, 3, 4]):
+        theirs = weights[chosen].sum() - weights[np.ix_(chosen, chosen)].sum()
+        found = sm.GraphCut(jnp.asarray(weights)).evaluate(chosen)
+        np.testing.assert_allclose(found, theirs, atol=1e-9)
+
+
 def graph_cut(rng):
     edges = np.triu(rng.random((N, N), np.float32), 1)
     return sm.GraphCut(edges + edges.T)
