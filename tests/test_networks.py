@@ -94,6 +94,22 @@ def test_layer_norm_ignores_the_scale_of_the_observation():
     np.testing.assert_allclose(larger, large, rtol=1e-2)
 
 
+@pytest.mark.parametrize("mean,spread", [(0.0, 1.0), (3e3, 1.0), (-1e5, 10.0), (1e4, 1.0)])
+def test_layer_norm_keeps_a_small_spread_on_a_large_mean(mean, spread):
+    """Against NumPy in float64: the mean is taken off before anything is squared."""
+    network = mlp((64, 64), "relu", layer_norm=True)
+    params = random_params(network, jnp.zeros(1))
+    rng = np.random.default_rng(1)
+    first, last = layers(params)
+    first["kernel"] = np.full((1, 64), mean, np.float32)
+    first["bias"] = rng.normal(0.0, spread, 64).astype(np.float32)
+    last["kernel"], last["bias"] = np.eye(64, dtype=np.float32), np.zeros(64, np.float32)
+    params["params"]["LayerNorm_0"] = {"scale": np.ones(64), "bias": np.zeros(64)}
+    x = (first["kernel"][0] + first["bias"]).astype(np.float64)  # as float32 holds it
+    expected = np.maximum((x - x.mean()) / np.sqrt(x.var() + 1e-6), 0.0)
+    np.testing.assert_allclose(network.apply(params, jnp.ones(1)), expected, rtol=5e-3, atol=5e-3)
+
+
 def test_vmap_over_seeds_equals_a_loop():
     network, obs = mlp((8, 2)), jnp.ones((5, 3))
     keys = jax.random.split(KEY, 3)

@@ -181,10 +181,10 @@ class OfReturns(Running):
 
 
 class Averages(NamedTuple):
-    """Moving averages of the return and of its square."""
+    """Moving averages: of the return, and of its squared distance from that."""
 
     mean: Array
-    square: Array
+    variance: Array
 
 
 @register("popart", {"gamma": 0.5, "rate": 0.1})
@@ -208,12 +208,12 @@ class popart(OfReturns):  # noqa: N801
         kept = (1.0 - self.rate) ** jnp.arange(steps, -1, -1, dtype=jnp.float32)
         weights = self.rate * kept[1:]
         mean = kept[0] * known.mean + weights @ rewards.mean(1)
-        square = kept[0] * known.square + weights @ (rewards**2).mean(1)
-        return Averages(mean, square)
+        # nu - mu^2, about the new mean: as a difference it is lost where mu is large.
+        spread = weights @ ((rewards - mean) ** 2).mean(1)
+        return Averages(mean, kept[0] * (known.variance + (known.mean - mean) ** 2) + spread)
 
     def judge(self, known: Averages, rewards: Array) -> Array:
-        variance = jnp.maximum(known.square - known.mean**2, 0.0)
-        return rewards / jnp.clip(jnp.sqrt(variance), 1e-4, 1e6)
+        return rewards / jnp.clip(jnp.sqrt(known.variance), 1e-4, 1e6)
 
 
 @register("percentile_scale", {"low": 10.0, "high": 90.0, "rate": 0.5})
