@@ -49,7 +49,9 @@ class Env:
     @property
     def action_space(self) -> Any:
         """A gymnax `Box` or `Discrete`."""
-        return self.environment.action_space(self.params)
+        # Bounds made with jax.numpy inside a compiled function are to be numbers, too.
+        with jax.ensure_compile_time_eval():
+            return self.environment.action_space(self.params)
 
     @property
     def max_steps(self) -> int | None:
