@@ -98,3 +98,14 @@ def _check(values: list[Array], flags: list[Array], scalars: list[float | Array]
     chex.assert_type(values, float)
     chex.assert_type(flags, bool)
     chex.assert_rank(scalars, 0)
+
+
+def explained(target: Array, guess: Array) -> Array:
+    """The share of the variance of `target` that `guess` explains; 0 where there is none.
+
+    At most 1, and negative where the mean would be a better guess. The unit of the
+    two does not matter.
+    """
+    spread = jnp.var(target)
+    left = jnp.var(target - guess) / jnp.where(spread > 0.0, spread, 1.0)
+    return jnp.where(spread > 0.0, 1.0 - left, 0.0)
