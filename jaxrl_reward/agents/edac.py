@@ -98,8 +98,9 @@ def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
     offline.check("edac", config)
     base.check_positive("edac", "critics", config.critics)
-    for name in ("critic_learning_rate", "temperature", "eta"):
+    for name in ("critic_learning_rate", "eta"):
         base.check_range("edac", name, getattr(config, name), 0.0)
+    base.check_temperature("edac", config)
     for name in ("gamma", "target_rate"):
         base.check_range("edac", name, getattr(config, name), 0.0, 1.0)
     base.check_range("edac", "target_entropy_scale", config.target_entropy_scale, -math.inf)

@@ -93,8 +93,7 @@ def check(agent: str, config: Any) -> None:
     """Raises a `UserError` for a bad setting among those that all such agents have."""
     for name in ("updates", "batch_size"):
         base.check_positive(agent, name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive(agent, "hidden", width)
+    base.check_hidden(agent, config)
     base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
     base.check_range(agent, "source", config.source, 0.0)
     base.check_range(agent, "learning_rate", config.learning_rate, 0.0)

@@ -179,8 +179,7 @@ def check(agent: str, config: Any) -> None:
     """Raises a `UserError` for a bad setting among those that all agents have."""
     for name in ("num_envs", "num_steps"):
         base.check_positive(agent, name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive(agent, "hidden", width)
+    base.check_hidden(agent, config)
     base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
     base.check_choice(agent, "placement", config.placement, PLACEMENTS)
     base.check_choice(agent, "reset", config.reset, RESETS)
@@ -210,6 +209,8 @@ def player(
     if not isinstance(observation, spaces.Box):
         kind = type(observation).__name__
         raise UserError(f"{agent} needs array observations (Box); {env.name} has {kind}")
+    if not math.prod(observation.shape):
+        raise UserError(f"{agent} needs at least one number to observe; {env.name} has none")
     if not isinstance(action, spaces.Box | spaces.Discrete):
         kind = type(action).__name__
         raise UserError(f"{agent} needs Discrete or Box actions; {env.name} has {kind}")

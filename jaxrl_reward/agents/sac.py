@@ -156,8 +156,9 @@ def check(config: Config) -> None:
     if config.subset > config.critics:
         raise UserError(f"sac's subset={config.subset} must not exceed critics={config.critics}")
     noises = ("exploration_noise", "target_noise", "noise_clip")
-    for name in ("learning_rate", "critic_learning_rate", "temperature", *noises):
+    for name in ("learning_rate", "critic_learning_rate", *noises):
         base.check_range("sac", name, getattr(config, name), 0.0)
+    base.check_temperature("sac", config)
     base.check_range("sac", "target_rate", config.target_rate, 0.0, 1.0)
     base.check_range("sac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
 

@@ -276,7 +276,13 @@ def test_spaces_that_do_not_fit_are_refused(which):
         player("ppo", ppo.Config(), env, rw.env())
 
 
-# ---- shapes and bounds -----------------------------------------------------------------
+def test_there_must_be_something_to_observe():
+    blind = type("Blind", (Walk,), {"observation_space": lambda *_: spaces.Box(-1.0, 1.0, (0,))})
+    with pytest.raises(UserError, match="ppo needs at least one number to observe; test:blind"):
+        player("ppo", ppo.Config(), envs.Env("test:blind", blind(), WalkParams()), rw.env())
+
+
+# ---- shapes ----------------------------------------------------------------------------
 
 
 def test_flat_inputs():
