@@ -36,9 +36,15 @@ def test_apply_is_the_plain_formula(name):
     np.testing.assert_allclose(network.apply(params, obs), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name,value", [("tanh", 0.7616), ("relu", 1.0), ("swish", 0.7311)])
-def test_activations_at_one(name, value):
-    np.testing.assert_allclose(activation(name)(jnp.float32(1.0)), value, atol=1e-4)
+# exp(-1) - 1; -1 / (1 + e); the normal's share below -1 (0.1587), by its usual approximation.
+AT_ONE = {"elu": (1.0, -0.6321), "gelu": (0.8412, -0.1588), "relu": (1.0, 0.0)}
+AT_ONE |= {"swish": (0.7311, -0.2689), "tanh": (0.7616, -0.7616)}
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_at_one_and_minus_one(name):
+    found = activation(name)(jnp.array([1.0, -1.0]))
+    np.testing.assert_allclose(found, AT_ONE[name], atol=1e-4)
 
 
 def test_weights_are_orthogonal_with_their_gain():
