@@ -142,7 +142,8 @@ class _MLP(nn.Module):
         for size in self.sizes[:-1]:
             x = _dense(size, math.sqrt(2.0))(x)
             if self.layer_norm:
-                x = nn.LayerNorm()(x)
+                # flax's default, E x^2 - (E x)^2, loses a small spread on a large mean.
+                x = nn.LayerNorm(use_fast_variance=False)(x)
             x = self.activation(x)
         return _dense(self.sizes[-1], self.final_scale)(x)
 

@@ -8,6 +8,7 @@ states: what they do not visit does not count.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from flax import struct
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward import rounding
+from jaxrl_reward.envs.bounds import random_action
 from jaxrl_reward.envs.registry import Env
 from jaxrl_reward.envs.vector import VectorState, vectorize
 from jaxrl_reward.envs.vector import step as step_one
@@ -68,7 +70,9 @@ def collect(
 
     def step(state: VectorState, key: Array) -> tuple[VectorState, Transition]:
         key_action, key_step = jax.random.split(key)
-        action = jax.vmap(env.action_space.sample)(jax.random.split(key_action, num_envs))
+        action = jax.vmap(partial(random_action, env.action_space))(
+            jax.random.split(key_action, num_envs)
+        )
         keys = jax.random.split(key_step, (num_envs, successors))
         drawn = jax.vmap(draw)(keys, state.env_state, state.obs, state.first, action)
         return vector.step(state, keys[:, 0], action)[0], drawn

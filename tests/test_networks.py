@@ -36,9 +36,15 @@ def test_apply_is_the_plain_formula(name):
     np.testing.assert_allclose(network.apply(params, obs), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name,value", [("tanh", 0.7616), ("relu", 1.0), ("swish", 0.7311)])
-def test_activations_at_one(name, value):
-    np.testing.assert_allclose(activation(name)(jnp.float32(1.0)), value, atol=1e-4)
+# exp(-1) - 1; -1 / (1 + e); the normal's share below -1 (0.1587), by its usual approximation.
+AT_ONE = {"elu": (1.0, -0.6321), "gelu": (0.8412, -0.1588), "relu": (1.0, 0.0)}
+AT_ONE |= {"swish": (0.7311, -0.2689), "tanh": (0.7616, -0.7616)}
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_at_one_and_minus_one(name):
+    found = activation(name)(jnp.array([1.0, -1.0]))
+    np.testing.assert_allclose(found, AT_ONE[name], atol=1e-4)
 
 
 def test_weights_are_orthogonal_with_their_gain():
@@ -92,6 +98,22 @@ def test_layer_norm_ignores_the_scale_of_the_observation():
     obs = jnp.array([[1.0, -2.0, 0.5]])
     large, larger = network.apply(params, 1e4 * obs), network.apply(params, 1e6 * obs)
     np.testing.assert_allclose(larger, large, rtol=1e-2)
+
+
+@pytest.mark.parametrize("mean,spread", [(0.0, 1.0), (3e3, 1.0), (-1e5, 10.0), (1e4, 1.0)])
+def test_layer_norm_keeps_a_small_spread_on_a_large_mean(mean, spread):
+    """Against NumPy in float64: the mean is taken off before anything is squared."""
+    network = mlp((64, 64), "relu", layer_norm=True)
+    params = random_params(network, jnp.zeros(1))
+    rng = np.random.default_rng(1)
+    first, last = layers(params)
+    first["kernel"] = np.full((1, 64), mean, np.float32)
+    first["bias"] = rng.normal(0.0, spread, 64).astype(np.float32)
+    last["kernel"], last["bias"] = np.eye(64, dtype=np.float32), np.zeros(64, np.float32)
+    params["params"]["LayerNorm_0"] = {"scale": np.ones(64), "bias": np.zeros(64)}
+    x = (first["kernel"][0] + first["bias"]).astype(np.float64)  # as float32 holds it
+    expected = np.maximum((x - x.mean()) / np.sqrt(x.var() + 1e-6), 0.0)
+    np.testing.assert_allclose(network.apply(params, jnp.ones(1)), expected, rtol=5e-3, atol=5e-3)
 
 
 def test_vmap_over_seeds_equals_a_loop():

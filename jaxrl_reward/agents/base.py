@@ -197,6 +197,29 @@ def check_range(agent: str, name: str, value: Any, low: float, high: float = mat
         raise UserError(f"{agent}'s {name} must be {bound}, not {value}")
 
 
+def check_hidden(agent: str, config: Any) -> None:
+    """Raises a `UserError` for hidden layers that cannot be, or cannot learn."""
+    for width in config.hidden:
+        check_positive(agent, "hidden", width)
+        if width == 1 and getattr(config, "layer_norm", False):
+            raise UserError(
+                f"{agent}'s hidden={config.hidden} has a layer of one unit, which normalised is "
+                "always 0; use wider layers, or layer_norm=False"
+            )
+
+
+def check_temperature(agent: str, config: Any) -> None:
+    """Raises a `UserError` unless a temperature that is tuned can be."""
+    check_range(agent, "temperature", config.temperature, 0.0)
+    known = not isinstance(config.temperature, Tracer)
+    tuned = config.tune_temperature and not config.deterministic
+    if known and tuned and not np.all(np.asarray(config.temperature) > 0):
+        raise UserError(
+            f"{agent}'s temperature cannot be tuned from 0, which it never leaves; use one above "
+            "0, or tune_temperature=False"
+        )
+
+
 def check_divides(agent: str, config: Any, by_envs: bool = False) -> None:
     """Raises a `UserError` unless the minibatches divide the block evenly.
 

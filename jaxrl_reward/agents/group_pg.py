@@ -78,6 +78,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     if config.teach != "none" and made.task.answer is None:
         raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
     made.check_reward()
+    made.check_groups()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     steps = config.num_envs * made.task.max_tokens
     return base.Agent("group_pg", config, env, reward, *functions, steps)
@@ -244,6 +245,22 @@ class _GroupPG:
 
         if jax.eval_shape(earned, jax.random.key(0)).ndim > 2:
             raise UserError(f"the advantage {self.rule} must give one number a token")
+
+    def check_groups(self) -> None:
+        """Raises a `UserError` if groups of one response leave the rule nothing to compare."""
+        if self.config.group_size * self.config.views > 1:
+            return
+        example, key = self.example(), jax.random.key(0)
+        paid = jax.eval_shape(self.reward.apply, self.reward.init(key, example), example).reward
+        group = jnp.broadcast_to(jnp.arange(self.config.num_envs), example.first.shape)
+        block = example.replace(
+            reward=jax.random.normal(key, paid.shape), info={**example.info, "group": group}
+        )
+        if not self.rule.apply(self.rule.init(key, block), block).reward.any():
+            raise UserError(
+                f"group_pg's advantage {self.rule} of groups of one response is always 0; use a "
+                "larger group_size, or one that compares all responses, such as reinforce()"
+            )
 
     def optimiser(self, config: Config) -> optax.GradientTransformation:
         clip = optax.clip_by_global_norm(config.max_grad_norm)

@@ -102,9 +102,9 @@ class Policy:
     @cached_property
     def dist(self) -> Any:
         """A `DiagonalNormal` or a `TanhPoint`."""
-        size = math.prod(self.space.shape)
         gaussian = self.config.policy == UNBOUNDED_POLICY
-        return distributions.DiagonalNormal(size) if gaussian else distributions.TanhPoint(size)
+        kind = distributions.DiagonalNormal if gaussian else distributions.TanhPoint
+        return kind(math.prod(self.space.shape), support=actions.support(self.space))
 
     @cached_property
     def network(self) -> networks.Network:

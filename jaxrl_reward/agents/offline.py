@@ -23,6 +23,7 @@ from jaxrl_reward import distributions, envs, networks
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, evaluation, replay, rollout
 from jaxrl_reward.agents.offline_data import Data, load
+from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
 SMALLEST_STD = 1e-3  # added to that of observations, as is usual for offline data
@@ -92,8 +93,7 @@ def check(agent: str, config: Any) -> None:
     """Raises a `UserError` for a bad setting among those that all such agents have."""
     for name in ("updates", "batch_size"):
         base.check_positive(agent, name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive(agent, "hidden", width)
+    base.check_hidden(agent, config)
     base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
     base.check_range(agent, "source", config.source, 0.0)
     base.check_range(agent, "learning_rate", config.learning_rate, 0.0)
@@ -250,7 +250,7 @@ class _Offline:
         params = self.learner.policy(state.params, normalize(state, inputs))
         raw = dist.mode(params) if noise is None else dist.sample(params, noise)
         action = dist.to_action(raw)
-        return rollout.scale_action(self.player.env.action_space, action, action), raw
+        return scale_action(self.player.env.action_space, action), raw
 
     # ---- data and rewards ---------------------------------------------------------
 

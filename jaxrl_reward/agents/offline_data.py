@@ -8,11 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from gymnax.environments import spaces
-from jax.typing import ArrayLike
 
 from jaxrl_reward import envs
-from jaxrl_reward.agents import rollout
+from jaxrl_reward.envs.bounds import unit_action
 from jaxrl_reward.offline import dataset as datasets
 from jaxrl_reward.offline.formats import read
 from jaxrl_reward.types import Array, Transition, UserError
@@ -23,7 +21,7 @@ class Data(struct.PyTreeNode):
 
     Attributes:
       rows: what every update reads, in one piece: the flat observation, the
-        action in [-1, 1], the next observation, the environment's reward and
+        action in unit numbers, the next observation, the environment's reward and
         whether the task ended, `[D * N, 2 O + A + 2]` float32.
       kept: what else the reward reads, leaves `[D * N, ...]`; else `()`.
       mean: of observations and next observations together, `[D, O]`.
@@ -147,16 +145,3 @@ def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) 
         mean=jnp.asarray(np.stack(means), jnp.float32),
         std=jnp.asarray(np.stack(stds), jnp.float32),
     )
-
-
-def unit_action(space: spaces.Box, action: ArrayLike) -> Array:
-    """Actions `[B, A]` with their bounds at -1 and 1; those without bounds as they are.
-
-    The inverse of `rollout.scale_action`. Corrupted actions may lie beyond.
-    """
-    low = np.broadcast_to(np.asarray(space.low, np.float32), space.shape).reshape(1, -1)
-    high = np.broadcast_to(np.asarray(space.high, np.float32), space.shape).reshape(1, -1)
-    bounded = (np.abs(low) < rollout.UNBOUNDED) & (np.abs(high) < rollout.UNBOUNDED)
-    low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-    unit = (action - low) / (high - low) * 2.0 - 1.0
-    return jnp.where(bounded, unit, action).astype(jnp.float32)

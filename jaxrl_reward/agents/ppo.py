@@ -23,7 +23,7 @@ from jaxrl_reward import distributions, envs, networks, rounding
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
 from jaxrl_reward.agents import state as common
-from jaxrl_reward.types import Array, Mean
+from jaxrl_reward.types import Array, Mean, UserError
 
 NETWORKS = ("mlp", "gru")
 
@@ -49,7 +49,7 @@ class Config(struct.PyTreeNode):
       placement: `block`, the policy is blind to the reward's memory, or
         `step`, it sees it.
       normalize_obs: by the mean and variance of what the policy saw so far.
-      normalize_advantage: within each minibatch.
+      normalize_advantage: within each minibatch, which must then hold two steps.
       clip_value: clip the change of the value as that of the policy.
       anneal: decay the learning rate to zero over `anneal_steps`.
       reset: `fresh` or `cached` initial states, see `envs.vectorize`.
@@ -145,11 +145,25 @@ def check(config: Config) -> None:
         base.check_positive("ppo", name, getattr(config, name))
     base.check_choice("ppo", "network", config.network, NETWORKS)
     base.check_divides("ppo", config, by_envs=config.network == "gru")
+    _check_normalized(config)
     base.check_choice("ppo", "distribution", config.distribution, actions.NORMALS)
     for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
         base.check_range("ppo", name, getattr(config, name), 0.0)
     base.check_range("ppo", "gae_lambda", config.gae_lambda, 0.0, 1.0)
     base.check_range("ppo", "anneal_steps", config.anneal_steps, 1.0)
+
+
+def _check_normalized(config: Config) -> None:
+    """Raises a `UserError` where a minibatch holds one advantage, which normalised is always 0."""
+    wholes = config.num_envs if config.network == "gru" else config.num_envs * config.num_steps
+    if not config.normalize_advantage or config.num_envs * config.num_steps > config.minibatches:
+        return
+    fewer = max((n for n in range(1, config.minibatches) if wholes % n == 0), default=0)
+    fix = f"minibatches={fewer}" if fewer else "a larger num_envs or num_steps"
+    raise UserError(
+        f"ppo's minibatches={config.minibatches} leaves one step in each, whose advantage, "
+        f"normalised, is always 0; use {fix}, or normalize_advantage=False"
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,7 +213,7 @@ class Ppo:
         reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
         state, metrics = common.finish(state, played, env_state, reward_state, learned)
         metrics |= {name: Mean.of(values) for name, values in losses.items()}
-        metrics["explained_variance"] = Mean.of(explained_variance(batch.target, batch.value))
+        metrics["explained_variance"] = Mean.of(returns.explained(batch.target, batch.value))
         learned = {"params": params, "opt_state": opt_state, "memory": played.memory}
         return state.replace(key=key, **learned), metrics
 
@@ -357,13 +371,6 @@ class Ppo:
             "clip_fraction": ((ratio - 1.0) * jnp.sign(batch.advantage) > config.clip).mean(),
         }
         return loss, metrics
-
-
-def explained_variance(target: Array, value: Array) -> Array:
-    """`1 - Var(target - value) / Var(target)`; 0 where targets are equal but for rounding."""
-    some = rounding.varies(target)
-    unexplained = jnp.var(target - value) / jnp.where(some, jnp.var(target), 1.0)
-    return jnp.where(some, 1.0 - unexplained, 0.0)
 
 
 def _optimiser(config: Config, iteration: Array) -> optax.GradientTransformation:

@@ -162,27 +162,45 @@ def test_the_loss_is_the_papers(clip_value, normalize):
     assert 0 < clipped < 32 and metrics["clip_fraction"] == clipped / 32
 
 
-@pytest.mark.parametrize("earned", [0.1, -16.2736, 1000 / 3])
-def test_advantages_that_are_all_equal_teach_nothing(earned):
-    """Also where they differ by one rounding: their deviation is no signal."""
-    advantage = np.full(37, earned, np.float32)
-    advantage[::2] = np.nextafter(advantage[::2], np.float32(0))
-    agent = small(normalize_advantage=True)
-    batch = ppo.Batch(*[advantage] * len(ppo.Batch._fields))
-    made = ppo.Ppo(
-        agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
-    )
-    fair = made.standardize(agent.config, batch, np.arange(37)).advantage
-    np.testing.assert_array_equal(fair, 0.0)
+ONE_STEP = [
+    ({"num_envs": 1, "num_steps": 8, "minibatches": 8}, "use minibatches=4, or normalize"),
+    ({"num_envs": 3, "num_steps": 1, "minibatches": 3}, "use minibatches=1, or normalize"),
+    ({"num_envs": 1, "num_steps": 1, "minibatches": 1}, "use a larger num_envs or num_steps, or"),
+    ({"num_envs": 6, "num_steps": 1, "minibatches": 6, "network": "gru"}, "use minibatches=3, or"),
+]
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e5])
-def test_explained_variance_in_any_unit(unit):
-    """scikit-learn's: of targets 3, -0.5, 2, 7 and values 2.5, 0, 2, 8 it is 0.957173."""
-    target, value = jnp.array([3.0, -0.5, 2.0, 7.0]), jnp.array([2.5, 0.0, 2.0, 8.0])
-    found = ppo.explained_variance(unit * target, unit * value)
-    np.testing.assert_allclose(found, 0.957173, rtol=1e-5)
-    assert ppo.explained_variance(unit * jnp.full(7, 1 / 3), unit * jnp.arange(7.0)) == 0.0
+@pytest.mark.parametrize("size,fix", ONE_STEP)
+def test_one_advantage_cannot_be_normalised(size, fix):
+    """Its mean is itself: the actor would never move, and nothing would be said."""
+    with pytest.raises(UserError, match=f"leaves one step in each, .* always 0; {fix}"):
+        small(**size)
+    assert small(**size, normalize_advantage=False).config.minibatches == size["minibatches"]
+
+
+def test_a_minibatch_of_one_environment_may_hold_several_steps():
+    size = {"num_envs": 2, "num_steps": 2, "minibatches": 2}
+    assert small(**size, network="gru").config.normalize_advantage
+    # Of two different advantages one is above the mean by the deviation, one below.
+    agent = small(**size)
+    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
+    made = ppo.Ppo(agent.config, agent.reward, player)
+    batch = ppo.Batch(*[()] * 5, advantage=jnp.array([3.0, 7.0, 5.0, 4.0]), target=())
+    fair = made.standardize(agent.config, batch, jnp.array([1, 3]))
+    np.testing.assert_allclose(fair.advantage[jnp.array([1, 3])], [1.0, -1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_equal_advantages_are_none(unit):
+    """Seven times 0.1 is not quite 0.7: a difference by rounding is not made a full-sized one."""
+    agent = small()
+    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
+    made = ppo.Ppo(agent.config, agent.reward, player)
+    sums = np.float32(unit) * np.array([0.7, np.float32(0.1) * 7, sum([np.float32(0.1)] * 7), 0.7])
+    batch = ppo.Batch(*[()] * 5, advantage=jnp.asarray(sums, jnp.float32), target=())
+    assert len(set(np.asarray(batch.advantage).tolist())) > 1
+    fair = made.standardize(agent.config, batch, jnp.arange(4))
+    np.testing.assert_array_equal(fair.advantage, 0.0)
 
 
 def test_without_a_learning_rate_nothing_is_learned():

@@ -117,6 +117,17 @@ def test_popart_follows_moving_averages_of_the_return(block_of, paid, after):
     )
 
 
+def test_popart_knows_a_small_spread_of_large_returns(block_of, paid, after):
+    """In float64, where the difference of the moments is still there to be taken."""
+    term = rw.popart(gamma=0.0, rate=0.2)
+    past = 3000.0 + np.array([1.0, -1.0] * 100)
+    state, (mu, nu) = after(term, block_of(past)), (0.0, 1.0)
+    for reward in past:
+        mu, nu = 0.8 * mu + 0.2 * reward, 0.8 * nu + 0.2 * reward**2
+    expected = 3000.0 / np.sqrt(nu - mu**2)
+    np.testing.assert_allclose(paid(term, block_of([3000.0]), state), [expected], rtol=1e-3)
+
+
 def test_percentile_scale_never_enlarges(block_of, paid, after):
     term = rw.percentile_scale(low=25.0, high=75.0, rate=0.5, gamma=0.0)
     spread = 0.5 * (np.percentile(PAST, 75) - np.percentile(PAST, 25))
