@@ -84,7 +84,7 @@ def successors(
 
     Returns:
       fields: those, and `next_obs` and `first`, of the rows that are kept.
-      left_out: the last steps of episodes that timed out.
+      left_out: the rows that are not.
       known: whether no kept row lacks its successor, as terminated ones may.
 
     Raises:
@@ -100,8 +100,7 @@ def successors(
     after[guessed] = found["obs"][guessed]
     # The step before one that timed out becomes the episode's last, if it is of it.
     # The end of a file is no clock: its last episode is cut.
-    left = dropped & timeouts
-    last = np.concatenate([(left & ~first)[1:], [False]])
+    last = np.concatenate([(dropped & timeouts & ~first)[1:], [False]])
     steps = {
         **found,
         "next_obs": after,
@@ -109,9 +108,12 @@ def successors(
         "truncated": (timeouts & ~dropped) | last,
     }
     left_out = None
-    if left.any():
-        row = np.cumsum(~dropped)[left].astype(np.int64)
-        left_out = LeftOut(row, first[left], checked("reward", found["reward"], where)[left])
+    if dropped.any():
+        row, reward = (
+            np.cumsum(~dropped).astype(np.int64),
+            checked("reward", found["reward"], where),
+        )
+        left_out = LeftOut(*(each[dropped] for each in (row, first, timeouts, reward)))
     fields = {name: value[~dropped] for name, value in steps.items()}
     return fields, left_out, not guessed.any()
 

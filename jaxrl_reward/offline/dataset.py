@@ -75,18 +75,20 @@ class Provenance:
 
 
 class LeftOut(NamedTuple):
-    """The last steps of M truncated episodes, which led to where nobody knows.
+    """The last steps of M episodes, which led to where nobody knows.
 
     No agent can learn from them, so they are no rows; but their rewards were earned.
 
     Attributes:
       row: the row before which each would stand, `[M]` int64.
       first: whether it was its episode's only one, `[M]` bool.
+      ends: whether its episode ended with it, `[M]` bool; the data's last may be cut.
       reward: `[M]` float32.
     """
 
     row: np.ndarray
     first: np.ndarray
+    ends: np.ndarray
     reward: np.ndarray
 
 
@@ -120,10 +122,7 @@ class Dataset(struct.PyTreeNode):
 
     def episodes(self) -> list[Episode]:
         """All episodes in order, also those that are not whole."""
-        first, last = self._bounds()
-        starts = np.flatnonzero(first)
-        stops = np.append(starts[1:], len(first))
-        spans = zip(starts.tolist(), stops.tolist(), last[stops - 1].tolist(), strict=True)
+        spans = zip(*(each.tolist() for each in self._spans()), strict=True)
         return [Episode(*span) for span in spans]
 
     def returns(self) -> np.ndarray:
@@ -177,23 +176,27 @@ class Dataset(struct.PyTreeNode):
 
     def _sums(self, rows: np.ndarray, beyond: Any) -> np.ndarray:
         """Sums over each whole episode, of its rows and of what is left out."""
-        first, last = self._bounds()
-        starts = np.flatnonzero(first)
-        whole = last[np.append(starts[1:], len(first)) - 1]
-        sums = np.add.reduceat(rows, starts)
-        if self.left_out is not None:
-            alone, beyond = np.asarray(self.left_out.first), np.asarray(beyond, sums.dtype)
-            number = np.searchsorted(starts, self.left_out.row)  # of episodes begun before
+        starts, _, whole = self._spans()
+        sums, left = np.add.reduceat(rows, starts), self.left_out
+        if left is not None:
+            alone, beyond = np.asarray(left.first), np.asarray(beyond, sums.dtype)
+            number = np.searchsorted(starts, left.row)  # of episodes begun before
             sums[number[~alone] - 1] += beyond[~alone]
             sums = np.insert(sums, number[alone], beyond[alone])
-            whole = np.insert(whole, number[alone], True)
+            whole = np.insert(whole, number[alone], left.ends[alone])
         return sums[whole]
 
-    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where episodes begin and end, `[N]` bool, on the host: there nothing compiles."""
-        steps = self.steps
+    def _spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each episode the first row, the one after its last, and whether it is whole."""
+        steps, left = self.steps, self.left_out
+        # On the host, where nothing compiles.
         last = np.asarray(steps.terminated) | np.asarray(steps.truncated)
-        return np.asarray(steps.first), last
+        starts = np.flatnonzero(steps.first)
+        stops = np.append(starts[1:], len(last))
+        whole = last[stops - 1]
+        if left is not None and not (left.first[-1] or left.ends[-1]):
+            whole[-1] = False
+        return starts, stops, whole
 
     def replace_provenance(self, **changes: Any) -> "Dataset":
         """The same steps with other words about them."""

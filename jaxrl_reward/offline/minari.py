@@ -177,11 +177,11 @@ def _warn_of_losses(dataset: Dataset) -> None:
     """One line on what Minari's layout has no place for."""
     lost = []
     if dataset.left_out is not None:
-        lost.append(f"the last reward of {len(dataset.left_out.row)} truncated episodes")
+        lost.append(f"the last step of {len(dataset.left_out.row)} truncated or cut episodes")
     if not dataset.provenance.terminal_next_obs:
-        lost.append("where terminated episodes ended: their last observation is written twice")
+        lost.append("where terminated episodes ended, whose last observation is written twice")
     if lost:
-        warnings.warn(f"the data do not say, and Minari needs, {', and '.join(lost)}", stacklevel=3)
+        warnings.warn(f"Minari does not get {', and '.join(lost)}", stacklevel=3)
 
 
 def _as_written(storage: Any, metadata: dict[str, Any]) -> Any:

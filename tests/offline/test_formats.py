@@ -152,7 +152,7 @@ def test_the_last_reward_of_a_timeout_counts(tmp_path):
     np.testing.assert_array_equal(found.returns(), [1 + 2, 4, 8 + 16 + 32, 64, 128 + 256])
     np.testing.assert_array_equal(found.lengths(), [2, 1, 3, 1, 2])
     about = found.summary()
-    assert (about["rows"], about["episodes"], about["left_out"]) == (5, 5, 4)
+    assert (about["rows"], about["episodes"], about["left_out"]) == (5, 5, 5)
     again = offline.load(offline.save(found, tmp_path / "a.npz"))
     np.testing.assert_array_equal(again.returns(), found.returns())
     assert again.provenance == found.provenance
@@ -208,6 +208,19 @@ def test_a_trajectory_of_antmaze_goes_on_at_its_goal(tmp_path, name):
     check_goal(again)
     path = hdf5(tmp_path / name, **{**GOAL, "timeouts": None})
     check_goal(offline.read(f"{path},max_steps=6"))
+
+
+@pytest.mark.parametrize("following", [None, rows(*range(1, 9))])
+def test_a_trajectory_that_is_cut_after_its_goal_is_not_whole(tmp_path, following):
+    """Its last step that anyone can learn from is at the goal, and it went on."""
+    cut = {name: value[3:11] for name, value in GOAL.items()}
+    cut["observations"] = rows(*range(8))
+    cut["terminals"] = np.arange(8) == 6
+    path = hdf5(tmp_path / "antmaze.hdf5", **cut, next_observations=following)
+    found = offline.read(path)
+    assert [each.whole for each in found.episodes()] == [True, False]
+    np.testing.assert_array_equal(found.lengths(), [3])
+    assert found.summary()["cut_episodes"] == 1
 
 
 def test_two_terminals_in_a_row_need_a_word(tmp_path):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -68,8 +70,21 @@ def everything(folder):
         *("lab/data/c-v0", "lab/a-v0/data/c-v0", "thesis-v0\n", "~/c-v0", "{outside}", None),
     ],
 )
-def test_nothing_that_lies_in_the_store_is_ever_removed(dataset, store, tmp_path, name):
-    """A namespace, a set, one whose folder was renamed, what is no set, and what lies outside."""
+def test_nothing_that_lies_in_the_store_is_ever_removed(
+    dataset, store, tmp_path, monkeypatch, name
+):
+    """A namespace, a set, one whose folder was renamed, what is no set, and what lies outside.
+
+    Whatever the code under test does: no name here leads out of `tmp_path`, and a
+    removal that would is stopped before it begins.
+    """
+    remove = shutil.rmtree
+
+    def inside(path, *args, **kwargs):
+        assert Path(path).resolve().is_relative_to(tmp_path.resolve()), f"would remove {path}"
+        return remove(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", inside)
     minari.write(dataset, "lab/a-v0")
     minari.write(dataset, "lab/c-v0")
     (store / "lab" / "c-v0").rename(store / "lab" / "b-v0")
@@ -145,7 +160,7 @@ def test_minari_is_told_what_it_cannot_hold(tmp_path, store):
     fields = {"observations": np.arange(9.0)[:, None], "actions": np.zeros((9, 1))}
     ends = {"terminals": np.arange(9) == 2, "timeouts": np.arange(9) == 6}
     np.savez(tmp_path / "a.npz", **fields, **ends, rewards=np.arange(9.0))
-    with pytest.warns(UserWarning, match=r"the last reward of 1 truncated .* is written twice"):
+    with pytest.warns(UserWarning, match=r"the last step of 2 truncated .* is written twice"):
         minari.write(offline.read(tmp_path / "a.npz"), "a-v0")
     assert not minari.read("a-v0").provenance.terminal_next_obs
 
