@@ -9,6 +9,7 @@ setting `source` says from which of them a lane learns.
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -135,6 +136,8 @@ def make(
     if found is not None and not 0 <= int(config.source) < len(found[1]):
         count = len(found[1])
         raise UserError(f"{name}'s source must be one of the {count} given, 0 to {count - 1}")
+    if found is not None and not all(each.terminal_next_obs for each in found[1]):
+        _warn_of_unknown(name, recorder, reward)
     made = _Offline(
         name, config, reward, player, recorder, passed, found and found[0], learner, check
     )
@@ -386,6 +389,28 @@ def _read_in_order(agent: str, recorder: replay.Recorder, reward: rw.RewardTrans
 
     state = jax.eval_shape(partial(reward.init, key, example))
     return replay.read_by(result, state, example)
+
+
+def _warn_of_unknown(agent: str, recorder: replay.Recorder, reward: rw.RewardTransform) -> None:
+    """One line if a reward changes with where a terminated step led, which data do not say.
+
+    Most that read successors do not look there: a potential is 0 after the end.
+    """
+    if not recorder.read.next_obs:
+        return
+    step = jax.tree.map(jnp.zeros_like, recorder.example)
+    step = step.replace(terminated=jnp.ones_like(step.terminated))
+    state = reward.init(jax.random.key(0), recorder.example)
+    paid = [
+        reward.apply(state, step.replace(next_obs=jnp.full_like(step.next_obs, value))).reward
+        for value in (0.0, 0.7, 3.0)
+    ]
+    if any(not np.array_equal(paid[0], each, equal_nan=True) for each in paid[1:]):
+        warnings.warn(
+            f"{agent}'s data do not say where terminated steps led: there {reward} reads the "
+            "observation before in place of the one after",
+            stacklevel=3,
+        )
 
 
 def _terms(reward: rw.RewardTransform) -> list[rw.RewardTransform]:

@@ -1,6 +1,8 @@
 """Fixed data as the device holds it: checked, in one piece, with its statistics."""
 
 import dataclasses
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,16 @@ from jaxrl_reward.envs.bounds import unit_action
 from jaxrl_reward.offline import dataset as datasets
 from jaxrl_reward.offline.formats import read
 from jaxrl_reward.types import Array, Transition, UserError
+
+# First words of the names of data sets of other simulators: D4RL's, OGBench's, Minari's.
+_OTHERS = (
+    "halfcheetah hopper walker2d ant humanoid swimmer reacher pusher inverted antmaze maze2d "
+    "minigrid pen hammer door relocate kitchen carla flow bullet pointmaze humanoidmaze antsoccer "
+    "cube scene puzzle powderworld visual"
+)
+_OTHER = re.compile(rf"(?:.*/)?(?:{'|'.join(_OTHERS.split())})(?:[-_/].*)?", re.IGNORECASE)
+_ROUNDING = 1e-4  # by which actions may be beyond their bounds
+_GYM = re.compile(r"(?:.*/)?[A-Z]\w*-v\d+")  # Hopper-v5
 
 
 class Data(struct.PyTreeNode):
@@ -61,6 +73,8 @@ def load(
         raise UserError(f"{agent} needs at least one data set")
     for each in found:
         _check_fits(agent, env, each)
+        _warn_of_another(agent, env, each.provenance.environment)
+        _warn_of_bounds(agent, env, each)
     lengths = [len(each) for each in found]
     if len(set(lengths)) > 1:
         raise UserError(f"{agent} needs data sets of as many rows each, not of {lengths}")
@@ -105,7 +119,7 @@ def _origin(found: datasets.Dataset) -> datasets.Provenance:
     known = found.provenance
     if known.checksum:
         return known
-    return dataclasses.replace(known, checksum=datasets.checksum(found.steps))
+    return dataclasses.replace(known, checksum=datasets.checksum(found.steps, found.left_out))
 
 
 def _check_fits(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
@@ -117,6 +131,41 @@ def _check_fits(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
                 f"{agent}'s data has {name} of shape {list(shape)}, "
                 f"and {env.name} of shape {list(wanted)}; name the environment that it is of"
             )
+
+
+def _warn_of_another(agent: str, env: envs.Env, said: str) -> None:
+    """One line where data say that they are of another task than they are evaluated in."""
+    base, name = said.partition(",")[0], env.name.partition(",")[0]
+    if base in (name, name.partition(":")[2]):
+        return
+    if ":" in base:
+        fix = f"name {said} in place of it"
+    elif _OTHER.fullmatch(base) or _GYM.fullmatch(base):
+        fix = f"none of `list envs` is that one; `collect sac {name}` makes data that fit"
+    else:
+        return  # the name of a file, which need not say anything
+    line = f"{agent}'s data say that they are of {said}, and {name} is another task: {fix}"
+    warnings.warn(line, stacklevel=2)
+
+
+def _warn_of_bounds(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
+    """One line where actions are beyond the bounds, but for those that were corrupted."""
+    if re.search(r"\b(?:action|mixed)\b", found.provenance.corruption):
+        return
+    space, action = env.action_space, np.asarray(found.steps.action)
+    low, high = (np.broadcast_to(x, space.shape) for x in (space.low, space.high))
+    low = np.where(low > -rollout.UNBOUNDED, low, -np.inf)
+    high = np.where(high < rollout.UNBOUNDED, high, np.inf)
+    slack = _ROUNDING * np.maximum(1.0, np.abs(action))
+    beyond = ((action < low - slack) | (action > high + slack)).reshape(len(action), -1).any(1)
+    if beyond.any():
+        row = int(np.flatnonzero(beyond)[0])
+        warnings.warn(
+            f"{agent}'s data have {int(beyond.sum())} of {len(action)} actions beyond the bounds "
+            f"of {env.name}, first in row {row} ({np.ravel(action[row])}): are they of another "
+            "scale or task?",
+            stacklevel=2,
+        )
 
 
 def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) -> Data:

@@ -99,7 +99,7 @@ def thinned(dataset: Dataset, rows: int) -> Dataset:
         return dataset
     index = np.arange(rows) * count // rows
     steps = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), dataset.steps)
-    return dataset.replace(steps=steps).replace_provenance(checksum="")
+    return dataset.replace(steps=steps, left_out=None).replace_provenance(checksum="")
 
 
 def kurtosis(x: Any) -> Array:

@@ -270,10 +270,40 @@ def test_whole_episodes_are_shown_and_of_them_one_step_in_so_many(expert):
     shown = lambda *a: rw.demonstrations(expert, *a).obs[:, 0].tolist()  # noqa: E731
     assert shown() == list(range(14))
     assert shown(2) == list(range(7))
-    # Begun at 0, 1 (7 mod 2) and 0 of each episode.
+    # Begun at 0, 1 and 0 of each episode.
     assert shown(3, 2) == [0, 2, 5, 7, 9, 11]
     with pytest.raises(UserError, match="have 3 whole episodes, not 4"):
         rw.demonstrations(expert, 4)
+
+
+@pytest.mark.parametrize("every", [*range(2, 30), 49, 70, 100, 128])
+def test_every_offset_is_shown_once_in_as_many_episodes(every):
+    """And a few episodes are spread: no gap between offsets is much more than an even one."""
+    count, length = every, 2 * every
+    step = np.tile(np.arange(length), count)
+    obs = np.stack([step, np.repeat(np.arange(count), length)], 1)
+    ends = {"terminated": step == length - 1, "truncated": np.zeros(len(step))}
+    fields = {"obs": obs, "next_obs": obs, "action": obs[:, :1] * 0.0, "reward": step * 0.0}
+    shown = rw.demonstrations(offline.make({**fields, **ends}), every=every).obs
+    first = np.array([shown[shown[:, 1] == i, 0].min() for i in range(count)])
+    assert sorted(first) == list(range(every)) and len(shown) == 2 * count
+    few = np.sort(first[:4])
+    gaps = np.diff(np.append(few, few[0] + every))
+    assert gaps.max() <= every / 2 + 2
+
+
+def test_a_file_that_is_replaced_is_read_anew(tmp_path, monkeypatch):
+    def write(value):
+        x = np.full((8, 2), value)
+        flags = {"terminated": np.zeros(8), "truncated": np.arange(8) == 7}
+        fields = {"obs": x, "next_obs": x, "action": x[:, :1], "reward": x[:, 0], **flags}
+        offline.save(offline.make(fields), tmp_path / "demos.npz")
+
+    monkeypatch.chdir(tmp_path)
+    for value in (1.0, -1.0):
+        write(value)
+        assert rw.demonstrations("demos.npz").obs[0, 0] == value
+        assert rw.demonstrations(tmp_path / "demos.npz").obs[0, 0] == value
 
 
 @pytest.mark.parametrize(
