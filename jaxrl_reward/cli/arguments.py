@@ -106,7 +106,7 @@ def _parser() -> Parser:
     render.add_argument(
         "what", metavar="RUN_FOLDER|ENV", help="a trained policy, or random actions in ENV"
     )
-    render.add_argument("--out", default="episode.gif", help="a .gif or .mp4 (episode.gif)")
+    render.add_argument("--out", help="a .gif or .mp4, replaced if it is there (a new episode.gif)")
     render.add_argument("--arm", help="the arm of a run with several")
     render.add_argument(
         "--policy-seed", type=seed, metavar="N", help="whose policy (the run's first)"
@@ -119,7 +119,9 @@ def _parser() -> Parser:
     plot = command("plot", commands.plot, "Draw learning curves of one or several runs.")
     plot.add_argument("folders", metavar="RUN_FOLDER", nargs="+")
     plot.add_argument("--metric", default="return", help="of metrics.parquet (return)")
-    plot.add_argument("--out", default="figure.png", help=".png, .pdf or .svg (figure.png)")
+    plot.add_argument(
+        "--out", help="a .png, .pdf or .svg, replaced if it is there (a new figure.png)"
+    )
 
     explain = command("explain", commands.explain, "Show a reward expression as a tree.")
     explain.add_argument("reward", metavar="REWARD", help="such as 'env + 0.1*counts()'")

@@ -105,8 +105,10 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _folder(args: argparse.Namespace, name: str) -> Path:
     """`--out`; or a folder under `runs` that no run has, with `--resume` the last that has."""
+    from jaxrl_reward.files import user_path
+
     if args.out is not None:
-        return Path(args.out)
+        return user_path(args.out)
     base = Path("runs") / re.sub(r"[^\w.=-]+", "-", name).strip("-")
     folder = last = base
     for i in itertools.count(2):
@@ -114,6 +116,17 @@ def _folder(args: argparse.Namespace, name: str) -> Path:
             return last if args.resume else folder
         last, folder = folder, base.with_name(f"{base.name}-{i}")
     raise AssertionError("unreachable")
+
+
+def _file(out: str | None, name: str) -> Path:
+    """`--out`; or a file in this folder that is not there yet, `name` or with a number."""
+    from jaxrl_reward.files import user_path
+
+    if out is not None:
+        return user_path(out)
+    base = Path(name)
+    numbered = (base.with_stem(f"{base.stem}-{i}") for i in itertools.count(2))
+    return next(path for path in itertools.chain([base], numbered) if not path.exists())
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -206,10 +219,12 @@ def render(args: argparse.Namespace) -> None:
     _start_devices()
     from jaxrl_reward import envs, training
     from jaxrl_reward import render as rendering
+    from jaxrl_reward.files import user_path
     from jaxrl_reward.types import UserError
 
-    rendering.check_path(args.out)
-    if Path(args.what).is_dir():
+    out = _file(args.out, "episode.gif")
+    rendering.check_path(out)
+    if user_path(args.what).is_dir():
         agent, loaded = _load(args.what, args.arm)
         first, count = loaded.config["seed"], loaded.config["seeds"]
         seed = first if args.policy_seed is None else args.policy_seed
@@ -227,8 +242,8 @@ def render(args: argparse.Namespace) -> None:
             "such as runs/ppo or gymnax:CartPole-v1"
         )
     episode = rendering.play(env, policy, seed=args.seed, max_steps=args.max_steps)
-    rendering.write(env, episode, Path(args.out))
-    print(f"{args.out}: {len(episode.rewards)} steps, return {sum(episode.rewards):g}")
+    rendering.write(env, episode, out)
+    print(f"{out}: {len(episode.rewards)} steps, return {sum(episode.rewards):g}")
 
 
 def plot(args: argparse.Namespace) -> None:
@@ -245,8 +260,9 @@ def plot(args: argparse.Namespace) -> None:
             arms = [f"{folder.rstrip('/')}/{arm}" for arm in table["arm"].to_pylist()]
             table = table.set_column(0, "arm", pa.array(arms, pa.string()))
         tables.append(table)
-    plots.learning_curves(pa.concat_tables(tables), args.out, metric=args.metric)
-    print(args.out)
+    out = _file(args.out, "figure.png")
+    plots.learning_curves(pa.concat_tables(tables), out, metric=args.metric)
+    print(out)
 
 
 def _load(folder: str, arm: str | None) -> tuple[Any, Any]:

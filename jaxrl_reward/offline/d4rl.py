@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.offline.dataset import Dataset, Provenance, d4rl_returns, make
 from jaxrl_reward.types import UserError
 
@@ -39,7 +40,7 @@ def read(path: Path | str, max_steps: int | None = None) -> Dataset:
       UserError: the file cannot be read, lacks a field or holds what is no data;
         or `h5py` is not installed.
     """
-    arrays = _arrays(Path(path))
+    arrays = _arrays(user_path(path))
     for name in _NAMES:
         if name not in arrays and name not in _OPTIONAL:
             raise UserError(f"{path} has no field {name!r}; D4RL's are {', '.join(_NAMES)}")

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.types import Transition, UserError
 
 FORMAT = "jaxrl-reward dataset 1"  # says what a file is, and the version of its layout
@@ -289,10 +290,7 @@ def save(dataset: Dataset, path: Path | str) -> Path:
     Raises:
       UserError: the path does not end in `.npz`.
     """
-    # Agents read datasets, and training is above agents.
-    from jaxrl_reward.training.run_folder import write_atomic
-
-    path = Path(path)
+    path = user_path(path)
     if path.suffix != ".npz":
         raise UserError(f"{path} must end in .npz to hold a dataset")
     about = dataclasses.asdict(dataset.provenance) | {"checksum": checksum(dataset.steps)}
@@ -350,7 +348,7 @@ def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str
     Raises:
       UserError: it does not exist, is not an `.npz`, or is damaged.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; name the file of a dataset")
     try:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.offline import d4rl, dataset, minari, ogbench
 from jaxrl_reward.offline.dataset import Dataset
 from jaxrl_reward.types import UserError
@@ -20,7 +21,7 @@ def read(source: Path | str) -> Dataset:
     """
     if str(source).startswith(PREFIX):
         return minari.read(str(source).removeprefix(PREFIX))
-    path = Path(source)
+    path = user_path(source)
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a file, or {PREFIX}NAME of Minari's store")
     with open(path, "rb") as file:

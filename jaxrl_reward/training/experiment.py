@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.measuring import Measured, Ticker, measured
@@ -222,6 +223,7 @@ def run(
         show: dict[str, Any] = {"progress": progress, "sinks": sinks}
         results, programs = {}, {}
         if not trained:
+            folder.expect(arms)
             results = measured(experiment, chosen, size, folder, **show)
         if experiment.prepare is not None:
             with stage(f"{experiment.name}: preparing data", progress):
@@ -232,6 +234,9 @@ def run(
             for arm in chosen
             if arm.points and trained
         }
+        if agents:
+            parts = [point.name for several in points.values() for point in several]
+            folder.expect([*parts, *(name for name in agents if name not in points)])
         if agents and not folder.resume:
             shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
             shape["episodes"] = size.eval_episodes
@@ -330,7 +335,7 @@ def load(name: str) -> Experiment:
       UserError: there is none, or the file holds not exactly one `Experiment`.
     """
     if name.endswith(".py"):
-        path = Path(name)
+        path = user_path(name)
         if not path.is_file():
             raise UserError(f"there is no file {name}; give a path to an experiment's .py")
     elif name in names():

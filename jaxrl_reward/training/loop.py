@@ -132,6 +132,7 @@ def train(
         folder = out if isinstance(out, RunFolder) else None
         if isinstance(out, str | Path):
             folder = stack.enter_context(RunFolder.join(out, resume=resume))
+            processes.first_does(lambda: folder.expect(arms))
         if folder is not None:
             folder.register_all(arms)
         resume = folder is not None and folder.resume

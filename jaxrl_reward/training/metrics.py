@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.types import UserError
 
 SCHEMA = pa.schema(
@@ -173,7 +174,7 @@ class TensorBoard:
     def __init__(self, folder: Path | str):
         module = _extra("tensorboardX", "TensorBoard", "tensorboard")
         self._open = module.SummaryWriter
-        self._folder = Path(folder)
+        self._folder = user_path(folder)
         self._writers: dict[str, Any] = {}
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -216,7 +217,7 @@ class WandB:
     ):
         self._module = _extra("wandb", "W&B", "wandb")
         self._options = {"project": project, "group": group, "config": dict(config or {})}
-        self._options |= {"mode": mode, "dir": None if folder is None else str(folder)}
+        self._options |= {"mode": mode, "dir": None if folder is None else str(user_path(folder))}
         self._arm: str | None = None
         self._run: Any = None
 

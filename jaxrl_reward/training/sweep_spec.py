@@ -32,6 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.files import read_text, user_path
 from jaxrl_reward.training.run_folder import plain
 from jaxrl_reward.training.schedule import first_seed, plan, positive
 from jaxrl_reward.types import UserError, nearest
@@ -94,9 +95,9 @@ def read(path: Path | str) -> Sweep:
     Raises:
       UserError: anything is wrong with it; one line, beginning with the path.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; give the path of a sweep's .toml") from None
     except IsADirectoryError:

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from jaxrl_reward.files import write_atomic
 from jaxrl_reward.training import checkpoint
 from jaxrl_reward.training.loop import NonFiniteError, train
 from jaxrl_reward.training.run_folder import (
@@ -34,7 +35,6 @@ from jaxrl_reward.training.run_folder import (
     RunFolder,
     plain,
     to_json,
-    write_atomic,
 )
 from jaxrl_reward.training.sharding import use_all_cores
 from jaxrl_reward.training.sweep_spec import RUN_KEYS, Sweep, Trial

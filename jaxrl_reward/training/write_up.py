@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.files import write_atomic
 from jaxrl_reward.training.metrics import Rows
-from jaxrl_reward.training.run_folder import load_config, versions, write_atomic
+from jaxrl_reward.training.run_folder import load_config, versions
 
 # Of an arm's configuration, what readers look for first.
 _SETUP = {
