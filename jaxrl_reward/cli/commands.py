@@ -1,6 +1,7 @@
 """What each command does. JAX is loaded inside them, not with this module."""
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -182,12 +183,15 @@ class _Resumable:
 
 def _print_results(summary: dict[str, Any], title: str, out: Path) -> None:
     from jaxrl_reward.report import tables
+    from jaxrl_reward.training.run_folder import steps_of
 
     show(tables.rich_table(summary["arms"], title=title))
+    for arm, length in summary.get("rounded_up", {}).items():
+        print("{}: {asked:,} steps per seed rounded up to {steps:,}".format(arm, **length))
     spent = f"{summary['wall_seconds']:,.0f} s"
-    if summary["env_steps"]:
+    if steps := steps_of(summary):
         print(
-            f"{summary['env_steps']:,} steps in {spent} ({summary['steps_per_second']:,.0f} "
+            f"{steps} in {spent} ({summary['steps_per_second']:,.0f} "
             f"steps/s, compiling {summary['compile_seconds']:,.0f} s, {summary['device']})"
         )
     else:
@@ -251,17 +255,25 @@ def plot(args: argparse.Namespace) -> None:
     import pyarrow as pa
 
     from jaxrl_reward import training
+    from jaxrl_reward.files import user_path
     from jaxrl_reward.report import plots
+    from jaxrl_reward.types import UserError
 
-    tables = []
+    tables, configs = [], {}
     for folder in args.folders:
+        path = user_path(folder)
+        path = path if path.is_dir() else path.parent  # of its metrics.parquet
+        with contextlib.suppress(UserError):  # rows alone can be drawn too
+            known = training.load_config(path)["arms"].items()
+            configs |= {(folder, arm): config for arm, config in known}
         table = training.load_rows(folder).table
         if len(args.folders) > 1:  # two runs may have arms of the same name
             arms = [f"{folder.rstrip('/')}/{arm}" for arm in table["arm"].to_pylist()]
             table = table.set_column(0, "arm", pa.array(arms, pa.string()))
         tables.append(table)
     out = _file(args.out, "figure.png")
-    plots.learning_curves(pa.concat_tables(tables), out, metric=args.metric)
+    axis = training.steps_axis(configs) or "Steps (per seed)"
+    plots.learning_curves(pa.concat_tables(tables), out, metric=args.metric, axis=axis)
     print(out)
 
 

@@ -18,12 +18,14 @@ def sweep(args: argparse.Namespace) -> int:
     jax.config.update("jax_platforms", "cpu")
     from jaxrl_reward.training import sweep as sweeps
     from jaxrl_reward.training import sweep_spec
+    from jaxrl_reward.training.run_folder import steps_of
 
     planned = sweep_spec.read(args.spec)
     if args.dry_run:
         show(_table(planned))
-        steps = sum(each.seeds * each.total_steps for each in planned.trials)
-        print(f"{len(planned.trials)} trials, {steps:,} environment steps")
+        for name, line in planned.rounding.items():
+            print(f"{name}: {line}")
+        print(f"{len(planned.trials)} trials, {steps_of(planned.steps)}")
         return 0
     out = _folder(args, planned.name)
     with _Resumable(out):

@@ -147,7 +147,7 @@ class Experiment:
         `total_steps` mean to it what it likes.
       metric: what is reported of each arm and compared: the greedy return, or one of
         those measured.
-      axis: what the figure's horizontal axis counts.
+      axis: what the figure's horizontal axis counts, if not the steps of agents.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Experiment:
     prepare: Callable[[Sequence[Arm], Preset, Path], Mapping[str, Any]] | None = None
     measure: Measure | None = None
     metric: str = "return"
-    axis: str = "Environment steps (per seed)"
+    axis: str | None = None
 
 
 class Outcome(NamedTuple):

@@ -27,7 +27,7 @@ class NonFiniteError(RuntimeError):
     Attributes:
       metric: the first metric that was not finite.
       seed: the seed it happened in.
-      step: that seed's environment steps at the end of that iteration.
+      step: that seed's steps at the end of that iteration.
       reason: all of this in a few words.
     """
 
@@ -66,12 +66,14 @@ class Result:
     def by_arm(self) -> dict[str, "Result"]:
         """Each arm's own result. Steps and times are shared out evenly."""
         parts, count = {}, len(self.arms)
-        per_unit = ("env_steps", "compile_seconds", "wall_seconds")
+        steps = [key for key in ("env_steps", "gradient_steps") if key in self.summary]
         for i, arm in enumerate(self.arms):
             lanes = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
-            share = {key: self.summary[key] / count for key in per_unit}
-            share["env_steps"] = self.summary["env_steps"] // count
-            share["arms"] = {n: e for n, e in self.summary["arms"].items() if n == arm}
+            share = {key: self.summary[key] // count for key in steps}
+            share |= {key: self.summary[key] / count for key in ("compile_seconds", "wall_seconds")}
+            for key in ("arms", "rounded_up"):
+                if key in self.summary:
+                    share[key] = {n: e for n, e in self.summary[key].items() if n == arm}
             parts[arm] = Result(
                 arm,
                 jax.tree.map(lambda leaf, lanes=lanes: leaf[lanes], self.state),
@@ -93,8 +95,8 @@ class Result:
 
     @property
     def steps_per_second(self) -> float:
-        """Environment steps of all seeds per second of training, without
-        compilation and evaluation."""
+        """Steps of all seeds, of the environment or of the gradient, per second of
+        training, without compilation and evaluation."""
         return self.summary["steps_per_second"]
 
 

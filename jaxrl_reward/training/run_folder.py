@@ -289,18 +289,47 @@ def merge_summaries(
 ) -> dict[str, Any]:
     """One summary of a run of several arms: speed is total steps over total time."""
     summaries = list(summaries)
-    steps = sum(each["env_steps"] for each in summaries)
+    counts = {
+        key: sum(each.get(key, 0) for each in summaries) for key in ("env_steps", "gradient_steps")
+    }
+    steps = sum(counts.values())
     # An arm may have taken none, and then has no speed.
-    seconds = sum(each["env_steps"] / (each["steps_per_second"] or 1.0) for each in summaries)
-    return {
+    seconds = sum(_steps(each) / (each["steps_per_second"] or 1.0) for each in summaries)
+    merged = {
         "arms": {arm: entry for each in summaries for arm, entry in each["arms"].items()},
-        "env_steps": steps,
+        "env_steps": counts["env_steps"],
         "steps_per_second": steps / seconds if steps else 0.0,
         "compile_seconds": sum(each["compile_seconds"] for each in summaries),
         "wall_seconds": sum(each["wall_seconds"] for each in summaries),
         "device": summaries[0]["device"],
         "verdicts": [dict(verdict) for verdict in verdicts],
     }
+    if counts["gradient_steps"]:
+        merged["gradient_steps"] = counts["gradient_steps"]
+    rounded = [each["rounded_up"] for each in summaries if "rounded_up" in each]
+    if rounded:
+        merged["rounded_up"] = {arm: length for each in rounded for arm, length in each.items()}
+    return merged
+
+
+def _steps(summary: Mapping[str, Any]) -> int:
+    return summary["env_steps"] + summary.get("gradient_steps", 0)
+
+
+def steps_of(summary: Mapping[str, Any]) -> str:
+    """`500,000 environment steps`, by what a run's steps are; empty if it took none."""
+    names = {"env_steps": "environment steps", "gradient_steps": "gradient steps"}
+    found = [f"{summary[key]:,} {name}" for key, name in names.items() if summary.get(key)]
+    return " and ".join(found)
+
+
+def steps_axis(arms: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a horizontal axis counts, by the configurations of the arms that are on it."""
+    kinds = {
+        arm.get("axis") or f"{'Gradient' if 'data' in arm else 'Environment'} steps (per seed)"
+        for arm in arms.values()
+    }
+    return " / ".join(sorted(kinds))
 
 
 def versions() -> dict[str, str]:
