@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import _robust_iql_data as data
 import numpy as np
 
+from jaxrl_reward.files import write_atomic
 from jaxrl_reward.training.experiment import Arm, Results
 from jaxrl_reward.training.result import Result
-from jaxrl_reward.training.write_up import markdown_table, write_atomic
+from jaxrl_reward.training.write_up import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,6 +9,7 @@ import numpy as np
 from flax import struct
 
 from jaxrl_reward import networks
+from jaxrl_reward.files import replacing, user_path
 from jaxrl_reward.types import Array, Transition, UserError
 
 
@@ -40,7 +41,7 @@ class RewardModel(struct.PyTreeNode):
     def save(self, path: str | Path) -> None:
         """Writes it to a file (`.npz`) that `load` and `ensemble(start=...)` read."""
         shape = np.array([self.size, self.members, self.width, self.actions])
-        with open(path, "wb") as file:
+        with replacing(user_path(path)) as partial, open(partial, "wb") as file:
             np.savez(file, *jax.tree.leaves(self.params), shape=shape)
 
 
@@ -59,7 +60,7 @@ def load(path: str | Path) -> RewardModel:
       UserError: there is no such file, or it holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(user_path(path), allow_pickle=False) as file:
             size, members, width, actions = (int(x) for x in file["shape"])
             leaves = [jnp.asarray(file[f"arr_{i}"]) for i in range(len(file.files) - 1)]
     except OSError:

@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from jaxrl_reward import envs
-from jaxrl_reward.envs.bounds import unit_action
+from jaxrl_reward.envs.bounds import limits, unit_action
 from jaxrl_reward.offline import dataset as datasets
 from jaxrl_reward.offline.formats import read
 from jaxrl_reward.types import Array, Transition, UserError
@@ -153,9 +153,7 @@ def _warn_of_bounds(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
     if re.search(r"\b(?:action|mixed)\b", found.provenance.corruption):
         return
     space, action = env.action_space, np.asarray(found.steps.action)
-    low, high = (np.broadcast_to(x, space.shape) for x in (space.low, space.high))
-    low = np.where(low > -rollout.UNBOUNDED, low, -np.inf)
-    high = np.where(high < rollout.UNBOUNDED, high, np.inf)
+    low, high = (x.reshape(space.shape) for x in limits(space))
     slack = _ROUNDING * np.maximum(1.0, np.abs(action))
     beyond = ((action < low - slack) | (action > high + slack)).reshape(len(action), -1).any(1)
     if beyond.any():

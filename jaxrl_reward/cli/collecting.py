@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxrl_reward.cli.commands import _command, _settings, _start_devices
 from jaxrl_reward.cli.console import say, show
+from jaxrl_reward.files import user_path
 from jaxrl_reward.types import UserError
 
 ROWS = 100_000  # steps of a data set
@@ -96,9 +97,9 @@ def _paths(args: argparse.Namespace, levels: list[str]) -> dict[str, Path]:
     if args.out is not None and args.out.endswith(".npz"):
         if len(levels) > 1:
             raise UserError(f"--out {args.out} is one file; give a folder for {len(levels)} levels")
-        return {levels[0]: Path(args.out)}
+        return {levels[0]: user_path(args.out)}
     name = re.sub(r"[^\w.=-]+", "-", f"{args.agent}-{args.env}").strip("-")
-    folder = Path("datasets") / name if args.out is None else Path(args.out)
+    folder = Path("datasets") / name if args.out is None else user_path(args.out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} must be an .npz or a folder")
     return {level: folder / f"{level}.npz" for level in levels}

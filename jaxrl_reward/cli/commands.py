@@ -1,6 +1,7 @@
 """What each command does. JAX is loaded inside them, not with this module."""
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -105,8 +106,10 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _folder(args: argparse.Namespace, name: str) -> Path:
     """`--out`; or a folder under `runs` that no run has, with `--resume` the last that has."""
+    from jaxrl_reward.files import user_path
+
     if args.out is not None:
-        return Path(args.out)
+        return user_path(args.out)
     base = Path("runs") / re.sub(r"[^\w.=-]+", "-", name).strip("-")
     folder = last = base
     for i in itertools.count(2):
@@ -114,6 +117,17 @@ def _folder(args: argparse.Namespace, name: str) -> Path:
             return last if args.resume else folder
         last, folder = folder, base.with_name(f"{base.name}-{i}")
     raise AssertionError("unreachable")
+
+
+def _file(out: str | None, name: str) -> Path:
+    """`--out`; or a file in this folder that is not there yet, `name` or with a number."""
+    from jaxrl_reward.files import user_path
+
+    if out is not None:
+        return user_path(out)
+    base = Path(name)
+    numbered = (base.with_stem(f"{base.stem}-{i}") for i in itertools.count(2))
+    return next(path for path in itertools.chain([base], numbered) if not path.exists())
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -150,11 +164,15 @@ class _Sinks:
 
     def __exit__(self, *_: object) -> None:
         for sink in self._open:
-            sink.close()
+            try:
+                sink.close()
+            except Exception as error:  # as of one that fails before the end
+                line = " ".join(str(error).split())
+                say(f"warning: {type(sink).__name__} is not closed: {line}")
 
 
 class _Resumable:
-    """Says how to continue, if the run in this folder is interrupted."""
+    """Says how to continue, if the run in this folder is interrupted or the disk is full."""
 
     def __init__(self, out: Path):
         self._out = out
@@ -162,19 +180,26 @@ class _Resumable:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        from jaxrl_reward.files import is_full
+
+        again = f"--out {shlex.quote(str(self._out))} --resume"
+        if error is not None and is_full(error):
+            error.add_note(f"make room, and the same command with {again} goes on")
         if kind is KeyboardInterrupt:
-            again = f"--out {shlex.quote(str(self._out))} --resume"
             raise KeyboardInterrupt(f"interrupted; the same command with {again} continues")
 
 
 def _print_results(summary: dict[str, Any], title: str, out: Path) -> None:
     from jaxrl_reward.report import tables
+    from jaxrl_reward.training.run_folder import steps_of
 
     show(tables.rich_table(summary["arms"], title=title))
+    for arm, length in summary.get("rounded_up", {}).items():
+        print("{}: {asked:,} steps per seed rounded up to {steps:,}".format(arm, **length))
     spent = f"{summary['wall_seconds']:,.0f} s"
-    if summary["env_steps"]:
+    if steps := steps_of(summary):
         print(
-            f"{summary['env_steps']:,} steps in {spent} ({summary['steps_per_second']:,.0f} "
+            f"{steps} in {spent} ({summary['steps_per_second']:,.0f} "
             f"steps/s, compiling {summary['compile_seconds']:,.0f} s, {summary['device']})"
         )
     else:
@@ -206,10 +231,12 @@ def render(args: argparse.Namespace) -> None:
     _start_devices()
     from jaxrl_reward import envs, training
     from jaxrl_reward import render as rendering
+    from jaxrl_reward.files import user_path
     from jaxrl_reward.types import UserError
 
-    rendering.check_path(args.out)
-    if Path(args.what).is_dir():
+    out = _file(args.out, "episode.gif")
+    rendering.check_path(out)
+    if user_path(args.what).is_dir():
         agent, loaded = _load(args.what, args.arm)
         first, count = loaded.config["seed"], loaded.config["seeds"]
         seed = first if args.policy_seed is None else args.policy_seed
@@ -227,8 +254,8 @@ def render(args: argparse.Namespace) -> None:
             "such as runs/ppo or gymnax:CartPole-v1"
         )
     episode = rendering.play(env, policy, seed=args.seed, max_steps=args.max_steps)
-    rendering.write(env, episode, Path(args.out))
-    print(f"{args.out}: {len(episode.rewards)} steps, return {sum(episode.rewards):g}")
+    rendering.write(env, episode, out)
+    print(f"{out}: {len(episode.rewards)} steps, return {sum(episode.rewards):g}")
 
 
 def plot(args: argparse.Namespace) -> None:
@@ -236,17 +263,26 @@ def plot(args: argparse.Namespace) -> None:
     import pyarrow as pa
 
     from jaxrl_reward import training
+    from jaxrl_reward.files import user_path
     from jaxrl_reward.report import plots
+    from jaxrl_reward.types import UserError
 
-    tables = []
+    tables, configs = [], {}
     for folder in args.folders:
+        path = user_path(folder)
+        path = path if path.is_dir() else path.parent  # of its metrics.parquet
+        with contextlib.suppress(UserError):  # rows alone can be drawn too
+            known = training.load_config(path)["arms"].items()
+            configs |= {(folder, arm): config for arm, config in known}
         table = training.load_rows(folder).table
         if len(args.folders) > 1:  # two runs may have arms of the same name
             arms = [f"{folder.rstrip('/')}/{arm}" for arm in table["arm"].to_pylist()]
             table = table.set_column(0, "arm", pa.array(arms, pa.string()))
         tables.append(table)
-    plots.learning_curves(pa.concat_tables(tables), args.out, metric=args.metric)
-    print(args.out)
+    out = _file(args.out, "figure.png")
+    axis = training.steps_axis(configs) or "Steps (per seed)"
+    plots.learning_curves(pa.concat_tables(tables), out, metric=args.metric, axis=axis)
+    print(out)
 
 
 def _load(folder: str, arm: str | None) -> tuple[Any, Any]:

@@ -18,12 +18,14 @@ def sweep(args: argparse.Namespace) -> int:
     jax.config.update("jax_platforms", "cpu")
     from jaxrl_reward.training import sweep as sweeps
     from jaxrl_reward.training import sweep_spec
+    from jaxrl_reward.training.run_folder import steps_of
 
     planned = sweep_spec.read(args.spec)
     if args.dry_run:
         show(_table(planned))
-        steps = sum(each.seeds * each.total_steps for each in planned.trials)
-        print(f"{len(planned.trials)} trials, {steps:,} environment steps")
+        for name, line in planned.rounding.items():
+            print(f"{name}: {line}")
+        print(f"{len(planned.trials)} trials, {steps_of(planned.steps)}")
         return 0
     out = _folder(args, planned.name)
     with _Resumable(out):
@@ -59,10 +61,14 @@ def add_arguments(parser: Any, whole: Any, not_negative: Any) -> None:
         "--workers", type=whole, metavar="N", default=1, help="trials side by side, here (1)"
     )
     parser.add_argument(
-        "--cpus-per-trial", type=whole, metavar="N", help="with Ray (the cores / workers)"
+        "--cpus-per-trial", type=whole, metavar="N", help="cores, with Ray (all / workers)"
     )
     parser.add_argument(
-        "--gpus-per-trial", type=float, metavar="X", default=0.0, help="with Ray (0)"
+        "--gpus-per-trial",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="GPUs, with Ray (0)",
     )
     parser.add_argument(
         "--retries",

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.offline.fields import FIELDS, begins, checked
 from jaxrl_reward.offline.files import read_npz
 from jaxrl_reward.types import Transition, UserError
@@ -318,10 +319,7 @@ def save(dataset: Dataset, path: Path | str) -> Path:
     Raises:
       UserError: the path does not end in `.npz`.
     """
-    # Agents read datasets, and training is above agents.
-    from jaxrl_reward.training.run_folder import write_atomic
-
-    path = Path(path)
+    path = user_path(path)
     if path.suffix != ".npz":
         raise UserError(f"{path} must end in .npz to hold a dataset")
     about = about_of(dataset)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.types import UserError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every such file
@@ -20,7 +21,8 @@ def start_of(path: Path | str) -> bytes:
     Raises:
       UserError: there is no such file.
     """
-    if not Path(path).is_file():
+    path = user_path(path)
+    if not path.is_file():
         raise UserError(f"{path} does not exist; name the file of a data set")
     with open(path, "rb") as file:
         return file.read(len(HDF5))
@@ -61,7 +63,7 @@ def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str
     Raises:
       UserError: it does not exist, is not an `.npz`, or is damaged.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; name the file of a dataset")
     try:
@@ -80,7 +82,7 @@ def _hdf5(path: Path | str) -> Iterator[Any]:
     """An HDF5 file, open in a `with`; what goes wrong in it is one line."""
     h5py = _h5py()
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(user_path(path), "r") as file:
             yield file
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         line = " ".join(str(error).split())

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.offline import d4rl, dataset, files, minari, ogbench
 from jaxrl_reward.offline.dataset import Dataset
 from jaxrl_reward.types import UserError, nearest
@@ -28,7 +29,7 @@ def read(source: Path | str, max_steps: int | None = None, ends: str | None = No
     if source.startswith(PREFIX):
         _refuse(source, options)
         return minari.read(source.removeprefix(PREFIX))
-    path = Path(source)
+    path = user_path(source)
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a file, or {PREFIX}NAME of Minari's store")
     layout = _layout(path)
@@ -42,7 +43,7 @@ def stamp(source: Path | str) -> tuple[Any, ...]:
     """What differs once other data lie at a path or name, without reading them."""
     source = _split(source, {})[0]
     named = source.startswith(PREFIX)
-    path = minari.folder(source.removeprefix(PREFIX)) if named else Path(source)
+    path = minari.folder(source.removeprefix(PREFIX)) if named else user_path(source)
     found = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
     known = ((str(each), each.stat()) for each in found)
     return tuple(
@@ -73,7 +74,7 @@ def _split(source: Path | str, given: dict[str, Any]) -> tuple[str, dict[str, An
     """The path, and the options that are set, here and behind it."""
     text, options = str(source), {k: v for k, v in given.items() if v is not None}
     behind = re.fullmatch(r"(.+?)((?:,\w+=[^,/]*)+)", text)
-    if behind is None or Path(text).exists():
+    if behind is None or user_path(text).exists():
         return text, options
     for pair in behind[2].removeprefix(",").split(","):
         name, _, value = pair.partition("=")

@@ -1,5 +1,6 @@
 """What is said of a data set of ours: a file of numbers and a figure beside it, a table."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.offline.dataset import Dataset, provenance_of, save
 from jaxrl_reward.offline.measures import coverage, kurtosis, trajectory_quality
-from jaxrl_reward.training.run_folder import difference, to_json, write_atomic
+from jaxrl_reward.training.run_folder import difference, to_json
 from jaxrl_reward.types import UserError
 
 BINS = 40
@@ -48,6 +50,7 @@ def describe(
 
 def write(dataset: Dataset, about: Mapping[str, Any], path: Path, command: str = "") -> None:
     """Writes `.json` and `.png` beside the data, and then the data, each all at once."""
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path.with_suffix(".json"), to_json({**about, "command": command}))
     draw(dataset, path.with_suffix(".png"))
@@ -72,9 +75,11 @@ def holds(path: Path, settings: str) -> bool:
     """Whether the file is there, and holds what these settings give.
 
     Raises:
-      UserError: it holds something else.
+      UserError: it holds something else, or files of someone else's are where those
+        about the data are to be.
     """
     if not path.exists():
+        _check_beside(path)
         return False
     known = provenance_of(path).settings
     if known == settings:
@@ -83,6 +88,21 @@ def holds(path: Path, settings: str) -> bool:
     if known and (found := difference(json.loads(known), json.loads(settings))):
         what = "other data: {} = {}, not {}".format(*found)
     raise UserError(f"{path} holds {what}; choose another --out")
+
+
+def _check_beside(path: Path) -> None:
+    """Raises a `UserError` if `write` would replace what is not about data of ours.
+
+    A collection that was interrupted may have left its own; the `.json` is the first.
+    """
+    about, figure = path.with_suffix(".json"), path.with_suffix(".png")
+    ours = False
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(about.read_bytes())
+        ours = isinstance(found, dict) and {"provenance", "command"} <= found.keys()
+    for file in (about, figure):
+        if file.exists() and not ours:
+            raise UserError(f"{file} is there, and not about {path}; choose another --out")
 
 
 def draw(dataset: Dataset, path: Path) -> None:

@@ -1,13 +1,13 @@
 """An episode as a GIF or an MP4, drawn by Pillow: no window, GPU or simulator's renderer."""
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrl_reward.files import replacing, user_path
 from jaxrl_reward.render.rollout import Episode, Policy, greedy, play, random
 from jaxrl_reward.types import UserError
 
@@ -22,7 +22,7 @@ FPS = 25  # frames per second, the most that GIF players agree on
 
 def check_path(path: Path | str) -> None:
     """Raises a `UserError` unless an episode can be written there."""
-    suffix = Path(path).suffix
+    suffix = user_path(path).suffix
     if suffix not in FORMATS:
         raise UserError(f"{path} must end in one of: {', '.join(FORMATS)}")
     if suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
@@ -55,18 +55,14 @@ def write(env: Any, episode: Episode, path: Path | str) -> Path:
     Raises:
       UserError: another kind of file, or an MP4 without its extra.
     """
-    path = Path(path)
+    path = user_path(path)
     check_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with replacing(path) as partial:
         if path.suffix == ".gif":
             _write_gif(list(frames(env, episode)), partial)
         else:
             _write_mp4(frames(env, episode), partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

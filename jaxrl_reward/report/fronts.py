@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.report import plots
 from jaxrl_reward.report.plots import Curve
 from jaxrl_reward.report.statistics import iqm, stratified_bootstrap
@@ -74,7 +75,7 @@ def pareto(
         axes.annotate(text, (0.03, 0.03), **where, fontsize=plots._SMALL, color=plots.MUTED)
         axes.margins(0.12, 0.14)
     _frame(figure, title, note, labels, columns)
-    return plots.save(figure, Path(path))
+    return plots.save(figure, user_path(path))
 
 
 def lines(
@@ -112,7 +113,7 @@ def lines(
     seeds = {each.seeds for arms in panels.values() for each in arms.values()}
     few = "One seed" if max(seeds) == 1 else f"IQM and 95 % interval, {min(seeds)} seeds"
     _frame(figure, title, few, labels, columns)
-    return plots.save(figure, Path(path))
+    return plots.save(figure, user_path(path))
 
 
 def name_points(axes: Any, points: Mapping[str, tuple[float, float, str]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxrl_reward.files import user_path
 from jaxrl_reward.report import plots
 from jaxrl_reward.report.plots import Curve
 
@@ -101,7 +102,7 @@ def learning_curves(
     figure.text(0.5, 0.58 / figure.get_figheight(), axis, ha="center",
                 fontsize=plots._MEDIUM, color=plots.INK)  # fmt: skip
     figure.tight_layout(rect=(0.015, 0.75 / figure.get_figheight(), 1, _below_title(figure)))
-    return plots.save(figure, Path(path))
+    return plots.save(figure, user_path(path))
 
 
 def heat_maps(
@@ -151,7 +152,7 @@ def heat_maps(
     colour_bar.set_ticks([0, 0.5, 1, 2, 4])
     colour_bar.set_label("Visits per episode", fontsize=plots._SMALL, color=plots.INK)
     colour_bar.ax.tick_params(labelsize=plots._SMALL, colors=plots.MUTED)
-    return plots.save(figure, Path(path))
+    return plots.save(figure, user_path(path))
 
 
 def _frame(figure: "Figure", title: str, note: str) -> None:

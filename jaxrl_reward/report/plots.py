@@ -5,7 +5,6 @@ state shared with the caller's own figures.
 """
 
 import math
-import os
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxrl_reward.files import replacing, user_path
 from jaxrl_reward.report.statistics import iqm, stratified_bootstrap
 from jaxrl_reward.types import UserError, nearest
 
@@ -126,7 +126,7 @@ def learning_curves(
     Raises:
       UserError: as for `curves`, or an unknown kind of file.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.suffix not in _FORMATS:
         raise UserError(f"{path} must end in one of: {', '.join(_FORMATS)}")
     arms = curves(table, metric, points=points, confidence=confidence, resamples=resamples)
@@ -286,13 +286,10 @@ def save(figure: "Figure", path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with replacing(path) as partial:
         figure.savefig(
             partial, format=path.suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.12
         )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

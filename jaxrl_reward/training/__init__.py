@@ -13,6 +13,7 @@ from jaxrl_reward.training.run_folder import (
     load_config,
     load_rows,
     merge_summaries,
+    steps_axis,
 )
 from jaxrl_reward.training.schedule import Plan, plan
 from jaxrl_reward.training.sharding import cpu_hang_warning, select_seed, use_all_cores
@@ -41,6 +42,7 @@ __all__ = [
     "plan",
     "points",
     "select_seed",
+    "steps_axis",
     "train",
     "use_all_cores",
 ]

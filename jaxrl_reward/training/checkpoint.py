@@ -16,6 +16,8 @@ import json
 import logging
 import os
 import shutil
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,13 +27,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
+from jaxrl_reward.files import PARTIAL, is_full, sync_folder, user_path
 from jaxrl_reward.training import processes
-from jaxrl_reward.training.run_folder import (
-    PARTIAL,
-    remove_partial,
-    sync_folder,
-    to_json,
-)
+from jaxrl_reward.training.run_folder import to_json
 from jaxrl_reward.types import UserError
 
 _MANIFEST = "manifest.json"
@@ -66,7 +64,7 @@ def save(
     """Writes `FOLDER/STEP` and deletes all but the newest `keep` checkpoints.
 
     Checkpoints of later steps are deleted too: they are damaged, or of a
-    future that this run has left.
+    future that this run has left. What is no checkpoint is left alone.
 
     Several processes all call this and write their parts into one folder.
 
@@ -78,11 +76,27 @@ def save(
       files: further files, by name.
       keep: how many checkpoints to leave, at least 1.
     """
-    folder = Path(folder).absolute()
+    folder = user_path(folder).absolute()
+    try:
+        return _save(folder, step, tree, meta, files or {}, keep)
+    except Exception as error:
+        if processes.is_first() and is_full(error):  # the next attempt needs the room
+            _remove_partial(folder)
+        raise
+
+
+def _save(
+    folder: Path,
+    step: int,
+    tree: Any,
+    meta: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    keep: int,
+) -> Path:
     partial, first = folder / f"{PARTIAL}{step}", processes.is_first()
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-        remove_partial(folder)
+        _remove_partial(folder)
         partial.mkdir()
     processes.wait(f"begin {partial}")
     leaves = _by_path(tree)
@@ -91,7 +105,7 @@ def save(
         checkpointer.save(partial / "state", stored)
         checkpointer.wait_until_finished()
     if first:
-        _finish(folder, partial, step, leaves, meta, files or {})
+        _finish(folder, partial, step, leaves, meta, files)
         _forget(folder, step, keep)
     processes.wait(f"end {partial}")
     return folder / str(step)
@@ -122,15 +136,15 @@ def _finish(
 
 def _forget(folder: Path, step: int, keep: int) -> None:
     """Deletes what `save` does not keep."""
-    older = [each for each in steps(folder) if each < step]
-    later = [each for each in steps(folder) if each > step]
+    known = [each for each in steps(folder) if _is_checkpoint(folder / str(each))]
+    older, later = [each for each in known if each < step], [each for each in known if each > step]
     for each in later + older[: len(older) - (keep - 1)]:
         _remove(folder / str(each))
 
 
 def steps(folder: Path | str) -> list[int]:
     """The steps that have a checkpoint, damaged or not, in ascending order."""
-    folder = Path(folder)
+    folder = user_path(folder)
     if not folder.is_dir():
         return []
     return sorted(int(each.name) for each in folder.iterdir() if each.name.isdecimal())
@@ -138,7 +152,7 @@ def steps(folder: Path | str) -> list[int]:
 
 def damage(path: Path | str) -> str | None:
     """What is wrong with a checkpoint's files, in a few words; None if nothing."""
-    path = Path(path)
+    path = user_path(path)
     try:
         raw = (path / _MANIFEST).read_bytes()
         expected = json.loads(raw)["files"]
@@ -170,7 +184,7 @@ def restore(folder: Path | str, target: Any) -> Restored | None:
     Raises:
       UserError: the checkpoint is of another agent, or every one is damaged.
     """
-    folder = Path(folder).absolute()
+    folder = user_path(folder).absolute()
     available = steps(folder)
     passed: list[tuple[int, str]] = []
     for step in reversed(available):
@@ -279,9 +293,27 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _remove_partial(folder: Path) -> None:
+    """Deletes what an interrupted `save` left."""
+    for left in folder.glob(f"{PARTIAL}*"):
+        step = left.name.removeprefix(PARTIAL).removeprefix("old-")
+        if step.isdecimal() and left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether it is one, whole or damaged, and no folder of someone else's."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    held = os.listdir(path)
+    return not held or any(name in ("state", "meta.json", _MANIFEST) for name in held)
+
+
 def _remove(path: Path) -> None:
     """Deletes a checkpoint; one half deleted no longer has its name."""
     if path.exists():
+        if not _is_checkpoint(path):
+            raise UserError(f"{path} is no checkpoint; choose another folder for checkpoints")
         leaving = path.with_name(f"{PARTIAL}old-{path.name}")
         shutil.rmtree(leaving, ignore_errors=True)
         os.replace(path, leaving)
@@ -290,7 +322,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """Orbax, imported here and silenced here: the program's logging is its own."""
+    """Orbax, imported here and silenced here: what goes wrong it raises, too."""
     root = logging.getLogger()
     before = list(root.handlers)
     import orbax.checkpoint as ocp
@@ -298,10 +330,14 @@ def _orbax() -> Iterator[Any]:
 
     logger = absl_logging.get_absl_logger()
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
+    # Its threads and those of tensorstore print what the main one raises.
+    hooks = sys.excepthook, threading.excepthook
+    sys.excepthook = threading.excepthook = lambda *_: None
     try:
         yield ocp
     finally:
+        sys.excepthook, threading.excepthook = hooks
         logger.setLevel(level)
         for handler in [each for each in root.handlers if each not in before]:
             root.removeHandler(handler)

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxrl_reward.files import user_path
+from jaxrl_reward.training import lanes
 from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.measuring import Measured, Ticker, measured
@@ -146,7 +148,7 @@ class Experiment:
         `total_steps` mean to it what it likes.
       metric: what is reported of each arm and compared: the greedy return, or one of
         those measured.
-      axis: what the figure's horizontal axis counts.
+      axis: what the figure's horizontal axis counts, if not the steps of agents.
     """
 
     name: str
@@ -164,7 +166,7 @@ class Experiment:
     prepare: Callable[[Sequence[Arm], Preset, Path], Mapping[str, Any]] | None = None
     measure: Measure | None = None
     metric: str = "return"
-    axis: str = "Environment steps (per seed)"
+    axis: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -222,16 +224,19 @@ def run(
         show: dict[str, Any] = {"progress": progress, "sinks": sinks}
         results, programs = {}, {}
         if not trained:
+            folder.expect(arms)
             results = measured(experiment, chosen, size, folder, **show)
         if experiment.prepare is not None:
             with stage(f"{experiment.name}: preparing data", progress):
                 data = experiment.prepare(chosen, size, folder.path)
             agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
-        points = {
-            arm.name: tuple(arm.points(agents[arm.name]))
-            for arm in chosen
-            if arm.points and trained
-        }
+        lengths = {arm.name: max(1, round(size.total_steps * arm.share)) for arm in chosen}
+        agents = {n: lanes.of_length(agent, lengths[n])[0] for n, agent in agents.items()}
+        made = {a.name: a.points(agents[a.name]) for a in chosen if a.points and trained}
+        points = {n: lanes.of_length(agents[n], lengths[n], each)[1] for n, each in made.items()}
+        if agents:
+            parts = [point.name for several in points.values() for point in several]
+            folder.expect([*parts, *(name for name in agents if name not in points)])
         if agents and not folder.resume:
             shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
             shape["episodes"] = size.eval_episodes
@@ -245,7 +250,7 @@ def run(
             result = train(
                 agent,
                 seeds=size.seeds,
-                total_steps=max(1, round(size.total_steps * arms[name].share)),
+                total_steps=lengths[name],
                 seed=size.seed,
                 out=folder,
                 arm=name,
@@ -330,7 +335,7 @@ def load(name: str) -> Experiment:
       UserError: there is none, or the file holds not exactly one `Experiment`.
     """
     if name.endswith(".py"):
-        path = Path(name)
+        path = user_path(name)
         if not path.is_file():
             raise UserError(f"there is no file {name}; give a path to an experiment's .py")
     elif name in names():

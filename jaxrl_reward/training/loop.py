@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxrl_reward.training import checkpoint, lanes, processes
 from jaxrl_reward.training.layout import Shard
-from jaxrl_reward.training.metrics import Rows, Sink, averages
+from jaxrl_reward.training.metrics import Rows, Sink, averages, show
 from jaxrl_reward.training.progress import Progress, deferred_interrupt
 from jaxrl_reward.training.result import NonFiniteError, Result
 from jaxrl_reward.training.run_folder import RunFolder, rows_from_parquet, rows_to_parquet
@@ -105,7 +105,9 @@ def train(
     if resume and out is None:
         raise UserError("resume needs the folder of the run to continue; give it with --out")
     arm = agent.name if arm is None else arm
+    agent, _ = lanes.of_length(agent, total_steps)
     points = () if vary is None else lanes.points(agent, vary)
+    _, points = lanes.of_length(agent, total_steps, points)
     shared = {
         "agent": agent.name,
         "config": agent.config,
@@ -132,6 +134,7 @@ def train(
         folder = out if isinstance(out, RunFolder) else None
         if isinstance(out, str | Path):
             folder = stack.enter_context(RunFolder.join(out, resume=resume))
+            processes.first_does(lambda: folder.expect(arms))
         if folder is not None:
             folder.register_all(arms)
         resume = folder is not None and folder.resume
@@ -302,12 +305,7 @@ class _Run:
                 parts.append(Rows.at(arm, self.seeds, self.step, own))
         rows = Rows.concatenate(parts)
         self.rows.append(rows)
-        for sink in self.sinks:
-            try:
-                sink.write(rows)
-            except Exception as error:  # a dashboard's failure must not end a run
-                warnings.warn(f"{type(sink).__name__} is dropped: {error}", stacklevel=2)
-                self.sinks = tuple(each for each in self.sinks if each is not sink)
+        self.sinks = show(rows, self.sinks)
 
     def write_rows(self) -> None:
         if self.folder is not None:
@@ -357,16 +355,22 @@ class _Run:
         last = rows.where(step=self.plan.total_steps, metric="return")
         final = {arm: part.curve("return")[1][:, -1] for arm, part in last.by_arm().items()}
         seconds = self.seconds()
-        env_steps = self.plan.total_steps * self.programs.lanes
+        steps = self.plan.total_steps * self.programs.lanes
+        learns = self.programs.agent.data is not None  # from data, and plays nothing
         summary = {
             "arms": {arm: statistics.summarize(returns) for arm, returns in final.items()},
-            "env_steps": env_steps,
-            "steps_per_second": env_steps / seconds["train"],
+            "env_steps": 0 if learns else steps,
+            "steps_per_second": steps / seconds["train"],
             "compile_seconds": seconds["compile"],
             "wall_seconds": seconds["wall"],
             "device": device_name(),
             "verdicts": [],
         }
+        if learns:
+            summary["gradient_steps"] = steps
+        if self.plan.rounding:
+            length = {"asked": self.plan.requested, "steps": self.plan.total_steps}
+            summary["rounded_up"] = dict.fromkeys(self.arms, length)
         if self.stopped:
             summary["stopped"] = dict(self.stopped)
         unknown = np.full(len(self.seeds), np.nan)

@@ -15,7 +15,7 @@ import numpy as np
 from rich import progress as bars
 from rich.console import Console
 
-from jaxrl_reward.training.metrics import Rows, Sink
+from jaxrl_reward.training.metrics import Rows, Sink, show
 from jaxrl_reward.training.result import NonFiniteError, Result
 from jaxrl_reward.training.run_folder import RunFolder
 from jaxrl_reward.training.schedule import first_seed, positive
@@ -80,8 +80,7 @@ def measured(
         spent = {"steps_per_second": result.summary["env_steps"] / wall, "wall_seconds": wall}
         result.summary.update(spent)
         folder.write_rows(result.curves)
-        for sink in sinks:
-            sink.write(result.curves)
+        sinks = show(result.curves, sinks)
         results[arm.name] = result
     return results
 
@@ -90,6 +89,7 @@ def _configuration(experiment: "Experiment", arm: "Arm", preset: "Preset") -> di
     """What an arm is, for `config.json`. It names no agent: there is none to load."""
     settings = {**experiment.config, **preset.config, **arm.config, "length": preset.total_steps}
     shape = {"seeds": preset.seeds, "seed": preset.seed, "reward": arm.reward}
+    shape |= {"axis": experiment.axis} if experiment.axis else {}
     env = arm.env or experiment.env
     return {**({"env": env} if env else {}), **shape, "config": settings}
 

@@ -1,15 +1,18 @@
 """A run's numbers on the host: rows, and the sinks they also go to.
 
 A row is `(arm, seed, step, metric, value)`; `step` counts one seed's
-environment steps. A metric that nothing happened for (no episode ended) has
-no row. `return` and `length` come from greedy evaluation on the environment's
-own reward; every other metric comes from training, averaged since the log
-point before.
+environment steps, or gradient steps where it learns from data. A metric that
+nothing happened for (no episode ended) has no row. `return` and `length` come
+from greedy evaluation on the environment's own reward; every other metric comes
+from training, averaged since the log point before.
 """
 
 import hashlib
 import importlib
+import json
 import urllib.parse
+import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.types import UserError
 
 SCHEMA = pa.schema(
@@ -143,6 +147,19 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+def show(rows: Sequence[Row], sinks: Sequence[Sink]) -> tuple[Sink, ...]:
+    """Gives rows to the sinks; those that took them. A dashboard's failure ends no run."""
+    kept = []
+    for sink in sinks:
+        try:
+            sink.write(rows)
+            kept.append(sink)
+        except Exception as error:
+            line = " ".join(str(error).split())
+            warnings.warn(f"{type(sink).__name__} is dropped: {line}", stacklevel=3)
+    return tuple(kept)
+
+
 def _seed_means(rows: Sequence[Row]) -> dict[tuple[str, int], dict[str, float]]:
     """By arm and step, each metric's mean over seeds: what a dashboard shows."""
     values: dict[tuple[str, int], dict[str, list[float]]] = {}
@@ -163,7 +180,36 @@ def _extra(module: str, what: str, extra: str) -> Any:
         ) from None
 
 
-class TensorBoard:
+class _ByArm:
+    """A dashboard in which each arm has a run of its own, open until the sink is closed.
+
+    Arms may report by turns, as those of one program do.
+    """
+
+    def __init__(self):
+        self._open: dict[str, Any] = {}
+
+    def write(self, rows: Sequence[Row]) -> None:
+        for (arm, step), metrics in _seed_means(rows).items():
+            if arm not in self._open:
+                self._open[arm] = self._begin(arm, step)
+            self._log(self._open[arm], step, metrics)
+
+    def close(self) -> None:
+        while self._open:
+            self._end(self._open.popitem()[1])
+
+    def _begin(self, arm: str, step: int) -> Any:
+        raise NotImplementedError
+
+    def _log(self, run: Any, step: int, metrics: Mapping[str, float]) -> None:
+        raise NotImplementedError
+
+    def _end(self, run: Any) -> None:
+        raise NotImplementedError
+
+
+class TensorBoard(_ByArm):
     """Means over seeds as TensorBoard scalars; each arm is a run of its own.
 
     Raises:
@@ -171,28 +217,28 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path | str):
+        super().__init__()
         module = _extra("tensorboardX", "TensorBoard", "tensorboard")
-        self._open = module.SummaryWriter
-        self._folder = Path(folder)
-        self._writers: dict[str, Any] = {}
+        self._writer = module.SummaryWriter
+        self._folder = user_path(folder)
 
-    def write(self, rows: Sequence[Row]) -> None:
-        for (arm, step), metrics in _seed_means(rows).items():
-            if arm not in self._writers:
-                self._writers[arm] = self._open(str(self._folder / folder_name(arm)))
-            for name, value in metrics.items():
-                self._writers[arm].add_scalar(name, value, step)
-        for writer in self._writers.values():
-            writer.flush()
+    def _begin(self, arm: str, step: int) -> Any:
+        # A resumed run has some steps again that were shown before it was stopped.
+        return self._writer(str(self._folder / folder_name(arm)), purge_step=step)
 
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+    def _log(self, run: Any, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            run.add_scalar(name, value, step)
+        run.flush()
+
+    def _end(self, run: Any) -> None:
+        run.close()
 
 
-class WandB:
+class WandB(_ByArm):
     """Means over seeds in Weights & Biases; each arm is a run in one group.
+
+    With a folder, a resumed run goes on in W&B's runs of before.
 
     Args:
       project: W&B's project.
@@ -214,23 +260,36 @@ class WandB:
         mode: str | None = None,
         folder: Path | str | None = None,
     ):
+        super().__init__()
         self._module = _extra("wandb", "W&B", "wandb")
+        self._folder = None if folder is None else user_path(folder)
         self._options = {"project": project, "group": group, "config": dict(config or {})}
-        self._options |= {"mode": mode, "dir": None if folder is None else str(folder)}
-        self._arm: str | None = None
-        self._run: Any = None
+        self._options |= {"mode": mode, "dir": folder if folder is None else str(self._folder)}
 
-    def write(self, rows: Sequence[Row]) -> None:
-        for (arm, step), metrics in _seed_means(rows).items():
-            if arm != self._arm:
-                self.close()
-                self._arm = arm
-                self._run = self._module.init(name=arm, **self._options)
-                # W&B's own step must never go back, as a resumed run's does.
-                self._run.define_metric("*", step_metric="env_steps")
-            self._run.log({"env_steps": step, **metrics})
+    def _begin(self, arm: str, step: int) -> Any:
+        del step
+        # By default it would end the run of the arm before.
+        options = self._options | {"id": self._id(arm), "resume": "allow", "reinit": "create_new"}
+        run = self._module.init(name=arm, **options)
+        # W&B's own step must never go back, as a resumed run's does.
+        run.define_metric("*", step_metric="step")
+        return run
 
-    def close(self) -> None:
-        if self._run is not None:
-            self._run.finish()
-            self._run = self._arm = None
+    def _id(self, arm: str) -> str:
+        """W&B's name of the arm's run, the same when it is resumed."""
+        new = uuid.uuid4().hex[:8]
+        if self._folder is None:
+            return new
+        file = self._folder / "wandb" / "runs.json"
+        known = json.loads(file.read_bytes()) if file.exists() else {}
+        if arm not in known:
+            known[arm] = new
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, (json.dumps(known, indent=2) + "\n").encode())
+        return known[arm]
+
+    def _log(self, run: Any, step: int, metrics: Mapping[str, float]) -> None:
+        run.log({"step": step, **metrics})
+
+    def _end(self, run: Any) -> None:
+        run.finish()

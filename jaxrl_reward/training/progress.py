@@ -10,6 +10,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 
+from jaxrl_reward.training import processes
 from jaxrl_reward.training.schedule import Plan
 
 
@@ -22,7 +23,7 @@ class Progress:
       arm: the run's name.
       plan: its length.
       seeds: how many run at once; speed counts all of their steps.
-      enabled: false draws nothing at all.
+      enabled: false draws nothing, and says only what was not asked for.
     """
 
     def __init__(self, arm: str, plan: Plan, seeds: int, enabled: bool = True):
@@ -46,14 +47,11 @@ class Progress:
             )
 
     def start(self, iteration: int) -> None:
-        """Says how long the run is, where that is not what was asked for."""
-        plan = self._plan
-        if plan.requested != plan.total_steps:
-            self._print(
-                f"{self._arm}: {plan.requested:,} steps per seed rounded up to "
-                f"{plan.total_steps:,}: {plan.iterations:,} iterations of "
-                f"{plan.steps_per_iteration:,}"
-            )
+        """Says how long the run is, where that is not what was asked for: always."""
+        if self._plan.rounding and processes.is_first():
+            quiet, self._console.quiet = self._console.quiet, False
+            self._print(f"{self._arm}: {self._plan.rounding}")
+            self._console.quiet = quiet
         if iteration:
             self._print(f"{self._arm}: resumed at step {self._steps(iteration):,}")
         if self._bar is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training import checkpoint, lanes
 from jaxrl_reward.training.layout import seeds_mesh
 from jaxrl_reward.training.metrics import Rows
 from jaxrl_reward.training.run_folder import arm_config, checkpoints_of
@@ -27,7 +27,7 @@ class NonFiniteError(RuntimeError):
     Attributes:
       metric: the first metric that was not finite.
       seed: the seed it happened in.
-      step: that seed's environment steps at the end of that iteration.
+      step: that seed's steps at the end of that iteration.
       reason: all of this in a few words.
     """
 
@@ -66,18 +66,20 @@ class Result:
     def by_arm(self) -> dict[str, "Result"]:
         """Each arm's own result. Steps and times are shared out evenly."""
         parts, count = {}, len(self.arms)
-        per_unit = ("env_steps", "compile_seconds", "wall_seconds")
+        steps = [key for key in ("env_steps", "gradient_steps") if key in self.summary]
         for i, arm in enumerate(self.arms):
-            lanes = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
-            share = {key: self.summary[key] / count for key in per_unit}
-            share["env_steps"] = self.summary["env_steps"] // count
-            share["arms"] = {n: e for n, e in self.summary["arms"].items() if n == arm}
+            own = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
+            share = {key: self.summary[key] // count for key in steps}
+            share |= {key: self.summary[key] / count for key in ("compile_seconds", "wall_seconds")}
+            for key in ("arms", "rounded_up"):
+                if key in self.summary:
+                    share[key] = {n: e for n, e in self.summary[key].items() if n == arm}
             parts[arm] = Result(
                 arm,
-                jax.tree.map(lambda leaf, lanes=lanes: leaf[lanes], self.state),
+                jax.tree.map(lambda leaf, own=own: leaf[own], self.state),
                 self.curves.where(arm=arm),
                 self.summary | share,
-                self.returns[lanes],
+                self.returns[own],
                 self.plan,
                 (arm,),
             )
@@ -93,8 +95,8 @@ class Result:
 
     @property
     def steps_per_second(self) -> float:
-        """Environment steps of all seeds per second of training, without
-        compilation and evaluation."""
+        """Steps of all seeds, of the environment or of the gradient, per second of
+        training, without compilation and evaluation."""
         return self.summary["steps_per_second"]
 
 
@@ -120,6 +122,7 @@ def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
         or it is of another agent.
     """
     arm, config = arm_config(out, arm)
+    agent, _ = lanes.of_length(agent, config["total_steps"])
     episodes, seeds, seed = config["eval_episodes"], config["seeds"], config["seed"]
     pack = config.get("pack", {"name": arm, "lanes": seeds, "first": 0})
     # Shapes are those of as many seeds: what the lanes differ in is in the state.
@@ -129,7 +132,7 @@ def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
         raise UserError(f"{out} has no checkpoint of arm {arm!r} yet; train it first")
     state = restored.tree.state
     if pack["lanes"] > seeds:
-        lanes = slice(pack["first"], pack["first"] + seeds)
+        own = slice(pack["first"], pack["first"] + seeds)
         rows = NamedSharding(seeds_mesh(seeds), P("seeds"))
-        state = jax.device_put(jax.tree.map(lambda leaf: leaf[lanes], state), rows)
+        state = jax.device_put(jax.tree.map(lambda leaf: leaf[own], state), rows)
     return Loaded(state, restored.step, arm, config)

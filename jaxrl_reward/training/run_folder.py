@@ -14,7 +14,6 @@ import io
 import json
 import os
 import platform
-import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -25,6 +24,7 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 
+from jaxrl_reward.files import PARTIAL, user_path, write_atomic
 from jaxrl_reward.training import processes
 from jaxrl_reward.training.metrics import Rows, folder_name
 from jaxrl_reward.training.sharding import device_name
@@ -35,7 +35,10 @@ try:
 except ImportError:  # not on Windows; there the folder is not locked
     fcntl = None
 
-PARTIAL = ".partial-"  # the prefix of what is still being written
+# What a run writes in its folder, beside figures of any name, and a search or a sweep.
+_RESULTS = ("summary.json", "metrics.parquet")
+MARKS = {"sweep.json": "sweep", "study.log": "search"}
+_WRITTEN = (*_RESULTS, "config.json", "report.md", "failure.json", *MARKS, "study.log.lock")
 _PACKAGES = (
     "jaxrl-reward jax jaxlib flax optax chex numpy orbax-checkpoint gymnax brax mujoco mujoco-mjx"
 )
@@ -45,33 +48,12 @@ class BusyError(UserError):
     """Another process has claimed the folder."""
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replaces the file at once: a temporary file beside it, then a rename."""
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Makes a rename in this folder survive a power cut, where that is offered."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def remove_partial(path: Path) -> None:
-    """Deletes what an interrupted write left in this folder."""
+    """Deletes the files that an interrupted write of a run left in its folder."""
     for left in path.glob(f"{PARTIAL}*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
+        number, _, name = left.name.removeprefix(PARTIAL).partition("-")
+        ours = name in _WRITTEN or name.endswith(".png")
+        if ours and number.isdecimal() and left.is_file():
             left.unlink(missing_ok=True)
 
 
@@ -113,7 +95,7 @@ def load_rows(path: Path | str) -> Rows:
     Raises:
       UserError: there is no such file, or it cannot be read.
     """
-    path = Path(path)
+    path = user_path(path)
     file = path / "metrics.parquet" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{file} does not exist; name the folder of a run")
@@ -129,7 +111,7 @@ def load_config(path: Path | str) -> dict[str, Any]:
     Raises:
       UserError: the folder holds no run, or the file cannot be read.
     """
-    file = Path(path) / "config.json"
+    file = user_path(path) / "config.json"
     try:
         config = json.loads(file.read_bytes())
     except FileNotFoundError:
@@ -157,7 +139,7 @@ def arm_config(path: Path | str, arm: str | None = None) -> tuple[str, dict[str,
 
 def checkpoints_of(path: Path | str, arm: str) -> Path:
     """The folder of an arm's checkpoints."""
-    return Path(path) / "checkpoints" / folder_name(arm)
+    return user_path(path) / "checkpoints" / folder_name(arm)
 
 
 class RunFolder:
@@ -173,14 +155,24 @@ class RunFolder:
         self._arms: set[str] = set()
 
     @classmethod
-    def claim(cls, path: Path | str, *, resume: bool = False) -> "RunFolder":
+    def claim(
+        cls, path: Path | str, *, resume: bool = False, mark: str | None = None
+    ) -> "RunFolder":
         """Takes a folder for a run, creating it.
 
+        Nothing in it is removed or replaced that is not a run's.
+
+        Args:
+          path: the folder.
+          resume: continue the run in it, if there is one.
+          mark: the file of `MARKS` that says that it is of a search or a sweep.
+
         Raises:
-          UserError: it holds a run and `resume` is false, another process is
-            using it (`BusyError`), or it cannot be written.
+          UserError: it holds a run and `resume` is false, it holds files that are no
+            run's where a run writes its own, another process is using it
+            (`BusyError`), or it cannot be written.
         """
-        path = Path(path)
+        path = user_path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
@@ -191,21 +183,12 @@ class RunFolder:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}); choose another"
             ) from error
-        held = [n for n in ("summary.json", "metrics.parquet") if (path / n).exists()]
-        saved = (each.name for each in path.glob("checkpoints/*/*"))
-        held += ["checkpoints"] if any(not name.startswith(PARTIAL) for name in saved) else []
-        problem = None
-        if held and not resume:
-            problem = (
-                f"{path} holds another run; choose another --out, or continue it with --resume"
-            )
-        elif held and not (path / "config.json").exists():
-            problem = f"{path} has results but no config.json to resume from; choose another --out"
-        if problem:
+        held = _held(path)
+        if problem := _problem(path, resume, mark, held):
             folder.close()
             raise UserError(problem)
         remove_partial(path)
-        if not held:  # a run that stopped before it had anything to keep
+        if not held:  # of a run that stopped before it had anything to keep
             (path / "config.json").unlink(missing_ok=True)
         return folder
 
@@ -213,11 +196,21 @@ class RunFolder:
     def join(cls, path: Path | str, *, resume: bool = False) -> "RunFolder":
         """As `claim`, by all processes of a job: only the first writes, all must see it."""
         claimed = processes.first_does(lambda: cls.claim(path, resume=resume))
-        folder = cls(Path(path), resume, None) if claimed is None else claimed
+        folder = cls(user_path(path), resume, None) if claimed is None else claimed
         if processes.agree(not (folder.path / ".lock").exists()):
             folder.close()
             raise UserError(f"{path} must be a folder that all processes share; choose another")
         return folder
+
+    def expect(self, arms: Iterable[str]) -> None:
+        """Raises a `UserError` if the folder holds other arms: their results would be lost."""
+        if not (self.path / "config.json").exists():
+            return
+        if others := load_config(self.path)["arms"].keys() - set(arms):
+            raise UserError(
+                f"{self.path} holds another run, with an arm {min(others)!r} that this one does "
+                "not have; choose another --out"
+            )
 
     def register_all(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
         """Registers the arms of one run; only the first process does."""
@@ -296,18 +289,47 @@ def merge_summaries(
 ) -> dict[str, Any]:
     """One summary of a run of several arms: speed is total steps over total time."""
     summaries = list(summaries)
-    steps = sum(each["env_steps"] for each in summaries)
+    counts = {
+        key: sum(each.get(key, 0) for each in summaries) for key in ("env_steps", "gradient_steps")
+    }
+    steps = sum(counts.values())
     # An arm may have taken none, and then has no speed.
-    seconds = sum(each["env_steps"] / (each["steps_per_second"] or 1.0) for each in summaries)
-    return {
+    seconds = sum(_steps(each) / (each["steps_per_second"] or 1.0) for each in summaries)
+    merged = {
         "arms": {arm: entry for each in summaries for arm, entry in each["arms"].items()},
-        "env_steps": steps,
+        "env_steps": counts["env_steps"],
         "steps_per_second": steps / seconds if steps else 0.0,
         "compile_seconds": sum(each["compile_seconds"] for each in summaries),
         "wall_seconds": sum(each["wall_seconds"] for each in summaries),
         "device": summaries[0]["device"],
         "verdicts": [dict(verdict) for verdict in verdicts],
     }
+    if counts["gradient_steps"]:
+        merged["gradient_steps"] = counts["gradient_steps"]
+    rounded = [each["rounded_up"] for each in summaries if "rounded_up" in each]
+    if rounded:
+        merged["rounded_up"] = {arm: length for each in rounded for arm, length in each.items()}
+    return merged
+
+
+def _steps(summary: Mapping[str, Any]) -> int:
+    return summary["env_steps"] + summary.get("gradient_steps", 0)
+
+
+def steps_of(summary: Mapping[str, Any]) -> str:
+    """`500,000 environment steps`, by what a run's steps are; empty if it took none."""
+    names = {"env_steps": "environment steps", "gradient_steps": "gradient steps"}
+    found = [f"{summary[key]:,} {name}" for key, name in names.items() if summary.get(key)]
+    return " and ".join(found)
+
+
+def steps_axis(arms: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a horizontal axis counts, by the configurations of the arms that are on it."""
+    kinds = {
+        arm.get("axis") or f"{'Gradient' if 'data' in arm else 'Environment'} steps (per seed)"
+        for arm in arms.values()
+    }
+    return " / ".join(sorted(kinds))
 
 
 def versions() -> dict[str, str]:
@@ -317,6 +339,50 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def _problem(path: Path, resume: bool, mark: str | None, held: Sequence[str]) -> str | None:
+    """Why a run may not write into the folder, if that is so."""
+    found = next((name for name in MARKS if (path / name).exists()), None)
+    if found != mark and (found or held):
+        what = MARKS[found] if found else "run"
+        no = f" that is no {MARKS[mark]}" if mark else ""
+        return f"{path} holds a {what}{no}; choose another --out"
+    if (held or found) and not resume:
+        return (
+            f"{path} holds another {MARKS[found] if found else 'run'}; choose another --out, "
+            "or continue it with --resume"
+        )
+    if held and not (path / "config.json").exists():
+        return f"{path} has results but no config.json to resume from; choose another --out"
+    if held or found:
+        return None
+    # It holds no run: what one would write over is someone else's.
+    others = [name for name in sorted(os.listdir(path)) if _written(name)]
+    if "config.json" in others and _is_config(path):
+        others.remove("config.json")
+    if others:
+        return f"{path} holds {others[0]}, which is no run's; choose a new folder with --out"
+    return None
+
+
+def _held(path: Path) -> list[str]:
+    """What a run has left in the folder that is worth keeping."""
+    saved = (each.name for each in path.glob("checkpoints/*/*"))
+    held = [name for name in _RESULTS if (path / name).exists()]
+    return held + ["checkpoints"] * any(not name.startswith(PARTIAL) for name in saved)
+
+
+def _written(name: str) -> bool:
+    """Whether a run may write a file of this name into its folder."""
+    return name in (*_WRITTEN, "trials") or (name.endswith(".png") and name[:1] != ".")
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        return bool(load_config(path))
+    except UserError:
+        return False
 
 
 def _lock(path: Path) -> int | None:

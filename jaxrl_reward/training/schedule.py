@@ -12,7 +12,7 @@ class Plan:
     """The integers of a run, in iterations; one seed's steps unless said otherwise.
 
     Attributes:
-      steps_per_iteration: environment steps of one iteration.
+      steps_per_iteration: environment steps of one iteration, or gradient steps.
       iterations: how many there are.
       requested: the steps asked for, of which `total_steps` is the next
         whole number of iterations.
@@ -29,6 +29,17 @@ class Plan:
     @property
     def total_steps(self) -> int:
         return self.iterations * self.steps_per_iteration
+
+    @property
+    def rounding(self) -> str | None:
+        """One line if the run is longer than asked for, else None."""
+        if self.requested == self.total_steps:
+            return None
+        several = "" if self.iterations == 1 else "s"
+        return (
+            f"{self.requested:,} steps per seed rounded up to {self.total_steps:,}: "
+            f"{self.iterations:,} iteration{several} of {self.steps_per_iteration:,}"
+        )
 
     def next_point(self, iteration: int) -> int:
         """The first log or evaluation point after this iteration."""

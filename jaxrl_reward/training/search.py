@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from jaxrl_reward.files import write_atomic
 from jaxrl_reward.training import lanes, processes
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Rows, Sink
@@ -111,12 +112,13 @@ def search(
         raise UserError(f"unknown sampler {sampler!r}, {nearest(str(sampler), SAMPLERS)}")
     if processes.several():
         raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
+    agent, _ = lanes.of_length(agent, total_steps)
     _check(agent, space, template)
     seed = first_seed(seed, seeds)
     training: dict[str, Any] = {"seeds": seeds, "seed": seed, "total_steps": total_steps}
     training |= {"evals": evals, "eval_episodes": eval_episodes, "keep": 1}
     training |= {"progress": progress, "sinks": sinks}
-    with RunFolder.claim(out, resume=resume) as folder:
+    with RunFolder.claim(out, resume=resume, mark="study.log") as folder:
         asker = _Asker(optuna, _study(optuna, folder.path, sampler, space), sampler, seed, space)
         results = _rounds(agent, asker, folder, trials // batch, batch, template, training)
         if not results:
@@ -148,6 +150,7 @@ def _rounds(
             lanes.points(agent, [trial.params], template)[0]._replace(name=_name(trial.number))
             for trial in asked
         ]
+        _, points = lanes.of_length(agent, training["total_steps"], points)
         if programs is None:
             shape = {"seeds": training["seeds"], "seed": training["seed"]}
             programs = Programs(agent, episodes=training["eval_episodes"], points=points, **shape)
@@ -222,7 +225,8 @@ def _study(optuna: Any, path: Path, sampler: Sampler, space: Space) -> Any:
     file = path / "study.log"
     if file.exists():
         content = file.read_bytes()
-        file.write_bytes(content[: content.rfind(b"\n") + 1])
+        if not content.endswith(b"\n"):
+            write_atomic(file, content[: content.rfind(b"\n") + 1])
     # The folder is locked already: whoever holds this lock is no more.
     Path(f"{file}.lock").unlink(missing_ok=True)
     storage = JournalStorage(JournalFileBackend(str(file), lock_obj=JournalFileOpenLock(str(file))))

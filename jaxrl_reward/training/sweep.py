@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.training import trial as trials
 from jaxrl_reward.training.engines import Engine
 from jaxrl_reward.training.metrics import Rows
@@ -30,7 +31,6 @@ from jaxrl_reward.training.run_folder import (
     plain,
     rows_to_parquet,
     to_json,
-    write_atomic,
 )
 from jaxrl_reward.training.sweep_spec import Sweep, Trial
 from jaxrl_reward.training.sweep_view import View
@@ -81,7 +81,7 @@ def run(
       UserError: a folder that holds something else, or an engine that cannot start.
       KeyboardInterrupt: after every running trial has written a checkpoint.
     """
-    out = Path(out)
+    out = user_path(out)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_claim(out, sweep, resume))
         trials.write_sweep(out, sweep)
@@ -103,17 +103,10 @@ def run(
 
 def _claim(out: Path, sweep: Sweep, resume: bool) -> RunFolder:
     """The sweep's folder, if there is nothing in it, or this sweep to be resumed."""
-    folder = RunFolder.claim(out, resume=resume)
+    folder = RunFolder.claim(out, resume=resume, mark="sweep.json")
     try:
-        if not (out / "sweep.json").exists():
-            if any((out / name).exists() for name in ("config.json", "metrics.parquet")):
-                raise UserError(f"{out} holds a run that is no sweep; choose another --out")
-            return folder
-        if not resume:
-            raise UserError(
-                f"{out} holds another sweep; choose another --out, or continue it with --resume"
-            )
-        _check_same(out, sweep)
+        if (out / "sweep.json").exists():
+            _check_same(out, sweep)
     except BaseException:
         folder.close()
         raise

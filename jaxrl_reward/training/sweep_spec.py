@@ -26,14 +26,16 @@ import json
 import math
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.files import read_text, user_path
 from jaxrl_reward.training.run_folder import plain
-from jaxrl_reward.training.schedule import first_seed, plan, positive
+from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
 from jaxrl_reward.types import UserError, nearest
 
 MOST_TRIALS = 10_000
@@ -82,10 +84,19 @@ _TEXTS = ("agent", "env", "reward", "data")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A name, for titles, and the trials in the order of the file."""
+    """A name, for titles, and the trials in the order of the file.
+
+    Attributes:
+      name: the sweep's.
+      trials: in the order of the file.
+      steps: what all of them will take together, by `env_steps` and `gradient_steps`.
+      rounding: of each trial that takes more steps than it asks for, one line.
+    """
 
     name: str
     trials: tuple[Trial, ...]
+    steps: Mapping[str, int] = field(default_factory=dict)
+    rounding: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(path: Path | str) -> Sweep:
@@ -94,9 +105,9 @@ def read(path: Path | str) -> Sweep:
     Raises:
       UserError: anything is wrong with it; one line, beginning with the path.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; give the path of a sweep's .toml") from None
     except IsADirectoryError:
@@ -131,7 +142,7 @@ def parse(content: Mapping[str, Any], name: str = "sweep") -> Sweep:
         raise UserError("there is nothing to run; add a [grid] of lists, or a [[trial]]")
     drafts = [] if grid is None else list(_combinations(shared, grid))
     drafts += [_own(shared, number, each) for number, each in enumerate(trials, start=1)]
-    return Sweep(name, _checked(drafts))
+    return _checked(name, drafts)
 
 
 # ---- from the file to trials ------------------------------------------------------
@@ -214,7 +225,7 @@ def _whole(key: str, value: Any) -> int:
 # ---- checks -----------------------------------------------------------------------
 
 
-def _checked(drafts: list[_Draft]) -> tuple[Trial, ...]:
+def _checked(sweep: str, drafts: list[_Draft]) -> Sweep:
     names = [name for name, _ in drafts]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -222,6 +233,7 @@ def _checked(drafts: list[_Draft]) -> tuple[Trial, ...]:
     known = _known_keys(values for _, values in drafts)
     trials: list[Trial] = []
     resolved: dict[str, str] = {}
+    steps, rounding = Counter[str](), dict[str, str]()
     make_env = _environments()
     for (name, values), folder in zip(drafts, _folders(names), strict=True):
         for key in values:
@@ -229,7 +241,7 @@ def _checked(drafts: list[_Draft]) -> tuple[Trial, ...]:
                 raise UserError(f"unknown key {key!r}; {nearest(key, known)}")
         trial = _trial(name, folder, values)
         try:
-            same = _resolve(trial, make_env)
+            same, schedule = _resolve(trial, make_env)
         except UserError as error:
             raise UserError(f"trial {name!r}: {error}") from error
         if same in resolved:
@@ -237,7 +249,11 @@ def _checked(drafts: list[_Draft]) -> tuple[Trial, ...]:
             raise UserError(f"trials {other!r} and {name!r} are the same run; remove one")
         resolved[same] = name
         trials.append(trial)
-    return tuple(trials)
+        kind = "gradient_steps" if trial.data else "env_steps"
+        steps[kind] += trial.seeds * schedule.total_steps
+        if schedule.rounding:
+            rounding[name] = schedule.rounding
+    return Sweep(sweep, tuple(trials), steps, rounding)
 
 
 def _known_keys(drafts: Any) -> set[str]:
@@ -263,7 +279,7 @@ def _environments() -> Any:
     return cache(envs.make)  # trials share them, and some take a second
 
 
-def _resolve(trial: Trial, make_env: Any) -> str:
+def _resolve(trial: Trial, make_env: Any) -> tuple[str, Plan]:
     """Builds the trial's agent; a text that is equal for two trials that are the same."""
     from jaxrl_reward import agents
 
@@ -274,10 +290,10 @@ def _resolve(trial: Trial, make_env: Any) -> str:
     env, data = make_env(trial.env), trial.data or None
     agent = agents.make(trial.agent, env, trial.reward, data=data, **trial.settings)
     first_seed(trial.seed, trial.seeds)
-    plan(agent.steps_per_iteration, trial.total_steps, trial.evals, log_points=1)
+    schedule = plan(agent.steps_per_iteration, trial.total_steps, trial.evals, log_points=1)
     what = (agent.name, agent.env.name, str(agent.reward), agent.config, agent.data_origin)
     how = [getattr(trial, key) for key in RUN_KEYS if key not in _TEXTS]
-    return json.dumps(plain([*what, *how]), sort_keys=True)
+    return json.dumps(plain([*what, *how]), sort_keys=True), schedule
 
 
 def _folders(names: list[str]) -> list[str]:

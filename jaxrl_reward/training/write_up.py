@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.files import write_atomic
 from jaxrl_reward.training.metrics import Rows
-from jaxrl_reward.training.run_folder import load_config, versions, write_atomic
+from jaxrl_reward.training.run_folder import load_config, steps_axis, steps_of, versions
 
 # Of an arm's configuration, what readers look for first.
 _SETUP = {
@@ -13,7 +14,7 @@ _SETUP = {
     "agent": "Agent",
     "seeds": "Seeds",
     "seed": "First seed",
-    "total_steps": "Environment steps per seed",
+    "total_steps": "",  # by what they are of
     "eval_episodes": "Episodes of an evaluation",
 }
 
@@ -44,23 +45,23 @@ def write_up(
       sections: what stands below the returns in place of the learning curves, for
         a figure that is drawn already.
       metric: what the summary reports and the figure shows.
-      axis: what the figure's horizontal axis counts, if not environment steps.
+      axis: what the figure's horizontal axis counts, if not the steps of agents.
     """
     from jaxrl_reward.report import plots
 
+    axis = axis or steps_axis(load_config(path)["arms"])
     if sections is None:
         plots.learning_curves(
             rows.table, path / "figure.png", metric=metric, title=title, axis=axis
         )
-        over = axis or "environment steps"
-        sections = [f"![{metric.capitalize()} over {over.lower()}, one line per arm](figure.png)"]
+        sections = [f"![{metric.capitalize()} over {axis.lower()}, one line per arm](figure.png)"]
     parts = [f"# {title}"]
     if claim:
         parts.append(f"**Claim.** {claim}")
     if source:
         parts.append(f"**Source.** {source}")
     parts += [*_verdicts(summary), *_results(path, summary), *sections]
-    parts += [*_setup(path), *_again(summary, command)]
+    parts += [*_setup(path, summary), *_again(summary, command)]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
 
@@ -89,23 +90,27 @@ def _results(path: Path, summary: Mapping[str, Any]) -> list[str]:
     return ["## Results", table, note]
 
 
-def _setup(path: Path) -> list[str]:
+def _setup(path: Path, summary: Mapping[str, Any]) -> list[str]:
     """What all arms share as a list; what they differ in, and their rewards, by arm."""
     arms = load_config(path)["arms"]
     flat = {
         name: {**{key: arm[key] for key in _SETUP if key in arm}, **arm["config"]}
         for name, arm in arms.items()
     }
+    for name, length in summary.get("rounded_up", {}).items():
+        text = "{steps:,} ({asked:,} were asked for: rounded up to whole iterations)"
+        flat[name]["total_steps"] = text.format(**length)
+    named = _SETUP | {"total_steps": steps_axis(arms).replace(" (per seed)", "") + " per seed"}
     first = next(iter(flat.values()))
     differ = [key for key in first if len({str(arm.get(key)) for arm in flat.values()}) > 1]
     shared = [
-        f"- {_SETUP[key]}: {_value(first[key])}"
+        f"- {named[key]}: {_value(first[key])}"
         for key in _SETUP
         if key in first and key not in differ
     ]
     settings = [f"{key}={_value(first[key])}" for key in first if key not in {*_SETUP, *differ}]
     shared.append(f"- Settings: `{', '.join(settings)}`")
-    head = ("Arm", "Reward", *(_SETUP.get(key) or key for key in differ))
+    head = ("Arm", "Reward", *(named.get(key) or key for key in differ))
     rows = [
         (name, _code(arms[name]["reward"]), *(_value(flat[name].get(key)) for key in differ))
         for name in arms
@@ -116,14 +121,14 @@ def _setup(path: Path) -> list[str]:
 def _again(summary: Mapping[str, Any], command: str) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     spent = f"{summary['wall_seconds']:,.0f} s on {summary['device']}, compiling included."
-    if summary["env_steps"]:
+    if steps_of(summary):
         spent = _speed(summary)
     return ["## Run it again", f"```\n{command}\n```", spent, f"Versions: {packages}."]
 
 
 def _speed(summary: Mapping[str, Any]) -> str:
     return (
-        f"{summary['env_steps']:,} environment steps in {summary['wall_seconds']:,.0f} s on "
+        f"{steps_of(summary)} in {summary['wall_seconds']:,.0f} s on "
         f"{summary['device']}: {summary['steps_per_second']:,.0f} steps per second of training, "
         f"{summary['compile_seconds']:,.0f} s of it compiling."
     )

@@ -340,9 +340,12 @@ def earlier(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:
+    from jaxrl_reward.files import user_path, write_atomic
+
+    folder = user_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmark.md").write_text(f"# Benchmark\n\n{markdown(results)}")
-    (folder / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_atomic(folder / "benchmark.md", f"# Benchmark\n\n{markdown(results)}".encode())
+    write_atomic(folder / "benchmark.json", (json.dumps(results, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

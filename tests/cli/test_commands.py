@@ -90,6 +90,33 @@ def test_train_prints_a_table_and_where_the_results_are(run, tiny, trained):
     assert pq.read_table("again/metrics.parquet").equals(first)
 
 
+def test_a_rounded_run_says_so_and_figures_do_not_replace_others(run, tiny, tmp_path):
+    tiny = list(tiny)
+    tiny[tiny.index("160")] = "150"
+    outcome = run(*tiny, "--out", "run", "--no-progress")
+    rounded = "ppo: 150 steps per seed rounded up to 160"
+    assert outcome.status == 0 and outcome.err == f"{rounded}: 10 iterations of 16\n"
+    assert f"{rounded}\n320 environment steps in " in outcome.out
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["rounded_up"] == {"ppo": {"asked": 150, "steps": 160}}
+    report = (tmp_path / "run/report.md").read_text()
+    assert "- Environment steps per seed: 160 (150 were asked for: rounded up" in report
+    (tmp_path / "figure.png").write_bytes(b"mine")
+    (tmp_path / "episode.gif").write_bytes(b"mine")
+    assert run("plot", "run").out == "figure-2.png\n"
+    assert run("plot", "run/metrics.parquet").out == "figure-3.png\n"
+    assert run("render", "run", "--max-steps", "2").out.startswith("episode-2.gif: ")
+    assert (tmp_path / "figure.png").read_bytes() == b"mine"
+    assert (tmp_path / "episode.gif").read_bytes() == b"mine"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.json").write_text('{"hidden_size": 768}')
+    outcome = run(*tiny, "--out", "mine")
+    assert outcome.status == 2 and "mine holds config.json, which is no run's" in outcome.err
+    assert (tmp_path / "mine/config.json").read_text() == '{"hidden_size": 768}'
+    outcome = run("train", "sac", "gymnax:Pendulum-v1", "--out", "run", "--resume")
+    assert outcome.status == 2 and "run holds another run, with an arm 'ppo'" in outcome.err
+
+
 def test_folders_are_numbered_and_resume_takes_the_last(run, tiny, trained):
     shutil.copytree(trained, "runs/ppo-gymnax-CartPole-v1")
     outcome = run(*tiny)

@@ -56,6 +56,34 @@ def test_a_sweep_names_its_data(data):
     assert f"--data {data}" in trial.as_command(first)
 
 
+def test_steps_on_data_are_gradient_steps_and_rounding_is_said(run, data, tmp_path):
+    small = [*SMALL[:-1], "10", "--evals", "1", "--eval-episodes", "1", "--seeds", "2"]
+    outcome = run("train", "bc", "--data", data, "--out", "run", "--no-progress", *small)
+    rounded = "bc: 10 steps per seed rounded up to 12"
+    assert outcome.status == 0
+    assert outcome.err == f"{rounded}: 3 iterations of 4\n"
+    assert f"{rounded}\n24 gradient steps in " in outcome.out
+    report = (tmp_path / "run/report.md").read_text()
+    assert "environment step" not in report.lower()
+    assert "- Gradient steps per seed: 12 (10 were asked for: rounded up" in report
+    assert "\n24 gradient steps in " in report
+    assert "![Return over gradient steps (per seed), one line per arm](figure.png)" in report
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["env_steps"], summary["gradient_steps"]) == (0, 24)
+    assert summary["rounded_up"] == {"bc": {"asked": 10, "steps": 12}}
+    assert summary["steps_per_second"] > 0
+    # In an SVG each text is a comment before its glyphs.
+    assert run("plot", "run", "--out", "a.svg").status == 0
+    drawn = (tmp_path / "a.svg").read_text()
+    assert "<!-- Gradient steps (per seed) -->" in drawn and "Environment" not in drawn
+    spec = 'agent = "bc"\nenv = "{}"\ndata = "{}"\nupdates = 4\ntotal_steps = 10\nseeds = 2\n'
+    text = spec.format(ENV, data) + "[grid]\nbatch_size = [8, 9]\n"
+    (tmp_path / "a.toml").write_bytes(text.encode("utf-16"))
+    planned = run("sweep", "a.toml", "--dry-run")
+    assert planned.status == 0 and planned.out.endswith("\n2 trials, 48 gradient steps\n")
+    assert "batch_size=8: 10 steps per seed rounded up to 12: 3 iterations of 4\n" in planned.out
+
+
 @pytest.mark.slow
 def test_a_run_is_evaluated_and_drawn_without_its_data(run, data, tmp_path):
     words = ("train", "riql", "--data", data, "--reward", "env + 0.1*delay(2)", "--seeds", "2")

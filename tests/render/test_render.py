@@ -218,7 +218,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(render.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(RuntimeError):
         render.write(Named("gymnax:CartPole-v1"), played, path)
     assert path.read_bytes() == b"old"

@@ -183,7 +183,7 @@ def test_a_failed_write_leaves_the_old_figure(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(plots.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         learning_curves(TABLE, path, resamples=50)
     assert path.read_bytes() == b"old"

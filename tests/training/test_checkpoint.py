@@ -66,6 +66,20 @@ def test_the_newest_are_kept_and_later_ones_dropped(tmp_path):
     assert restored.tree.a[1, 2] == 10.0
 
 
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    for name in ("2023", "2030", ".partial-notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo").touch()
+    (tmp_path / ".partial-3").mkdir()
+    for step in (5, 6, 7):
+        checkpoint.save(tmp_path, step, example(), {})
+    with pytest.raises(UserError, match="2023 is no checkpoint; choose another folder"):
+        checkpoint.save(tmp_path, 2023, example(), {})
+    kept = {path.name for path in tmp_path.iterdir()} - {".partial-2023"}
+    assert kept == {"2023", "2030", ".partial-notes", "6", "7"}
+    assert all((tmp_path / name / "photo").exists() for name in ("2023", "2030", ".partial-notes"))
+
+
 def test_nothing_there_is_none(tmp_path):
     assert checkpoint.restore(tmp_path / "absent", abstract(example())) is None
     (tmp_path / ".partial-5").mkdir()

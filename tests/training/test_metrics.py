@@ -2,6 +2,7 @@
 
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -90,7 +91,89 @@ def test_wandb_works_without_a_network(tmp_path, monkeypatch):
     sink.close()
     logs = list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     assert len(logs) == 2  # one for each arm
-    assert all(within(10.0, lambda log=log: b"env_steps" in log.read_bytes()) for log in logs)
+    assert all(within(10.0, lambda log=log: b"return" in log.read_bytes()) for log in logs)
+
+
+def by_turns(step):
+    return [metrics.Row(arm, 0, step, "return", 1.0) for arm in ("a", "b", "c")]
+
+
+def test_wandb_has_one_run_for_each_arm_that_reports_by_turns(tmp_path, monkeypatch):
+    """Also when the run is resumed: its arms go on in W&B's runs of before."""
+    logged = {}
+
+    class Run:
+        def __init__(self, id, name, reinit, **_):
+            assert reinit == "create_new"
+            self.steps = logged.setdefault((id, name), [])
+            self.open = True
+
+        def define_metric(self, *_, **__): ...
+
+        def log(self, row):
+            assert self.open
+            self.steps.append(row["step"])
+
+        def finish(self):
+            self.open = False
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **o: Run(**o)))
+    for steps in ((0, 100, 200), (200, 300)):
+        sink = metrics.WandB("project", folder=tmp_path)
+        for step in steps:
+            sink.write(by_turns(step))
+        sink.close()
+    assert sorted(name for _, name in logged) == ["a", "b", "c"]
+    assert all(steps == [0, 100, 200, 200, 300] for steps in logged.values())
+    sink = metrics.WandB("project", folder=tmp_path / "another")
+    sink.write(by_turns(0))
+    assert len(logged) == 6
+
+
+def test_wandb_itself_keeps_several_runs_open(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    sink = metrics.WandB("project", group="run", mode="offline", folder=tmp_path)
+    for step in (0, 100, 200):
+        sink.write(by_turns(step))
+    sink.close()
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 3
+
+
+def test_tensorboard_shows_a_resumed_step_once(tmp_path):
+    pytest.importorskip("tensorboardX")
+    for steps in ((0, 100, 200), (200, 300)):
+        sink = metrics.TensorBoard(tmp_path)
+        for step in steps:
+            sink.write(by_turns(step))
+        sink.close()
+    for arm in "abc":
+        files = sorted((tmp_path / arm).iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        events = [event for file in files for event in read_events(file.read_bytes())]
+        # TensorBoard forgets what is at or after the step of a START it meets.
+        shown = []
+        for event in events:
+            if event.HasField("session_log") and event.session_log.status == 1:
+                shown = [step for step in shown if step < event.step]
+            shown += [event.step] * len(event.summary.value)
+        assert shown == [0, 100, 200, 300]
+
+
+def test_a_dashboard_that_fails_ends_no_run():
+    class Broken:
+        def write(self, rows):
+            raise OSError("no network\nat all")
+
+    class Good(list):
+        def write(self, rows):
+            self.append(rows)
+
+    good = Good()
+    with pytest.warns(UserWarning, match="Broken is dropped: no network at all"):
+        assert metrics.show(by_turns(0), (Broken(), good)) == (good,)
+    assert good == [by_turns(0)]
 
 
 def within(seconds, holds):

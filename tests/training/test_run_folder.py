@@ -123,9 +123,73 @@ def test_a_crash_leaves_the_old_file(tmp_path, monkeypatch, call):
             folder.write_rows(rows("env", value=9.0))
         assert load_rows(tmp_path) == rows("env")
         folder.register("env", {})
-    assert list(tmp_path.glob(".partial-*"))
-    RunFolder.claim(tmp_path, resume=True).close()
     assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path):
+    run(tmp_path)
+    mine = [".partial-notes", ".partial-7-notes.txt", ".partial-x-config.json"]
+    for name in (*mine, ".partial-7-config.json", ".partial-7-figure.png"):
+        (tmp_path / name).touch()
+    (tmp_path / ".partial-7-metrics.parquet").mkdir()
+    RunFolder.claim(tmp_path, resume=True).close()
+    left = {path.name for path in tmp_path.glob(".partial-*")}
+    assert left == {*mine, ".partial-7-metrics.parquet"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "report.md",
+        "figure.png",
+        "notes.png",
+        "metrics.parquet",
+        "summary.json",
+        "sweep.json",
+        "study.log",
+        "trials",
+    ],
+)
+def test_files_that_are_no_runs_are_refused_and_left(tmp_path, name, resume):
+    (tmp_path / name).write_bytes(b'{"hidden_size": 768}')
+    with pytest.raises(UserError, match="choose") as caught:
+        run(tmp_path, resume=resume)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    assert (tmp_path / name).read_bytes() == b'{"hidden_size": 768}'
+    assert {path.name for path in tmp_path.iterdir()} == {name, ".lock"}
+
+
+def test_a_folder_that_is_a_users_checkpoints_is_refused(tmp_path):
+    (tmp_path / "checkpoints/ppo/2024").mkdir(parents=True)
+    (tmp_path / "checkpoints/ppo/2024/photo").touch()
+    with pytest.raises(UserError, match="choose another --out"):
+        run(tmp_path)
+    assert (tmp_path / "checkpoints/ppo/2024/photo").exists()
+
+
+def test_a_run_does_not_go_into_a_sweep_or_a_search(tmp_path):
+    for mark, what in run_folder.MARKS.items():
+        folder = tmp_path / what
+        with RunFolder.claim(folder, mark=mark):
+            (folder / mark).touch()
+        for resume in (False, True):
+            with pytest.raises(UserError, match=f"holds a {what}; choose another --out"):
+                run(folder, resume=resume)
+            with pytest.raises(UserError, match="holds a"):
+                RunFolder.claim(tmp_path / "sweep", resume=resume, mark="study.log")
+        with pytest.raises(UserError, match=f"holds another {what}.* --resume"):
+            RunFolder.claim(folder, mark=mark)
+        RunFolder.claim(folder, mark=mark, resume=True).close()
+
+
+def test_a_resumed_run_has_all_arms_that_were_there(tmp_path):
+    run(tmp_path, arm="ppo")
+    with RunFolder.claim(tmp_path, resume=True) as folder:
+        folder.expect(["ppo", "sac"])
+        with pytest.raises(UserError, match="holds another run, with an arm 'ppo'"):
+            folder.expect(["sac"])
 
 
 def test_configuration_becomes_json():
