@@ -15,7 +15,7 @@ from jaxrl_reward.training.run_folder import (
     merge_summaries,
 )
 from jaxrl_reward.training.schedule import Plan, plan
-from jaxrl_reward.training.sharding import cpu_hang_warning, select_seed, use_all_cores
+from jaxrl_reward.training.sharding import jaxlib_warning, select_seed, use_all_cores
 
 __all__ = [
     "CheckpointWarning",
@@ -31,7 +31,7 @@ __all__ = [
     "TensorBoard",
     "WandB",
     "arm_config",
-    "cpu_hang_warning",
+    "jaxlib_warning",
     "is_first_process",
     "join_processes",
     "load",
