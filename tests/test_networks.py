@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.networks import ACTIVATIONS, activation, mlp
+from jaxrl_reward.networks import ACTIVATIONS, activation, mlp, orthogonal
 from jaxrl_reward.types import UserError
 
 KEY = jax.random.key(0)
@@ -53,6 +53,66 @@ def test_weights_are_orthogonal_with_their_gain():
         singular = np.linalg.svd(layer["kernel"], compute_uv=False)
         np.testing.assert_allclose(singular, gain, rtol=1e-4)
         np.testing.assert_array_equal(layer["bias"], 0.0)
+
+
+def drawn(shape, count, jit=False):
+    keys = jax.random.split(jax.random.key(7), count)
+    draw = jax.vmap(lambda key: orthogonal()(key, shape))
+    return np.asarray((jax.jit(draw) if jit else draw)(keys)), keys
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (3, 20), (20, 3), (1, 5)])
+def test_initial_weights_are_orthonormal(shape):
+    weights, _ = drawn(shape, 8, jit=True)
+    tall = weights if shape[0] >= shape[1] else weights.swapaxes(1, 2)
+    gram = np.einsum("nij,nik->njk", tall, tall, dtype=np.float64)
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(min(shape)), gram.shape), atol=1e-5)
+
+
+def test_initial_weights_favour_no_rotation():
+    """Haar measure on O(3): moments of entries and trace, and the first column on a sphere."""
+    weights, _ = drawn((3, 3), 4000)
+    weights = weights.astype(np.float64)
+    # E q_ij = 0, E q_ij^2 = 1/3, E q_ij^4 = 3 / (3 * 5); E tr = 0, E tr^2 = 1, E det = 0.
+    deviations = [
+        (weights, 0.0),
+        (weights**2, 1 / 3),
+        (weights**4, 1 / 5),
+        (np.trace(weights, axis1=1, axis2=2), 0.0),
+        (np.trace(weights, axis1=1, axis2=2) ** 2, 1.0),
+        (np.linalg.det(weights), 0.0),
+    ]
+    for values, expected in deviations:
+        error = (values.mean(0) - expected) / (values.std(0) / np.sqrt(len(values)))
+        assert np.abs(error).max() < 4.5  # standard errors, of at most nine entries
+    # Archimedes: a coordinate of a uniform point on the sphere is uniform.
+    heights = np.sort(weights[:, :, 0], axis=0)
+    uniform = (np.arange(4000) + 0.5)[:, None] / 2000 - 1
+    assert np.abs(heights - uniform).max() < 0.06  # 2 * 1.95 / sqrt(4000): p = 0.001
+
+
+def test_a_seed_alone_starts_as_among_64():
+    weights, keys = drawn((16, 16), 64, jit=True)
+    for i in (0, 41, 63):
+        alone = jax.jit(lambda key: orthogonal()(key, (16, 16)))(keys[i])
+        np.testing.assert_array_equal(weights[i], alone)
+
+
+def test_devices_never_run_a_batch_of_decompositions():
+    """Such a batch waits for threads that all devices share: jaxlib 0.11.0 may hang in it."""
+    keys = jax.random.split(KEY, (3, 5))
+    network = mlp((8, 4))
+    init = jax.vmap(jax.vmap(lambda key: network.init(key, jnp.zeros(6))))
+
+    def shapes(jaxpr):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name in ("geqrf", "qr", "householder_product"):
+                yield eqn.invars[0].aval.shape
+            for inner in jax.core.jaxprs_in_params(eqn.params):
+                yield from shapes(inner)
+
+    found = list(shapes(jax.make_jaxpr(init)(keys).jaxpr))
+    assert found and all(len(shape) == 2 for shape in found)
 
 
 @pytest.mark.parametrize(

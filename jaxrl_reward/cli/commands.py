@@ -89,11 +89,11 @@ def join_processes() -> None:
 
 
 def _start_devices() -> None:
-    """For a command that computes; warns where that is known to hang."""
-    from jaxrl_reward.training.sharding import cpu_hang_warning
+    """For a command that computes; warns of a jaxlib that is known to hang, or not known."""
+    from jaxrl_reward.training.sharding import jaxlib_warning
 
     use_all_cores()
-    if warning := cpu_hang_warning():
+    if warning := jaxlib_warning():
         say(f"warning: {warning}")
 
 

@@ -8,6 +8,7 @@ then those of the second, and so on. `layout.py` says which device has what.
 import copy
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,13 +47,15 @@ def _available_cores() -> int:
     return max(cores, 1)
 
 
+NEWEST = (0, 12)  # the last minor of jaxlib that the tests have passed with
+
+
 def use_all_cores(cores: int | None = None) -> int:
     """Gives XLA one CPU device per core; call it before JAX computes anything.
 
     A program that starts later than that, or a user who chose a number of
-    devices in the environment, keeps the devices it has. Accelerators are not
-    affected. With jaxlib 0.11 all stay on one device: version 0.11.2 ends with a
-    segmentation fault as it compiles training that is spread over several CPU devices.
+    devices in the environment, keeps the devices it has; so does a jaxlib that hangs
+    on several of them (`jaxlib_warning`). Accelerators are not affected.
 
     Args:
       cores: how many, where this process is to share the machine with others.
@@ -61,8 +64,7 @@ def use_all_cores(cores: int | None = None) -> int:
       The number of CPU devices asked for, or 0 if it was left as it is.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    crashes = metadata.version("jaxlib").split(".")[:2] == ["0", "11"]
-    if chosen or crashes or "JAX_NUM_CPU_DEVICES" in os.environ:
+    if chosen or _hangs() or "JAX_NUM_CPU_DEVICES" in os.environ:
         return 0
     cores = _available_cores() if cores is None else cores
     try:
@@ -72,19 +74,33 @@ def use_all_cores(cores: int | None = None) -> int:
     return cores
 
 
-def cpu_hang_warning() -> str | None:
-    """One line if this is a CPU and a jaxlib known to hang on it, else None.
+def _jaxlib() -> tuple[int, ...]:
+    """Its version, `(0, 12, 0, 1)`."""
+    return tuple(int(part) for part in re.findall(r"\d+", metadata.version("jaxlib")))
 
-    jaxlib 0.10 deadlocks on the CPU in vmapped training loops. Starts JAX's
-    backend if it has not started.
+
+def _hangs() -> bool:
+    """Whether two CPU devices that run a batch of LAPACK calls at once may wait forever.
+
+    Each waits for threads of one pool: jaxlib 0.10.0 to 0.11.0.
+    """
+    return (0, 10) <= _jaxlib() < (0, 11, 1)
+
+
+def jaxlib_warning() -> str | None:
+    """One line if this jaxlib is known to hang on a CPU, or too new to be known, else None.
+
+    Starts JAX's backend if it has not started.
     """
     version = metadata.version("jaxlib")
-    if version.split(".")[:2] != ["0", "10"] or jax.default_backend() != "cpu":
+    if _jaxlib()[:2] > NEWEST:
+        newest = ".".join(map(str, NEWEST))
+        return f"jaxlib {version} is newer than any this was tested with, the newest is {newest}"
+    if not _hangs() or jax.default_backend() != "cpu":
         return None
-    return (
-        f"jaxlib {version} is known to hang on the CPU in vmapped training; "
-        "install jax 0.9.2 or 0.11 instead"
-    )
+    devices = jax.local_device_count()
+    used = "runs on one CPU device" if devices == 1 else f"may hang on its {devices} CPU devices"
+    return f"jaxlib {version} can hang on several CPU devices and {used}; install jax 0.12 or 0.9.2"
 
 
 def device_name() -> str:
