@@ -173,7 +173,7 @@ def test_plans_on_a_stock(unit):
         finite=True,
         ties="uniform",
     )
-    np.testing.assert_allclose(laws.values / unit, plain.plan.values, **near)
+    np.testing.assert_allclose(laws.values / unit, 0.75 * plain.plan.values, **near)
     np.testing.assert_array_equal(laws.policy, greedy(plain.plan.q, "uniform"))
     made = tabular.lattice(world, 1.0, unit, horizon=2)
     assert made.size == tabular.lattice(worlds.lotteries(), 1.0, 1.0, horizon=2).size
