@@ -27,15 +27,17 @@ def unit(size: Array) -> Array:
 
 
 def in_units(mdp: "MDP") -> tuple["MDP", Array]:
-    """The MDP with its largest reward in [1, 2), and the unit: `[]`, or `[m]` of a vector.
+    """The MDP in units of its rewards, and the unit: `[]`, or `[m]` of a vector.
 
-    What cannot happen pays nothing in it, whatever was written there.
+    The largest expected |reward| of an action is in [1, 2) then: it is what sums of
+    outcomes are rounded by, where they cancel and where they are unlikely. What cannot
+    happen pays nothing, whatever was written there.
     """
     mdp = same_type(mdp)
     parts = (1,) * (mdp.reward.ndim - mdp.probability.ndim)
-    happens = (mdp.probability > 0).reshape(*mdp.probability.shape, *parts)
-    reward = jnp.where(happens, mdp.reward, 0.0)
-    one = unit(jnp.abs(reward).max((0, 1, 2)))
+    probability = mdp.probability.reshape(*mdp.probability.shape, *parts)
+    reward = jnp.where(probability > 0, mdp.reward, 0.0)
+    one = unit((probability * jnp.abs(reward)).sum(2).max((0, 1)))
     return mdp.replace(reward=reward / one[(None,) * 3]), one
 
 

@@ -53,8 +53,8 @@ def value_iteration(
 ) -> Plan:
     """Optimal values, by backups until none changes by more than `tolerance (u + max |V|)`.
 
-    u is the power of two at or below the largest reward. The values are then within
-    `gamma / (1 - gamma) * residual` of the optimum.
+    u is the power of two at or below the largest expected |reward| of an action. The
+    values are then within `gamma / (1 - gamma) * residual` of the optimum.
     """
     mdp, gamma, unit = _in_units(mdp, gamma)
 

@@ -97,7 +97,9 @@ def check_many(count, units, seed=0):
     transition, reward, ends, gamma = tables(count, seed)
     values, q = every_policy(transition, reward, ends, gamma)
     lost = q.max(-1, keepdims=True) - q
-    size = np.abs(q).max((1, 2), keepdims=True)
+    # Values may be small where large rewards cancel: rounding is that of the rewards.
+    paid = (transition * np.abs(reward)).sum(-1).max((1, 2))
+    size = np.maximum(np.abs(q).max((1, 2)), paid)[:, None, None]
     best = lost <= 1e-9 * size
     # What single precision cannot tell from a tie need not be told.
     near = lost <= 1.1e-4 * lost.max((1, 2), keepdims=True) + 1e-5 * size
@@ -173,7 +175,7 @@ def test_plans_on_a_stock(unit):
         finite=True,
         ties="uniform",
     )
-    np.testing.assert_allclose(laws.values / unit, plain.plan.values, **near)
+    np.testing.assert_allclose(laws.values / unit, 0.75 * plain.plan.values, **near)
     np.testing.assert_array_equal(laws.policy, greedy(plain.plan.q, "uniform"))
     made = tabular.lattice(world, 1.0, unit, horizon=2)
     assert made.size == tabular.lattice(worlds.lotteries(), 1.0, 1.0, horizon=2).size
