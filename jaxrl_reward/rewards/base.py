@@ -7,6 +7,8 @@ lives in `State`, which the caller carries.
 """
 
 import dataclasses
+import operator
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self, cast, dataclass_transform
 
 import jax
@@ -70,8 +72,8 @@ class RewardTransform:
 
     Subclasses are frozen dataclasses and pytrees by themselves: annotate the
     numeric hyper-parameters as fields, by types that say what they may be (see
-    `checks`), and mark the others `static()`. Compose with `a | b`, `a + b`,
-    `a - b`, `2 * a`, `a * b`.
+    `checks`), and mark the others `static()`. Rules across arguments go into
+    `validate`. Compose with `a | b`, `a + b`, `a - b`, `2 * a`, `a * b`.
     """
 
     name = ""  # in the text form, set by `register`
@@ -225,23 +227,29 @@ def _register_pytree(cls: type) -> None:
     fields = dataclasses.fields(cast(Any, cls))
     leaves = [f.name for f in fields if f.metadata.get("pytree_node", True)]
     fixed = [f.name for f in fields if f.name not in leaves]
+    values_of, rest_of = _getter(leaves), _getter(fixed)
     keys = [jax.tree_util.GetAttrKey(name) for name in leaves]
 
-    def flatten(term: Any) -> tuple[list[Any], tuple[Any, ...]]:
-        return [getattr(term, n) for n in leaves], tuple(getattr(term, n) for n in fixed)
+    def flatten(term: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return values_of(term), rest_of(term)
 
     def flatten_with_keys(term: Any) -> tuple[list[Any], tuple[Any, ...]]:
-        values, rest = flatten(term)
-        return list(zip(keys, values, strict=True)), rest
+        return list(zip(keys, values_of(term), strict=True)), rest_of(term)
 
     def unflatten(rest: tuple[Any, ...], values: Any) -> Any:
         term = object.__new__(cls)
-        for names, each in ((leaves, values), (fixed, rest)):
-            for name, value in zip(names, each, strict=True):
-                object.__setattr__(term, name, value)
+        vars(term).update(zip(leaves, values, strict=True))
+        vars(term).update(zip(fixed, rest, strict=True))
         return term
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads these attributes, as a tuple: terms are flattened at every call of a program."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda term: tuple(getattr(term, name) for name in names)
 
 
 def no_state(example: Transition, shared: Any = ()) -> State:

@@ -33,8 +33,10 @@ def bind(reward: Any, gamma: Any) -> Any:
     return reward.replace(**changes) if changes else reward
 
 
-def others(reward: RewardTransform, gamma: Any) -> list[str]:
+def others(reward: Any, gamma: Any) -> list[str]:
     """The terms with a discount of their own that is not this one, as texts."""
+    if not isinstance(reward, RewardTransform):
+        return []
     found = [text for part in reward.children() for text in others(part, gamma)]
     for field in dataclasses.fields(reward):  # type: ignore[arg-type]
         own, wanted = number(getattr(reward, field.name)), number(gamma)

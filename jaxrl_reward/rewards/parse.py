@@ -192,7 +192,10 @@ class _Reader:
 def _reward(value: Any, node: ast.AST, text: str) -> RewardTransform:
     if isinstance(value, str | tuple | bool):
         raise _error("a reward or a number is needed here", text, _place(text, node))
-    return operators.lift(value)
+    try:
+        return operators.lift(value)
+    except UserError as error:
+        raise _error(str(error), text, _place(text, node)) from None
 
 
 def _check_depth(text: str) -> None:

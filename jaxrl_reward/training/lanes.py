@@ -74,14 +74,16 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, 
 
 
 def _check_discounts(agent: Any, points: Sequence[Point]) -> None:
-    """Warns once where a point's discount is not the one that its reward has."""
+    """Warns once where a point's discount is not its reward's, unless the agent was made so."""
     from jaxrl_reward.agents import base
 
-    known = getattr(agent.config, "gamma", None)
-    moved = [each for each in points if getattr(each.config, "gamma", None) != known]
-    apart = [base.other_discounts(agent.name, each.config, each.reward) for each in moved]
-    for message in list(filter(None, apart))[:1]:
-        warnings.warn(message, stacklevel=3)
+    def apart(config: Any, reward: Any) -> str | None:
+        return base.other_discounts(agent.name, config, reward)
+
+    if not hasattr(agent.config, "gamma") or apart(agent.config, agent.reward):
+        return
+    for message in list(filter(None, (apart(x.config, x.reward) for x in points)))[:1]:
+        warnings.warn(message, stacklevel=1)  # from here, so that the same one is told once
 
 
 def of_length(

@@ -142,8 +142,9 @@ class Tally(NamedTuple):
     @classmethod
     def empty(cls, lanes: int, metrics: int) -> "Tally":
         shape = (lanes, metrics)
-        zeros = jnp.zeros(shape)
-        return cls(zeros, zeros, jnp.zeros(shape, jnp.int32), zeros, zeros)
+        # Each of its own, as they are donated.
+        sums = (jnp.zeros(shape) for _ in range(4))
+        return cls(next(sums), next(sums), jnp.zeros(shape, jnp.int32), *sums)
 
     def add(self, metrics: Mapping[str, Mean], iteration: Array) -> "Tally":
         """Adds the metrics of one iteration, each a `Mean` of `[L]` arrays."""

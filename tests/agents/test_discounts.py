@@ -119,9 +119,12 @@ def test_another_discount_is_told_once():
     ) as told:
         make("env + potential('norm', gamma=0.99) | popart(gamma=0.5)", gamma=0.9)
     assert len(told) == 1
+    agent = make("env | normalize(gamma=0.99)")
     with pytest.warns(UserWarning, match="discounts by 0.5, and normalize") as told:
-        agent = make("env | normalize(gamma=0.99)")
         lanes.points(agent, {"gamma": [0.5, 0.6, 0.99]})
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match="discounts by 0.7, and normalize") as told:
+        lanes.points(make("env | normalize(gamma=0.99)", gamma=0.7), {"gamma": [0.5, 0.6]})
     assert len(told) == 1
 
 
