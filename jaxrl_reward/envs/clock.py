@@ -7,7 +7,7 @@ by whether what `step_env` says depends on `max_steps_in_episode`.
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,20 @@ _FIX = (
 )
 
 
-def in_step(name: str, environment: Any, params: Any, action_space: Any) -> bool:
-    """Whether the time limit is among what `step_env` says ends the task.
+class Clock(NamedTuple):
+    """Where the time limit is told.
+
+    Attributes:
+      in_step: it is among what `step_env` says ends the task.
+      asked: `is_truncated` tells it.
+    """
+
+    in_step: bool
+    asked: bool
+
+
+def of(name: str, environment: Any, params: Any, action_space: Any) -> Clock:
+    """Where an environment tells its time limit.
 
     A class that has its own `is_truncated` means what it says.
 
@@ -33,28 +45,27 @@ def in_step(name: str, environment: Any, params: Any, action_space: Any) -> bool
     """
     own = _owner(environment, "is_truncated")
     if _ours(_owner(environment, "step_env")) or not (own is None or _ours(own)):
-        return False
+        return Clock(False, True)
     try:
         by_limit, by_time = _reads(environment, params, action_space)
-        told = own is not None and (by_limit or _truncates(environment, params))
+        asked = own is not None and _truncates(environment, params)
     except NotImplementedError:
         # gymnax 1.x's `discount` calls an `is_terminated` that 0.x did not have.
         raise UserError(
             f"{name} is written for gymnax 0.x: write is_terminated(state, params), what ends "
             "its task without the time limit, and return that from step_env"
         ) from None
-    if not (by_limit or told):
+    if not (by_limit or asked):
         raise UserError(f"{name} does not tell when its time is up: {_FIX}")
     if by_time and not by_limit and _owner(environment, "is_terminal") not in (None, own):
         text = f"{name} ends by state.time, and not by {LIMIT}: this counts as the task's end; if"
         warnings.warn(f"{text} it is a time limit, {_FIX}", stacklevel=2)
-    return by_limit
+    return Clock(by_limit, asked)
 
 
 def unlimited(params: Any) -> Any:
     """The same parameters without a time limit."""
-    limit = getattr(params, LIMIT)
-    return dataclasses.replace(params, **{LIMIT: jnp.asarray(NEVER, jnp.result_type(limit))})
+    return _with(params, LIMIT, jnp.asarray(NEVER, jnp.result_type(getattr(params, LIMIT))))
 
 
 def _owner(environment: Any, name: str) -> Any:
@@ -73,18 +84,23 @@ def _reads(environment: Any, params: Any, action_space: Any) -> tuple[bool, bool
     state, action = jax.eval_shape(
         lambda: (environment.reset_env(key, params)[1], action_space.sample(key))
     )
-    limited = dataclasses.is_dataclass(params) and hasattr(params, LIMIT)
-    clocked = dataclasses.is_dataclass(state) and hasattr(state, "time")
 
     def terminated(limit: Any, time: Any, state: Any, action: Any) -> Any:
-        known = dataclasses.replace(params, **{LIMIT: limit}) if limited else params
-        state = dataclasses.replace(state, time=time) if clocked else state
+        known, state = _with(params, LIMIT, limit), _with(state, "time", time)
         return environment.step_env(key, state, action, known)[3]
 
     limit, time = getattr(params, LIMIT, 0), getattr(state, "time", 0)
     jaxpr = jax.make_jaxpr(terminated)(limit, time, state, action).jaxpr
     used = partial_eval.dce_jaxpr(jaxpr, [True])[1]
     return used[0], used[1]
+
+
+def _with(tree: Any, name: str, value: Any) -> Any:
+    """The same dataclass with another value of a field, where it has that."""
+    if not (dataclasses.is_dataclass(tree) and hasattr(tree, name)):
+        return tree
+    known: Any = tree
+    return dataclasses.replace(known, **{name: value})
 
 
 def _truncates(environment: Any, params: Any) -> bool:

@@ -94,16 +94,13 @@ class Env:
         Raises:
           TypeError: the state cannot keep the types that `reset` gave it.
         """
-        step_env, clock_in_step = self.environment.step_env, self._clock_in_step
+        step_env, told = self.environment.step_env, self._clock
         obs, new, reward, terminated, info = step_env(key, state, action, self.params)
-        if clock_in_step:
+        truncated = self.environment.is_truncated(new, self.params) if told.asked else False
+        if told.in_step:
             over = jnp.asarray(terminated, bool)
-            terminated = jnp.asarray(
-                step_env(key, state, action, clock.unlimited(self.params))[3], bool
-            )
-            truncated = over & ~terminated
-        else:
-            truncated = self.environment.is_truncated(new, self.params)
+            terminated = step_env(key, state, action, clock.unlimited(self.params))[3]
+            truncated |= over & ~jnp.asarray(terminated, bool)
         new = jax.tree.map(self._keep_type, state, new)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
         terminated = jnp.asarray(terminated, bool).reshape(())
@@ -111,9 +108,9 @@ class Env:
         return self._observe(obs), new, reward, terminated, truncated, info
 
     @cached_property
-    def _clock_in_step(self) -> bool:
-        """Whether `step_env` ends the task where time is up, as in gymnax 0.x."""
-        return clock.in_step(self.name, self.environment, self.params, self.action_space)
+    def _clock(self) -> clock.Clock:
+        """Where the time limit is told; in gymnax 0.x `step_env` ended the task by it."""
+        return clock.of(self.name, self.environment, self.params, self.action_space)
 
     def _observe(self, obs: Any) -> Array:
         space = self.environment.observation_space(self.params)
