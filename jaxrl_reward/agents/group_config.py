@@ -36,30 +36,41 @@ class Config(struct.PyTreeNode):
       sampling: of prompts: `uniform` (within levels); `variance`, half of them by how
         much their outcomes vary; `knapsack`, groups of unequal size where it pays.
       network: `transformer` or `gru`.
-      width, layers, heads: of the network; a GRU has only a width.
-      warmup: updates on demonstrations, each of `warmup_batch`, of which a share of
-        `warmup_wrong` answers another prompt.
+      width: of the network's layers.
+      layers: of the transformer.
+      heads: of the transformer's attention; must divide `width`.
+      warmup: updates on demonstrations, before the first iteration.
+      warmup_batch: demonstrations of such an update.
       advantage: the rule, as text.
       objective: `surrogate`, or `rover`, the value of a uniform policy, whose
         temperature is 1.
-      aggregation, ratio: see `group_losses.token_weights` and `ratios`.
+      aggregation: what the loss is a mean over: each `token` alike, each `sequence`, or
+        as many tokens as there could be, a `constant`.
+      ratio: of probabilities, that of each `token` or that of the whole `sequence`.
       kl: where the KL to the reference is: in the `loss`, in the `reward`, or nowhere.
       drop_equal: leaves out groups whose returns are all equal.
       control: of the entropy, see `entropy_control`.
       teach: whose gradient in the reference answer is followed, see `rw.likelihood`; `group`
         is that of `rw.jepo`.
-      epochs, minibatches: passes over the responses, and parts of one.
+      epochs: passes over the responses of an iteration.
+      minibatches: gradient steps of a pass; must divide `num_envs`.
       greedy: evaluate the likeliest tokens, else drawn ones.
-      learning_rate, warmup_rate: Adam's.
+      warmup_wrong: share of the demonstrations that answer another prompt.
+      learning_rate: Adam's.
+      warmup_rate: Adam's, on demonstrations.
       max_grad_norm: the gradient is scaled down to it.
-      clip_low, clip_high, dual_clip: bounds of the surrogate; no third one at 0.
+      clip_low: the ratio gains nothing below 1 less this.
+      clip_high: the ratio gains nothing above 1 plus this.
+      dual_clip: the most that a ratio counts where an advantage is negative; 0 is no bound.
       kl_coef: weight of the KL.
       entropy_coef: weight of an entropy bonus, per nat.
       teach_coef: weight of that gradient, beside the responses' own.
-      control_strength, control_low, control_high: 0 is the paper's. `clip_cov`: the share
-        of tokens and the bounds of the covariance; `kl_cov`: the share and the weight of
-        the penalty; `steer`: the least weight; `siren`: the weight; `corridor`: the
-        weight and the bounds, relative to the past.
+      control_strength: how much the control does, 0 is the paper's: the share of tokens
+        of `clip_cov` and `kl_cov`, the least weight of `steer`, the weight of `siren` and
+        `corridor`.
+      control_low: lower bound, 0 is the paper's: of the covariance of `clip_cov`, of the
+        entropy of `corridor` relative to the past; the weight of the penalty of `kl_cov`.
+      control_high: upper bound of that covariance or entropy, 0 is the paper's.
     """
 
     num_envs: int = _static(256)

@@ -93,7 +93,7 @@ def _parser() -> Parser:
     scaling.add_vary(train)
 
     search = command("search", scaling.search, "Search for settings with Optuna.")
-    _add_train(search)
+    _add_train(search, seeds=4)
     scaling.add_search(search, whole)
 
     evaluate = command("evaluate", commands.evaluate, "Play a trained policy greedily.")
@@ -117,7 +117,7 @@ def _parser() -> Parser:
     )
 
     plot = command("plot", commands.plot, "Draw learning curves of one or several runs.")
-    plot.add_argument("folders", metavar="RUN_FOLDER", nargs="+")
+    plot.add_argument("folders", metavar="RUN_FOLDER", nargs="+", help="folders that `train` wrote")
     plot.add_argument("--metric", default="return", help="of metrics.parquet (return)")
     plot.add_argument(
         "--out", help="a .png, .pdf or .svg, replaced if it is there (a new figure.png)"
@@ -127,7 +127,7 @@ def _parser() -> Parser:
     explain.add_argument("reward", metavar="REWARD", help="such as 'env + 0.1*counts()'")
 
     show = command("list", commands.show_names, "List what there is by name.")
-    show.add_argument("LIST", choices=tuple(commands.LISTS))
+    show.add_argument("LIST", choices=tuple(commands.LISTS), help="what kind")
 
     reproduce = command("reproduce", commands.reproduce, "Run an experiment and judge its claim.")
     reproduce.add_argument("name", metavar="NAME", help="see `list experiments`; or a .py file")
@@ -148,7 +148,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _add_train(train: Parser) -> None:
+def _add_train(train: Parser, seeds: int = 1) -> None:
     train.add_argument("agent", metavar="AGENT", help="see `list agents`")
     train.add_argument(
         "env",
@@ -159,7 +159,11 @@ def _add_train(train: Parser) -> None:
     train.add_argument("--data", metavar="FILE", help="what an offline agent learns from")
     train.add_argument("--reward", metavar="TEXT", default="env", help="an expression (env)")
     train.add_argument(
-        "--seeds", type=whole, metavar="N", default=1, help="trained side by side (1)"
+        "--seeds",
+        type=whole,
+        metavar="N",
+        default=seeds,
+        help=f"trained side by side ({seeds})",
     )
     train.add_argument("--seed", type=seed, metavar="N", default=0, help="the first of them (0)")
     train.add_argument(
@@ -206,10 +210,10 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
         wrong = (sure or [bare[0][1]])[0]
         raise UsageError(f"unknown agent {wrong!r}; {suggest(wrong, agents.names())}")
     config = agents.module(name).Config
-    described = _attributes(inspect.getdoc(config) or "")
+    texts = documented(config)
     group = train.add_argument_group(f"settings of {name}")
     for field in dataclasses.fields(config):
-        default, text = getattr(config(), field.name), described.get(field.name, "")
+        default, text = getattr(config(), field.name), texts[field.name]
         flag = f"--{field.name.replace('_', '-')}"
         options: dict[str, Any] = {"dest": f"settings.{field.name}", "default": None}
         options["help"] = f"{text} ({_shown(default)})".strip().replace("%", "%%")
@@ -343,19 +347,26 @@ def _takes_value(parser: Parser, flag: str) -> bool:
     return action is not None and action.nargs != 0
 
 
-def _attributes(docstring: str) -> dict[str, str]:
-    """The `Attributes:` of a docstring: name to text."""
-    _, _, section = docstring.partition("Attributes:\n")
-    found: dict[str, str] = {}
-    name = ""
+def documented(config: type) -> dict[str, str]:
+    """What the `Attributes:` of a dataclass say of each field, in a line.
+
+    Raises:
+      ValueError: a field has no entry of its own there, or an entry is no field's.
+    """
+    section = inspect.cleandoc(config.__doc__ or "").partition("Attributes:\n")[2]
+    found: dict[str, list[str]] = {}
     for line in section.splitlines():
-        if entry := re.match(r" {2,4}(\w+): (.*)", line):
-            name, found[entry[1]] = entry[1], entry[2]
-        elif name and line.startswith("  "):
-            found[name] += " " + line.strip()
-        else:
-            break
-    return {name: text.rstrip(".") for name, text in found.items()}
+        entry = re.fullmatch(r"  (\w+): (.+)", line)  # what goes on is indented further
+        if entry and entry[1] not in found:
+            found[entry[1]] = [entry[2]]
+        elif line.startswith("    ") and found:
+            found[next(reversed(found))].append(line.strip())
+        elif line.strip():
+            raise ValueError(f"{config.__qualname__} documents no field in {line!r}")
+    fields = [field.name for field in dataclasses.fields(config)]
+    if wrong := set(fields) ^ set(found):
+        raise ValueError(f"{config.__qualname__}: {min(wrong)} is no field, or has no text")
+    return {name: " ".join(found[name]).rstrip(".") for name in fields}
 
 
 def _version() -> str:

@@ -20,7 +20,7 @@ def add_vary(parser: Any) -> None:
         "--shard",
         choices=("auto", "seeds", "envs"),
         default="auto",
-        help="split over devices: seeds, or the environments of each (auto: what fills them)",
+        help="over devices: seeds, the environments of each, or what fills them (auto)",
     )
 
 
@@ -38,7 +38,6 @@ def add_search(parser: Any, whole: Callable[[str], int]) -> None:
     parser.add_argument(
         "--sampler", choices=("tpe", "random"), default="tpe", help="Optuna's: tpe or random (tpe)"
     )
-    parser.set_defaults(seeds=4)
 
 
 def read(words: list[str]) -> dict[str, list[str]]:

@@ -61,10 +61,14 @@ def add_arguments(parser: Any, whole: Any, not_negative: Any) -> None:
         "--workers", type=whole, metavar="N", default=1, help="trials side by side, here (1)"
     )
     parser.add_argument(
-        "--cpus-per-trial", type=whole, metavar="N", help="with Ray (the cores / workers)"
+        "--cpus-per-trial", type=whole, metavar="N", help="cores, with Ray (all / workers)"
     )
     parser.add_argument(
-        "--gpus-per-trial", type=float, metavar="X", default=0.0, help="with Ray (0)"
+        "--gpus-per-trial",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="GPUs, with Ray (0)",
     )
     parser.add_argument(
         "--retries",
