@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax.core import Tracer
 
 from jaxrl_reward import envs
@@ -172,6 +173,42 @@ def override(agent: str, config: Any, values: dict[str, Any]) -> Any:
             raise UserError(f"{agent}'s {name} must be of type {kind}, like {default}: {value!r}")
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return config.replace(**{**values, **lists})
+
+
+RUN = -1.0  # of a setting that counts steps: as many as the run has
+
+
+def of_run() -> Any:
+    """A setting that counts steps, by default those of the run."""
+    return struct.field(default=RUN, metadata={"of_run": True})
+
+
+def at_length(config: Any, steps: int) -> Any:
+    """The config of a run of so many steps per seed: what follows its length is known."""
+    if not dataclasses.is_dataclass(config):  # of an agent of one's own
+        return config
+    fields = [field.name for field in dataclasses.fields(config) if "of_run" in field.metadata]
+    found = {name: float(steps) for name in fields if _is_run(getattr(config, name))}
+    return dataclasses.replace(config, **found) if found else config  # pyright: ignore[reportArgumentType]
+
+
+def check_length(agent: str, name: str, value: Any, low: float) -> None:
+    """Raises a `UserError` unless `value` is `RUN` or at least `low`; tracers pass."""
+    if not isinstance(value, Tracer) and not _is_run(value):
+        check_range(agent, name, value, low)
+
+
+def check_known(agent: str, name: str, value: Any) -> None:
+    """Raises a `UserError` where a length is to be the run's, and there is no run."""
+    if not isinstance(value, Tracer) and _is_run(value):
+        raise UserError(
+            f"{agent}'s {name} is the length of a run that `training.train` knows and `init` "
+            f"does not; give {name}"
+        )
+
+
+def _is_run(value: Any) -> bool:
+    return bool(np.any(np.asarray(value) == RUN))
 
 
 def check_positive(agent: str, name: str, value: Any) -> None:

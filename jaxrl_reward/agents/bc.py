@@ -38,7 +38,8 @@ class Config(struct.PyTreeNode):
       normalize_obs: by the mean and standard deviation of the data.
       source: from which of several data sets it learns, 0 is the first.
       learning_rate: Adam's.
-      policy_decay: steps in which the rate falls to 0 along a cosine; 0 keeps it.
+      policy_decay: steps in which the rate falls to 0 along a cosine; 0 keeps it,
+        -1 is the length of the run, or a million where that is not known.
       gamma: discount per step; nothing depends on it.
     """
 
@@ -50,7 +51,7 @@ class Config(struct.PyTreeNode):
     normalize_obs: bool = False
     source: int = 0
     learning_rate: float = 3e-4
-    policy_decay: float = 1e6
+    policy_decay: float = base.of_run()
     gamma: float = 0.99
 
 
@@ -71,7 +72,7 @@ def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
     offline.check("bc", config)
     base.check_choice("bc", "policy", config.policy, iql_losses.POLICIES)
-    base.check_range("bc", "policy_decay", config.policy_decay, 0.0)
+    base.check_length("bc", "policy_decay", config.policy_decay, 0.0)
     base.check_range("bc", "gamma", config.gamma, 0.0, 1.0)
 
 

@@ -40,7 +40,7 @@ class Config(struct.PyTreeNode):
       source: from which of several data sets it learns, 0 is the first.
       learning_rate: Adam's.
       policy_decay: steps in which the policy's rate falls to 0 along a cosine; 0
-        keeps it.
+        keeps it, -1 is the length of the run, or a million where that is not known.
       gamma: discount per step.
       target_rate: how far the slow critics follow at each step.
       expectile: of the critics' values, which V is.
@@ -61,7 +61,7 @@ class Config(struct.PyTreeNode):
     normalize_obs: bool = False
     source: int = 0
     learning_rate: float = 3e-4
-    policy_decay: float = 1e6
+    policy_decay: float = base.of_run()
     gamma: float = 0.99
     target_rate: float = 0.005
     expectile: float = 0.7
@@ -107,6 +107,7 @@ def check(config: Config, name: str = "iql") -> None:
     base.check_choice(name, "policy", config.policy, iql_losses.POLICIES)
     for setting in ("gamma", "target_rate", "expectile", "quantile"):
         base.check_range(name, setting, getattr(config, setting), 0.0, 1.0)
-    for setting in ("policy_decay", "beta", "max_weight", "huber_delta"):
+    for setting in ("beta", "max_weight", "huber_delta"):
         base.check_range(name, setting, getattr(config, setting), 0.0)
+    base.check_length(name, "policy_decay", config.policy_decay, 0.0)
     base.check_range(name, "target_high", config.target_high, config.target_low)

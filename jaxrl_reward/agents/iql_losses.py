@@ -78,10 +78,14 @@ def weight(advantage: Array, beta: ArrayLike, most: ArrayLike) -> Array:
 
 
 def cosine(rate: ArrayLike, step: Array, steps: ArrayLike) -> Array:
-    """A learning rate that falls to 0 within `steps`; for 0 of them it stays."""
+    """A learning rate that falls to 0 within `steps`; for 0 of them it stays.
+
+    Where the run's length is to be followed and is not known, they are a million.
+    """
+    steps = jnp.where(jnp.asarray(steps) < 0.0, 1e6, steps)
     share = jnp.clip(step / jnp.maximum(steps, 1.0), 0.0, 1.0)
     falling = 0.5 * (1.0 + jnp.cos(math.pi * share))
-    return jnp.asarray(rate) * jnp.where(jnp.asarray(steps) > 0.0, falling, 1.0)
+    return jnp.asarray(rate) * jnp.where(steps > 0.0, falling, 1.0)
 
 
 # ---- the policy --------------------------------------------------------------------

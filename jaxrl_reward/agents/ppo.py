@@ -60,7 +60,8 @@ class Config(struct.PyTreeNode):
       entropy_coef: weight of the entropy bonus, per nat.
       value_coef: weight of half the squared value error.
       max_grad_norm: gradients are scaled down to this length.
-      anneal_steps: environment steps until the learning rate is zero.
+      anneal_steps: environment steps until the learning rate is zero; -1 is the
+        length of the run.
     """
 
     num_envs: int = _static(16)
@@ -84,7 +85,7 @@ class Config(struct.PyTreeNode):
     entropy_coef: float = 0.01
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
-    anneal_steps: float = 1e6
+    anneal_steps: float = base.of_run()
 
 
 class State(common.State):
@@ -149,7 +150,7 @@ def check(config: Config) -> None:
     for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
         base.check_range("ppo", name, getattr(config, name), 0.0)
     base.check_range("ppo", "gae_lambda", config.gae_lambda, 0.0, 1.0)
-    base.check_range("ppo", "anneal_steps", config.anneal_steps, 1.0)
+    base.check_length("ppo", "anneal_steps", config.anneal_steps, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -170,6 +171,8 @@ class Ppo:
             numbers, or a number is out of range.
         """
         settings, reward = base.settle(self, check, config, reward)
+        if settings.anneal:
+            base.check_known("ppo", "anneal_steps", (config or self.config).anneal_steps)
         key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
         inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
         actor, critic = self.actor.init(key_actor, inputs), self.critic.init(key_critic, inputs)

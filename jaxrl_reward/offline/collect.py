@@ -27,6 +27,7 @@ import numpy as np
 from jaxrl_reward.agents.base import Agent
 from jaxrl_reward.offline import record
 from jaxrl_reward.offline.dataset import Dataset, Provenance, make
+from jaxrl_reward.training import lanes
 from jaxrl_reward.training.progress import Progress
 from jaxrl_reward.training.result import NonFiniteError
 from jaxrl_reward.training.run_folder import plain, versions
@@ -107,6 +108,7 @@ def collect(
         recorded or played, or training that does not improve on random actions.
       NonFiniteError: an evaluation is not finite.
     """
+    asked, (agent, _) = agent, lanes.of_length(agent, settings.total_steps)
     check(agent, levels, settings)
     key_init, key_train, key_play = _keys(settings.seed)
     player = record.player(agent, settings.num_envs, settings.greedy, PLAY_STEPS)
@@ -142,7 +144,7 @@ def collect(
             policy = untrained if level == "random" else run.policies[policies[level]]
             size = settings.rows, settings.episodes
             found = played(level, LEVELS.index(level), policy, *size)
-        datasets[level] = make(found, _provenance(agent, level, settings, run, medium, low))
+        datasets[level] = make(found, _provenance(asked, level, settings, run, medium, low))
     curve = list(zip(run.steps, run.returns, strict=True))
     return Collected(datasets, curve, None if stream is None else make(record.flatten(stream)))
 

@@ -24,6 +24,7 @@ from jaxrl_reward.rewards.postfix import (
     formula,
     postfix,
 )
+from jaxrl_reward.training import lanes
 from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Rows
@@ -107,6 +108,7 @@ def evolve(
     writer = Writer(len(parts), length)
     first = writer.write(np.random.default_rng((seed, 0)))
     made = agents.make(agent, env, reward(first), **(config or {}))
+    made, _ = lanes.of_length(made, total_steps)
     formulas, scores, results = [], np.zeros((rounds, population)), []
     programs: Programs | None = None
     with RunFolder.claim(out, resume=resume) as folder:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrl_reward.files import user_path
+from jaxrl_reward.training import lanes
 from jaxrl_reward.training.lanes import Point
 from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.measuring import Measured, Ticker, measured
@@ -229,11 +230,10 @@ def run(
             with stage(f"{experiment.name}: preparing data", progress):
                 data = experiment.prepare(chosen, size, folder.path)
             agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
-        points = {
-            arm.name: tuple(arm.points(agents[arm.name]))
-            for arm in chosen
-            if arm.points and trained
-        }
+        lengths = {arm.name: max(1, round(size.total_steps * arm.share)) for arm in chosen}
+        agents = {n: lanes.of_length(agent, lengths[n])[0] for n, agent in agents.items()}
+        made = {a.name: a.points(agents[a.name]) for a in chosen if a.points and trained}
+        points = {n: lanes.of_length(agents[n], lengths[n], each)[1] for n, each in made.items()}
         if agents:
             parts = [point.name for several in points.values() for point in several]
             folder.expect([*parts, *(name for name in agents if name not in points)])
@@ -250,7 +250,7 @@ def run(
             result = train(
                 agent,
                 seeds=size.seeds,
-                total_steps=max(1, round(size.total_steps * arms[name].share)),
+                total_steps=lengths[name],
                 seed=size.seed,
                 out=folder,
                 arm=name,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.training.schedule import plan
 from jaxrl_reward.types import UserError, nearest
 
 REWARD = "reward"  # in a grid: whole rewards, as expressions or as text
@@ -68,6 +69,27 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, 
     if twice:
         raise UserError(f"two points are {sorted(twice)[0]!r}; give each value once")
     return tuple(made)
+
+
+def of_length(
+    agent: Any, total_steps: int, points: Sequence[Point] = ()
+) -> tuple[Any, tuple[Point, ...]]:
+    """The agent of a run, and its points: settings that follow the run's length have it.
+
+    They are numbers as others are: another length compiles nothing anew.
+    """
+    from jaxrl_reward.agents import base
+
+    length = plan(agent.steps_per_iteration, total_steps, 1, 1).total_steps
+    points = tuple(each._replace(config=base.at_length(each.config, length)) for each in points)
+    config, begin = base.at_length(agent.config, length), agent.init
+    if config is agent.config:
+        return agent, points
+
+    def init(key: Any, given: Any = None, reward: Any = None, **data: Any) -> Any:
+        return begin(key, config if given is None else given, reward, **data)
+
+    return agent._replace(config=config, init=init), points
 
 
 def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Point:

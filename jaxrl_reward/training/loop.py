@@ -105,7 +105,9 @@ def train(
     if resume and out is None:
         raise UserError("resume needs the folder of the run to continue; give it with --out")
     arm = agent.name if arm is None else arm
+    agent, _ = lanes.of_length(agent, total_steps)
     points = () if vary is None else lanes.points(agent, vary)
+    _, points = lanes.of_length(agent, total_steps, points)
     shared = {
         "agent": agent.name,
         "config": agent.config,

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training import checkpoint, lanes
 from jaxrl_reward.training.layout import seeds_mesh
 from jaxrl_reward.training.metrics import Rows
 from jaxrl_reward.training.run_folder import arm_config, checkpoints_of
@@ -68,7 +68,7 @@ class Result:
         parts, count = {}, len(self.arms)
         steps = [key for key in ("env_steps", "gradient_steps") if key in self.summary]
         for i, arm in enumerate(self.arms):
-            lanes = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
+            own = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
             share = {key: self.summary[key] // count for key in steps}
             share |= {key: self.summary[key] / count for key in ("compile_seconds", "wall_seconds")}
             for key in ("arms", "rounded_up"):
@@ -76,10 +76,10 @@ class Result:
                     share[key] = {n: e for n, e in self.summary[key].items() if n == arm}
             parts[arm] = Result(
                 arm,
-                jax.tree.map(lambda leaf, lanes=lanes: leaf[lanes], self.state),
+                jax.tree.map(lambda leaf, own=own: leaf[own], self.state),
                 self.curves.where(arm=arm),
                 self.summary | share,
-                self.returns[lanes],
+                self.returns[own],
                 self.plan,
                 (arm,),
             )
@@ -122,6 +122,7 @@ def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
         or it is of another agent.
     """
     arm, config = arm_config(out, arm)
+    agent, _ = lanes.of_length(agent, config["total_steps"])
     episodes, seeds, seed = config["eval_episodes"], config["seeds"], config["seed"]
     pack = config.get("pack", {"name": arm, "lanes": seeds, "first": 0})
     # Shapes are those of as many seeds: what the lanes differ in is in the state.
@@ -131,7 +132,7 @@ def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
         raise UserError(f"{out} has no checkpoint of arm {arm!r} yet; train it first")
     state = restored.tree.state
     if pack["lanes"] > seeds:
-        lanes = slice(pack["first"], pack["first"] + seeds)
+        own = slice(pack["first"], pack["first"] + seeds)
         rows = NamedSharding(seeds_mesh(seeds), P("seeds"))
-        state = jax.device_put(jax.tree.map(lambda leaf: leaf[lanes], state), rows)
+        state = jax.device_put(jax.tree.map(lambda leaf: leaf[own], state), rows)
     return Loaded(state, restored.step, arm, config)

@@ -112,6 +112,7 @@ def search(
         raise UserError(f"unknown sampler {sampler!r}, {nearest(str(sampler), SAMPLERS)}")
     if processes.several():
         raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
+    agent, _ = lanes.of_length(agent, total_steps)
     _check(agent, space, template)
     seed = first_seed(seed, seeds)
     training: dict[str, Any] = {"seeds": seeds, "seed": seed, "total_steps": total_steps}
@@ -149,6 +150,7 @@ def _rounds(
             lanes.points(agent, [trial.params], template)[0]._replace(name=_name(trial.number))
             for trial in asked
         ]
+        _, points = lanes.of_length(agent, training["total_steps"], points)
         if programs is None:
             shape = {"seeds": training["seeds"], "seed": training["seed"]}
             programs = Programs(agent, episodes=training["eval_episodes"], points=points, **shape)
