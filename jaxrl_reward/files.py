@@ -2,7 +2,9 @@
 
 import codecs
 import contextlib
+import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,16 @@ def read_text(path: Path) -> str:
     content = path.read_bytes()
     codec = (codec for mark, codec in _MARKS.items() if content.startswith(mark))
     return content.decode(next(codec, "utf-8"))
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk, or what one may use of it, is full.
+
+    Libraries that write by themselves say so in their own words, as tensorstore does.
+    """
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager

@@ -14,15 +14,15 @@ from typing import Any
 from jaxrl_reward.cli.arguments import UsageError, parse
 from jaxrl_reward.cli.console import say
 
-OK, CRASHED, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, CRASHED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status.
 
     0: it ran to the end. 1: so did a sweep, but some of its trials failed.
-    2: bad input. 3: stopped by a non-finite value. 130: interrupted, with a
-    checkpoint.
+    2: bad input. 3: stopped by a non-finite value, a full disk or the loss of another
+    process of its job; the last checkpoint is good. 130: interrupted, with a checkpoint.
     """
     try:
         with _one_line_warnings():
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if _is_full(error):
+            return _full(error)
         what = error.filename or "a file"
         return fail(
             f"{what} cannot be read or written ({error.strerror or error}); choose another path",
@@ -59,10 +61,30 @@ def _failed(error: Exception) -> int:
         from jaxrl_reward.training.result import NonFiniteError
 
         if isinstance(error, NonFiniteError):
-            return fail(error, NON_FINITE)
+            return fail(error, STOPPED)
+    if _is_full(error):
+        return _full(error)
+    if "jaxrl_reward.training.processes" in sys.modules:
+        from jaxrl_reward.training import lost, processes
+
+        if processes.is_loss(error):
+            lost.explain()
     if "RESOURCE_EXHAUSTED" in str(error):
         return fail("the device's memory is full; use fewer --seeds or --num-envs", CRASHED)
     raise error
+
+
+def _is_full(error: Exception) -> bool:
+    from jaxrl_reward.files import is_full
+
+    return is_full(error)
+
+
+def _full(error: Exception) -> int:
+    """Says what is full; notes are of those who know how to go on."""
+    place = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    goes_on = "; ".join(getattr(error, "__notes__", ["choose another path, or make room"]))
+    return fail(f"the disk{place} is full: {goes_on}", STOPPED)
 
 
 def fail(error: Any, status: int) -> int:

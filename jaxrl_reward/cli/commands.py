@@ -164,11 +164,15 @@ class _Sinks:
 
     def __exit__(self, *_: object) -> None:
         for sink in self._open:
-            sink.close()
+            try:
+                sink.close()
+            except Exception as error:  # as of one that fails before the end
+                line = " ".join(str(error).split())
+                say(f"warning: {type(sink).__name__} is not closed: {line}")
 
 
 class _Resumable:
-    """Says how to continue, if the run in this folder is interrupted."""
+    """Says how to continue, if the run in this folder is interrupted or the disk is full."""
 
     def __init__(self, out: Path):
         self._out = out
@@ -176,8 +180,12 @@ class _Resumable:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        from jaxrl_reward.files import is_full
+
+        again = f"--out {shlex.quote(str(self._out))} --resume"
+        if error is not None and is_full(error):
+            error.add_note(f"make room, and the same command with {again} goes on")
         if kind is KeyboardInterrupt:
-            again = f"--out {shlex.quote(str(self._out))} --resume"
             raise KeyboardInterrupt(f"interrupted; the same command with {again} continues")
 
 

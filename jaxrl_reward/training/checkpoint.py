@@ -16,6 +16,8 @@ import json
 import logging
 import os
 import shutil
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
-from jaxrl_reward.files import PARTIAL, sync_folder, user_path
+from jaxrl_reward.files import PARTIAL, is_full, sync_folder, user_path
 from jaxrl_reward.training import processes
 from jaxrl_reward.training.run_folder import to_json
 from jaxrl_reward.types import UserError
@@ -75,6 +77,22 @@ def save(
       keep: how many checkpoints to leave, at least 1.
     """
     folder = user_path(folder).absolute()
+    try:
+        return _save(folder, step, tree, meta, files or {}, keep)
+    except Exception as error:
+        if processes.is_first() and is_full(error):  # the next attempt needs the room
+            _remove_partial(folder)
+        raise
+
+
+def _save(
+    folder: Path,
+    step: int,
+    tree: Any,
+    meta: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    keep: int,
+) -> Path:
     partial, first = folder / f"{PARTIAL}{step}", processes.is_first()
     if first:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +105,7 @@ def save(
         checkpointer.save(partial / "state", stored)
         checkpointer.wait_until_finished()
     if first:
-        _finish(folder, partial, step, leaves, meta, files or {})
+        _finish(folder, partial, step, leaves, meta, files)
         _forget(folder, step, keep)
     processes.wait(f"end {partial}")
     return folder / str(step)
@@ -304,7 +322,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """Orbax, imported here and silenced here: the program's logging is its own."""
+    """Orbax, imported here and silenced here: what goes wrong it raises, too."""
     root = logging.getLogger()
     before = list(root.handlers)
     import orbax.checkpoint as ocp
@@ -312,10 +330,14 @@ def _orbax() -> Iterator[Any]:
 
     logger = absl_logging.get_absl_logger()
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
+    # Its threads and those of tensorstore print what the main one raises.
+    hooks = sys.excepthook, threading.excepthook
+    sys.excepthook = threading.excepthook = lambda *_: None
     try:
         yield ocp
     finally:
+        sys.excepthook, threading.excepthook = hooks
         logger.setLevel(level)
         for handler in [each for each in root.handlers if each not in before]:
             root.removeHandler(handler)

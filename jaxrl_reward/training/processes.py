@@ -5,13 +5,17 @@ same calls in the same order, so whatever a process decides by its own clock or
 keyboard has to be agreed upon first.
 """
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed
 
+from jaxrl_reward.training import lost
 from jaxrl_reward.types import UserError
 
 T = TypeVar("T")
@@ -25,6 +29,9 @@ def join() -> None:
     how many there are and `JAX_PROCESS_ID` which one this is, from 0. The last
     two may be left out under a launcher that JAX recognises, such as Slurm's.
     Call it before JAX computes anything. It waits for the others.
+
+    From then on, if one of them is lost the others end too, with a line that names it and
+    the exit status 3.
 
     Raises:
       UserError: one of the variables cannot be what it says.
@@ -42,13 +49,35 @@ def join() -> None:
     jax.config.update("jax_enable_preemption_service", False)
     # JAX would listen on every address of the host.
     local = host in ("127.0.0.1", "localhost")
+    with _without_abort():
+        try:
+            jax.distributed.initialize(
+                address, count, index, coordinator_bind_address=address if local else None
+            )
+        except ValueError as error:
+            line = str(error).splitlines()[0]
+            raise UserError(f"{line} Set {_COUNT} and {_INDEX} beside {_ADDRESS}") from None
+    state = distributed.global_state
+    lost.watch(host.strip("[]"), state.num_processes or 1, state.process_id, state.client)
+
+
+@contextlib.contextmanager
+def _without_abort() -> Iterator[None]:
+    """JAX's client ends the process by a signal, with a stack, if it has no callback."""
+    made = distributed._jax.get_distributed_runtime_client
+    quiet = functools.partial(made, missed_heartbeat_callback=lost.explain)
+    distributed._jax.get_distributed_runtime_client = quiet
     try:
-        jax.distributed.initialize(
-            address, count, index, coordinator_bind_address=address if local else None
-        )
-    except ValueError as error:
-        line = str(error).splitlines()[0]
-        raise UserError(f"{line} Set {_COUNT} and {_INDEX} beside {_ADDRESS}") from None
+        yield
+    finally:
+        distributed._jax.get_distributed_runtime_client = made
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether the error of one process is that it cannot reach another one."""
+    text = f"{type(error).__name__} {error}"
+    words = ("Gloo", "NCCL", "coordination service", "CoordinationService", "heartbeat")
+    return several() and any(word in text for word in words)
 
 
 def _whole(name: str) -> int | None:

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from jaxrl_reward.files import write_atomic
+from jaxrl_reward.files import is_full, write_atomic
 from jaxrl_reward.training import checkpoint
 from jaxrl_reward.training.loop import NonFiniteError, train
 from jaxrl_reward.training.run_folder import (
@@ -145,6 +145,8 @@ def run(out: Path, trial: Trial) -> None:
         except UserError as error:
             record_failure(out, trial, "bad_input", error)
         except Exception as error:
+            if is_full(error):
+                return record_failure(out, trial, "full", "the disk is full; make room")
             traceback.print_exc()
             record_failure(out, trial, "error", f"{type(error).__name__}: {error}")
 
