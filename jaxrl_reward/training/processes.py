@@ -64,13 +64,17 @@ def join() -> None:
 @contextlib.contextmanager
 def _without_abort() -> Iterator[None]:
     """JAX's client ends the process by a signal, with a stack, if it has no callback."""
-    made = distributed._jax.get_distributed_runtime_client
+    library: Any = getattr(distributed, "_jax", None)
+    made = getattr(library, "get_distributed_runtime_client", None)
+    if made is None:  # of another JAX
+        yield
+        return
     quiet = functools.partial(made, missed_heartbeat_callback=lost.explain)
-    distributed._jax.get_distributed_runtime_client = quiet
+    library.get_distributed_runtime_client = quiet
     try:
         yield
     finally:
-        distributed._jax.get_distributed_runtime_client = made
+        library.get_distributed_runtime_client = made
 
 
 def is_loss(error: BaseException) -> bool:
