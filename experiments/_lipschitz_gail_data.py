@@ -144,13 +144,16 @@ def known(reward: Any) -> Known:
     """Of the task whose demonstrations an expression is made of."""
     while reward.children():
         reward = reward.children()[0]
-    return _known(reward.demos)
+    from jaxrl_reward.offline import formats
+
+    return _known(reward.demos, formats.stamp(reward.demos))
 
 
 @lru_cache(maxsize=16)
-def _known(path: str) -> Known:
+def _known(path: str, stamp: Any) -> Known:
     from jaxrl_reward import offline
 
+    del stamp  # of the file: another one is read anew
     data = offline.read(path)
     low = data.provenance.random_return
     assert low is not None  # it is ours

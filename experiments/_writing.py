@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxrl_reward.partition import shard_map
 from jaxrl_reward.training.experiment import Arm, Experiment, Measured, Preset, build
 
 if TYPE_CHECKING:
@@ -115,9 +116,8 @@ def _compiled(agent: Any, look: Look, begin: Any, seeds: int) -> tuple[Any, Any]
     count = max(n for n in range(1, jax.local_device_count() + 1) if seeds % n == 0)
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:count]), ("seeds",))
     all_, own = P(), P(None, "seeds")
-    spread: dict[str, Any] = {"mesh": mesh, "check_vma": False}
-    start = jax.shard_map(start_all, in_specs=(all_, all_, P("seeds")), out_specs=own, **spread)
-    advance = jax.shard_map(both, in_specs=(own, all_), out_specs=own, **spread)
+    start = shard_map(start_all, (all_, all_, P("seeds")), own, mesh=mesh)
+    advance = shard_map(both, (own, all_), own, mesh=mesh)
     return jax.jit(start), jax.jit(advance, donate_argnums=0)
 
 

@@ -10,8 +10,12 @@ Wide of the papers: their strengths are for language models, whose vocabulary, b
 steps are of another size, and here hardly move anything. Of two or three strengths each the
 one was taken that kept most entropy on seeds 1000 to 1003, at half the learning rate; for
 bonus and SIREN, two to three times as much. A run of seeds 0 to 7 then settled how much
-counts as more, and how many seeds it takes. EPO is its corridor with a slope: the published
-one has no gradient. The reported seeds begin at 100.
+counts as more, and how many seeds it takes. The reported seeds begin at 100.
+
+The corridor is not EPO (2025), but one of its three mechanisms: the smoothing around the
+entropy of the past, here with a slope, as the published penalty is a constant and has none.
+EPO's entropy bonus and the weight that changes over training are left out, and so is its
+memory of each turn: there is one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +71,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "KL-Cov": {"control": "kl_cov", "control_strength": 0.3, "control_low": 1.0},
     "STEER": {"control": "steer", "control_strength": 0.3},
     "SIREN": {"control": "siren", "control_strength": 0.2},
-    "EPO": {"control": "corridor", "control_strength": 0.03},
+    "corridor": {"control": "corridor", "control_strength": 0.03},
     "EMPG": {"advantage": EMPG},
 }
 SOURCES = {
@@ -77,7 +81,7 @@ SOURCES = {
     "KL-Cov": CUI,
     "STEER": "Rethinking Entropy Interventions in RLVR (2025)",
     "SIREN": "Rethinking Entropy Regularization in Large Reasoning Models (2025)",
-    "EPO": "EPO: Entropy-regularized Policy Optimization for LLM Agents (2025)",
+    "corridor": "ours, after the smoothing of EPO (2025), one of its three mechanisms",
     "EMPG": "Entropy-modulated policy gradients (2025)",
 }
 K = (1, 4, 16)
@@ -250,6 +254,9 @@ def present(results: Results, path: Path) -> Sequence[str]:
         "the final policy over all prompts. The law is fitted to each seed's run; the error is "
         "that at the end of one that is fitted to its first third.",
         markdown_table(("Arm", *columns), rows),
+        "`corridor` is not EPO (2025): of its three mechanisms it is the smoothing around past "
+        "entropies alone, with a slope, which the published penalty does not have. What it does "
+        "or does not says nothing about EPO.",
     ]
 
 

@@ -16,7 +16,7 @@ from jaxrl_reward import reward_samples as samples
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.envs.registry import Env
 from jaxrl_reward.report.statistics import Interval, stratified_bootstrap
-from jaxrl_reward.tabular import canonical, dynamics, horizons, planning, regret
+from jaxrl_reward.tabular import canonical, dynamics, horizons, numerics, planning, regret
 from jaxrl_reward.tabular import reward_distance as distances
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.tabular.tabulate import tabulate
@@ -64,12 +64,12 @@ def exact(mdp: MDP, first: rw.RewardTransform, second: rw.RewardTransform, gamma
     Raises:
       UserError: one remembers, pays several rewards, or gamma is not below 1.
     """
-    _check(gamma, first, second)
+    first, second = _with_discount(gamma, first, second)
     with jax.enable_x64(True):
         ending = bool(mdp.ends.any())
         # The expressions are constants here: a mistake in one is told as it was written.
         solve = jax.jit(lambda wide: _solve(wide, (first, second), gamma, ending))
-        found = jax.device_get(solve(_wide(mdp)))
+        found = jax.device_get(solve(numerics.astype(mdp, jnp.float64)))
     floats = {name: _two(map(float, found[name])) for name in ("worst", "lost", "returns")}
     whole = {name: _two(map(int, found[name])) for name in ("horizon", "depth")}
     apart = {name: float(each) for name, each in found["distances"].items()}
@@ -100,7 +100,7 @@ def sampled(
     Raises:
       UserError: as for `exact`.
     """
-    _check(gamma, first, second)
+    first, second = _with_discount(gamma, first, second)
     play = jax.jit(partial(_play, env, (first, second), gamma, steps))
     estimate = jax.jit(_estimate)
     rows: list[dict[str, float]] = []
@@ -111,7 +111,7 @@ def sampled(
         totals = _episodes(block, paid)
         episodes += len(totals[0])
         with jax.enable_x64(True):  # nearly collinear features
-            found = estimate(_wide(block), _wide(paid), gamma, key_features)
+            found = estimate(*numerics.astype((block, paid), jnp.float64), gamma, key_features)
         rows.append({name: float(each) for name, each in {**found, **known}.items()})
         rows[-1]["episode returns"] = _order(*totals)
     columns = {name: [row[name] for row in rows] for name in rows[0]}
@@ -165,8 +165,7 @@ def _solve(
     world = dynamics.of(dynamics.absorbing(mdp) if ending else mdp, gamma)
     means = jax.vmap(world.level)(tables)
     plans = jax.vmap(lambda mean: dynamics.best(world, mean))(means)
-    margin = 1e-6 * (jnp.abs(plans.q).max((1, 2)) + 1e-12)
-    best = jax.vmap(planning.optimal_actions)(plans.q, margin)
+    best = jax.vmap(partial(planning.optimal_actions, tolerance=1e-6))(plans.q)
     each = jax.vmap(lambda reward: mdp.replace(reward=reward))(paid)
     return {
         "distances": _distances(world, *tables),
@@ -234,20 +233,15 @@ def _order(first: np.ndarray, second: np.ndarray) -> float:
     return float(distances.order_distance(jnp.asarray(first), jnp.asarray(second)))
 
 
-def _wide(tree: Any) -> Any:
-    """In double precision."""
-    return jax.tree.map(
-        lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
-    )
-
-
 def _two(values: Iterable[Any]) -> tuple[Any, Any]:
     first, second = values
     return first, second
 
 
-def _check(gamma: float, *rewards: rw.RewardTransform) -> None:
+def _with_discount(gamma: float, *rewards: rw.RewardTransform) -> list[rw.RewardTransform]:
+    """The expressions with this discount where they leave theirs out."""
     for each in rewards:
         samples.refuse_memory(each)
     if not 0 <= gamma < 1:
         raise UserError(f"gamma must be at least 0 and below 1, not {gamma:g}")
+    return [rw.discounts.bind(each, gamma) for each in rewards]

@@ -11,6 +11,7 @@ numbers come from outside:
 
 `raw` is what is stored. For `TanhNormal` it is the value before the tanh, so
 that no density ever needs an atanh, which is infinite at the action bounds.
+Continuous actions are unit numbers, with bounds at -1 and 1 or none (`Support`).
 
 All shapes below are `[..., X]`, with any leading axes; results are float32,
 whatever the network's precision.
@@ -29,7 +30,59 @@ import numpy as np
 from jaxrl_reward.types import Array
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
+_SHIFT = math.log(math.e - 1.0)  # softplus(_SHIFT) is 1
 _UNROLL_LIMIT = 32  # categories up to which a running sum is written out
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """Where the numbers of an action lie; without bounds of their own from -1 to 1.
+
+    Attributes:
+      low: of each number, -1 or -inf; empty for -1 everywhere.
+      high: likewise, 1 or inf.
+    """
+
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    @property
+    def bounded(self) -> bool:
+        """Whether all numbers have both bounds."""
+        return np.isfinite((*self.low, *self.high)).all().item()
+
+    def clip(self, x: Array) -> Array:
+        """The nearest action to any numbers `[..., A]`."""
+        if self.bounded:
+            return jnp.clip(x, -1.0, 1.0)
+        leading = range(x.ndim - 1)
+        low, high = (jnp.expand_dims(jnp.asarray(end), leading) for end in (self.low, self.high))
+        return jnp.clip(x, low, high)
+
+    def squash(self, x: Array) -> Array:
+        """Any numbers `[..., A]` as an action, increasing, with 0 at 0.
+
+        Between two bounds by a tanh, beyond one by a softplus, with none as they are.
+        """
+        if self.bounded:
+            return jnp.tanh(x)
+        above, below = jax.nn.softplus(x + _SHIFT) - 1.0, 1.0 - jax.nn.softplus(_SHIFT - x)
+        return self._choose(jnp.tanh(x), above, below, x)
+
+    def log_slope(self, x: Array, axis: int = -1) -> Array:
+        """The log of the derivative of `squash`, in the shape of `x`, whose `axis` is A."""
+        if self.bounded:
+            return _log_tanh_slope(x)
+        above, below = jax.nn.log_sigmoid(x + _SHIFT), jax.nn.log_sigmoid(_SHIFT - x)
+        return self._choose(_log_tanh_slope(x), above, below, jnp.zeros_like(x), axis)
+
+    def _choose(
+        self, both: Array, above: Array, below: Array, free: Array, axis: int = -1
+    ) -> Array:
+        """By the bounds that a number has: both, only one below it or above it, or none."""
+        shape = [-1 if i == both.ndim + axis else 1 for i in range(both.ndim)]
+        low, high = (np.isfinite(x).reshape(shape) for x in (self.low, self.high))
+        return jnp.where(low & high, both, jnp.where(low, above, jnp.where(high, below, free)))
 
 
 class Distribution(Protocol):
@@ -148,13 +201,14 @@ class DiagonalNormal:
     """Independent normals; parameters `[..., 2 * dim]` are means, then log-stds.
 
     Log-stds are clipped to the given bounds, beyond which they have no
-    gradient. The action is the draw clipped to [-1, 1], but densities are
+    gradient. The action is the draw clipped to its support, but densities are
     those of the draw, as is usual for PPO.
     """
 
     dim: int
     min_log_std: float = -5.0
     max_log_std: float = 2.0
+    support: Support = Support()
 
     @property
     def param_size(self) -> int:
@@ -198,8 +252,8 @@ class DiagonalNormal:
         return (0.5 * (jnp.expm1(2.0 * ratio) + distance) - ratio).sum(-1)
 
     def to_action(self, raw: Array) -> Array:
-        """The draw clipped to [-1, 1], `[..., dim]`."""
-        return jnp.clip(raw, -1.0, 1.0)
+        """The draw clipped to its support, `[..., dim]`."""
+        return self.support.clip(raw)
 
     def mean_and_log_std(self, params: Array) -> tuple[Array, Array]:
         """Both `[..., dim]`, the log-std within its bounds."""
@@ -212,18 +266,19 @@ class DiagonalNormal:
 class TanhNormal(DiagonalNormal):
     """Independent normals through a tanh (Haarnoja et al. 2018, appendix C).
 
-    Parameters and `raw` are those of `DiagonalNormal`; densities are those of
-    the action `tanh(raw)`, on [-1, 1].
+    Through a softplus where there is one bound only, and through nothing where there
+    is none. Parameters and `raw` are those of `DiagonalNormal`; densities are those of
+    the action.
     """
 
     def log_prob(self, params: Array, raw: Array) -> Array:
-        """The log-density of the action `tanh(raw)`, `[...]`."""
-        return super().log_prob(params, raw) - _log_tanh_slope(raw).sum(-1)
+        """The log-density of the action, `[...]`."""
+        return super().log_prob(params, raw) - self.support.log_slope(raw).sum(-1)
 
     def entropy(self, params: Array, raw: Array | None = None) -> Array:
         """Entropy of the action, `[...]`: there is no closed form.
 
-        It is the normal's entropy plus the expected log-slope of the tanh. With
+        It is the normal's entropy plus the expected log-slope of the squashing. With
         `raw`, a draw from `params`, that expectation is one sample's: unbiased,
         and so is its gradient if `raw` is `sample(params, noise)` inside the
         differentiated function. Without `raw` it is a quadrature in each
@@ -232,25 +287,27 @@ class TanhNormal(DiagonalNormal):
         """
         normal = super().entropy(params)
         if raw is not None:
-            return normal + _log_tanh_slope(raw).sum(-1)
+            return normal + self.support.log_slope(raw).sum(-1)
         mean, log_std = self.mean_and_log_std(params)
         nodes, weights = _normal_quadrature(mean.ndim + 1)
         x = jnp.expand_dims(mean, -1) + jnp.expand_dims(jnp.exp(log_std), -1) * nodes
-        return normal + (weights * _log_tanh_slope(x)).sum((-2, -1))
+        return normal + (weights * self.support.log_slope(x, axis=-2)).sum((-2, -1))
 
     def to_action(self, raw: Array) -> Array:
-        """`tanh(raw)`, `[..., dim]`."""
-        return jnp.tanh(raw)
+        """The draw within its support, `tanh(raw)` between two bounds, `[..., dim]`."""
+        return self.support.squash(raw)
 
 
 @dataclasses.dataclass(frozen=True)
 class TanhPoint:
     """A deterministic action `tanh(params)`, `[..., dim]`, and draws around it.
 
-    It has no density: log-probability and entropy are given as 0.
+    By a softplus, or as they are, where it has one bound only or none. It has no
+    density: log-probability and entropy are given as 0.
     """
 
     dim: int
+    support: Support = Support()
 
     @property
     def param_size(self) -> int:
@@ -261,15 +318,15 @@ class TanhPoint:
         return jax.random.normal(key, (*shape_prefix, self.dim))
 
     def sample(self, params: Array, noise: Array) -> Array:
-        """The action plus noise, clipped to [-1, 1], `[..., dim]`."""
+        """The action plus noise, clipped to its support, `[..., dim]`."""
         action = self.mode(params)
         chex.assert_equal_shape([action, noise])
-        return jnp.clip(action + noise, -1.0, 1.0)
+        return self.support.clip(action + noise)
 
     def mode(self, params: Array) -> Array:
         """The action, `[..., dim]`."""
         chex.assert_axis_dimension(params, -1, self.param_size)
-        return jnp.tanh(params.astype(jnp.float32))
+        return self.support.squash(params.astype(jnp.float32))
 
     def log_prob(self, params: Array, raw: Array) -> Array:
         """0, `[...]`."""

@@ -102,7 +102,5 @@ def gru(sizes: Sequence[int], activation: str = "tanh", final_scale: float = 1.0
 
 def _gates(key: Array, inputs: int, width: int) -> Array:
     """Orthogonal weights of the three gates, side by side, `[inputs, 3 * width]`."""
-    orthogonal = jax.nn.initializers.orthogonal()
-    return jnp.concatenate(
-        [orthogonal(key, (inputs, width)) for key in jax.random.split(key, 3)], axis=1
-    )
+    draw = networks.orthogonal()
+    return jnp.concatenate([draw(key, (inputs, width)) for key in jax.random.split(key, 3)], axis=1)

@@ -50,6 +50,25 @@ def activation(name: str) -> Callable[[Array], Array]:
     return ACTIVATIONS[name]
 
 
+def orthogonal(scale: float = 1.0) -> Callable[..., Array]:
+    """`jax.nn.initializers.orthogonal`, which `vmap` runs one at a time on a CPU.
+
+    XLA runs a batch of QR decompositions in the threads that all devices share, and
+    waits for them in one of these. In jaxlib 0.11.0 two devices that do it at once use
+    up the threads of two cores and wait forever; in others, they wait for each other.
+    """
+    draw = jax.nn.initializers.orthogonal(scale)
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        def one(key: Array) -> Array:
+            return draw(key, tuple(shape), dtype)
+
+        alone = jax.default_backend() == "cpu"
+        return jax.custom_batching.sequential_vmap(one)(key) if alone else one(key)
+
+    return init
+
+
 def mlp(
     sizes: Sequence[int],
     activation: str = "tanh",
@@ -142,13 +161,14 @@ class _MLP(nn.Module):
         for size in self.sizes[:-1]:
             x = _dense(size, math.sqrt(2.0))(x)
             if self.layer_norm:
-                x = nn.LayerNorm()(x)
+                # flax's default, E x^2 - (E x)^2, loses a small spread on a large mean.
+                x = nn.LayerNorm(use_fast_variance=False)(x)
             x = self.activation(x)
         return _dense(self.sizes[-1], self.final_scale)(x)
 
 
 def _dense(size: int, scale: float) -> nn.Dense:
-    return nn.Dense(size, kernel_init=nn.initializers.orthogonal(scale), dot_general=_product)
+    return nn.Dense(size, kernel_init=orthogonal(scale), dot_general=_product)
 
 
 def _product(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:

@@ -8,12 +8,15 @@ states: what they do not visit does not count.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from jaxrl_reward import rewards as rw
+from jaxrl_reward import rounding
+from jaxrl_reward.envs.bounds import random_action
 from jaxrl_reward.envs.registry import Env
 from jaxrl_reward.envs.vector import VectorState, vectorize
 from jaxrl_reward.envs.vector import step as step_one
@@ -67,7 +70,9 @@ def collect(
 
     def step(state: VectorState, key: Array) -> tuple[VectorState, Transition]:
         key_action, key_step = jax.random.split(key)
-        action = jax.vmap(env.action_space.sample)(jax.random.split(key_action, num_envs))
+        action = jax.vmap(partial(random_action, env.action_space))(
+            jax.random.split(key_action, num_envs)
+        )
         keys = jax.random.split(key_step, (num_envs, successors))
         drawn = jax.vmap(draw)(keys, state.env_state, state.obs, state.first, action)
         return vector.step(state, keys[:, 0], action)[0], drawn
@@ -105,14 +110,13 @@ def refuse_memory(reward: rw.RewardTransform) -> None:
 def features(key: Array, samples: Transition, count: int = 200) -> Features:
     """Features that fit the samples' observations; three scales of cosines."""
     obs = _flat(samples.obs, samples)
-    spread = obs.std(0)
-    small = 1e-6 * (1 + jnp.abs(obs).max())
+    spread, varies = obs.std(0), rounding.varies(obs, axis=0)
     key_frequency, key_phase = jax.random.split(key)
     size = obs.shape[-1]
     length = jnp.sqrt(1.0 * size) * jnp.array([0.5, 1.0, 2.0])[jnp.arange(count) % 3]
     return Features(
         mean=obs.mean(0),
-        scale=jnp.where(spread > small, 1 / jnp.maximum(spread, small), 0.0),
+        scale=jnp.where(varies, 1 / jnp.where(varies, spread, 1.0), 0.0),
         frequency=jax.random.normal(key_frequency, (size, count), obs.dtype) / length[None],
         phase=jax.random.uniform(key_phase, (count,), obs.dtype, 0, 2 * jnp.pi),
     )
@@ -210,9 +214,11 @@ def distance(first: Array, second: Array, *, centred: bool = False) -> Array:
     """
     scaled = []
     for each in (first, second):
+        whole = jnp.sqrt((each**2).sum())
         each = each - each.mean() if centred else each
         length = jnp.sqrt((each**2).sum())
-        scaled.append(each / jnp.where(length == 0, 1.0, length))  # what is not known stays NaN
+        nothing = length <= rounding.ulps(whole)  # what is not known stays NaN
+        scaled.append(jnp.where(nothing, 0.0, each / jnp.where(nothing, 1.0, length)))
     return jnp.sqrt(((scaled[0] - scaled[1]) ** 2).sum()) / 2
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.typing import ArrayLike
 
+from jaxrl_reward.counting import add_up
 from jaxrl_reward.types import Array
 
 # From here on the oldest samples are slowly forgotten; 2**31 would overflow.
@@ -72,9 +73,9 @@ def update(stats: RunningStatistics, batch: ArrayLike) -> RunningStatistics:
 
     count = jnp.minimum(stats.count, MAX_COUNT - added) + added
     weight = added / count.astype(jnp.float32)
-    mean, mean_rest = _add(stats.mean, stats.mean_rest, weight * delta)
+    mean, mean_rest = add_up(stats.mean, stats.mean_rest, weight * delta)
     change = batch_variance - stats.variance + (1.0 - weight) * jnp.square(delta)
-    variance, variance_rest = _add(stats.variance, stats.variance_rest, weight * change)
+    variance, variance_rest = add_up(stats.variance, stats.variance_rest, weight * change)
     return RunningStatistics(count, mean, jnp.maximum(variance, 0.0), mean_rest, variance_rest)
 
 
@@ -93,8 +94,15 @@ def normalize(
     return jnp.clip(centred * jnp.expand_dims(scale, leading), -clip, clip)
 
 
-def _add(total: Array, rest: Array, value: Array) -> tuple[Array, Array]:
-    """Kahan's sum: `total + rest + value`, and what that lost."""
-    value = value + rest
-    new = total + value
-    return new, value - (new - total)
+def spread(stats: RunningStatistics) -> Array:
+    """The standard deviation to divide by: 1 where nothing has differed yet, `shape`.
+
+    Where all samples were alike there is no scale to take from them, and what differs for
+    the first time is taken as it is.
+    """
+    return jnp.where(differ(stats), stats.std, 1.0)
+
+
+def differ(stats: RunningStatistics) -> Array:
+    """Whether samples have differed, by more than the mean is rounded, `shape` bool."""
+    return stats.std > 4.0 * jnp.finfo(jnp.float32).eps * jnp.abs(stats.mean)

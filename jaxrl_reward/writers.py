@@ -66,7 +66,7 @@ def write(
 
     def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[Any, Written]:
         memory, logits, over = carry
-        log_probs = jax.nn.log_softmax(logits)
+        log_probs = log_softmax(logits)
         scores = log_probs
         if key is not None:
             scores += jax.random.gumbel(jax.random.fold_in(key, at), scores.shape)
@@ -82,6 +82,11 @@ def write(
     memory, logits = writer.read(params, prompt)
     start = (memory, logits, jnp.zeros(prompt.shape[0], bool))
     return jax.lax.scan(step, start, jnp.arange(length))[1]
+
+
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities in float32, whatever the network's precision: what is drawn is rare."""
+    return jax.nn.log_softmax(logits.astype(jnp.float32))
 
 
 def size(params: Any) -> int:

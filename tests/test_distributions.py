@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from jaxrl_reward.distributions import Categorical, DiagonalNormal, TanhNormal, _running_sum
+from jaxrl_reward.distributions import (
+    Categorical,
+    DiagonalNormal,
+    Support,
+    TanhNormal,
+    TanhPoint,
+    _running_sum,
+)
 
 INF = np.inf
 HUGE = float(np.finfo(np.float32).max)
@@ -388,6 +395,67 @@ def test_normal_extreme_parameters_have_finite_gradients(dist):
     value, gradient = jax.jit(jax.vmap(jax.value_and_grad(total)))(params)
     assert jnp.isfinite(value).all()
     assert jnp.isfinite(gradient).all()
+
+
+# Where the numbers of an action lie ---------------------------------------------
+
+LIES = {"both": (-1.0, 1.0), "below": (-1.0, INF), "above": (-INF, 1.0), "none": (-INF, INF)}
+
+
+@pytest.mark.parametrize("low,high", LIES.values(), ids=LIES)
+@pytest.mark.parametrize("mean,std", [(0.0, 0.5), (-2.0, 1.0), (2.0, 1.5)])
+def test_the_density_is_that_of_the_action(low, high, mean, std):
+    """Its integral over actions is 1, and over those below each point the share of draws."""
+    dist = TanhNormal(1, support=Support((low,), (high,)))
+    params = normal_params(np.array([mean]), np.array([std]))
+    raw = np.linspace(mean - 7 * std, mean + 7 * std, 20_001).astype(np.float32)
+    action = np.asarray(dist.to_action(jnp.asarray(raw)[:, None]), np.float64)[:, 0]
+    assert (np.diff(action) > -1e-6).all() and action.min() >= low and action.max() <= high
+    many = jnp.broadcast_to(params, (len(raw), 2))
+    density = np.exp(np.asarray(dist.log_prob(many, raw[:, None]), np.float64))
+    # At the ends a tanh rounds actions together; by the midpoints no point is lost.
+    share = np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(action))
+    np.testing.assert_allclose(share[-1], 1.0, atol=2e-3)
+    for quantile in (0.1, 0.5, 0.9):
+        at = stats.norm.ppf(quantile, mean, std)
+        np.testing.assert_allclose(share[np.searchsorted(raw, at)], quantile, atol=2e-3)
+
+
+@pytest.mark.parametrize("low,high", LIES.values(), ids=LIES)
+def test_entropy_is_minus_the_mean_log_density(low, high):
+    dist = TanhNormal(1, support=Support((low,), (high,)))
+    for mean, std in ((0.0, 0.5), (-2.0, 1.0), (3.0, 2.0)):
+        params = normal_params(np.array([mean]), np.array([std]))
+        raw = np.linspace(mean - 8 * std, mean + 8 * std, 4001).astype(np.float32)
+        many = jnp.broadcast_to(params, (len(raw), 2))
+        log_prob = np.asarray(dist.log_prob(many, raw[:, None]), np.float64)
+        expected = -np.trapezoid(stats.norm.pdf(raw, mean, std) * log_prob, raw)
+        np.testing.assert_allclose(dist.entropy(params), expected, atol=5e-4)
+        drawn = dist.entropy(many, raw[:, None])
+        expected = np.trapezoid(stats.norm.pdf(raw, mean, std) * np.asarray(drawn), raw)
+        np.testing.assert_allclose(dist.entropy(params), expected, atol=5e-4)
+
+
+def test_numbers_of_one_action_may_lie_differently():
+    support = Support(*map(tuple, np.array(list(LIES.values())).T.tolist()))
+    raw = jnp.array([[-30.0] * 4, [0.0] * 4, [30.0] * 4])
+    # log(e - 1) = 0.5413 makes the softplus of 0 a 1, so that 0 stays 0.
+    squashed = [[-1.0, -1.0, -29.5413, -30.0], [0.0] * 4, [1.0, 29.5413, 1.0, 30.0]]
+    np.testing.assert_allclose(TanhNormal(4, support=support).to_action(raw), squashed, atol=1e-4)
+    np.testing.assert_allclose(TanhPoint(4, support=support).mode(raw), squashed, atol=1e-4)
+    clipped = [[-1.0, -1.0, -30.0, -30.0], [0.0] * 4, [1.0, 30.0, 1.0, 30.0]]
+    np.testing.assert_allclose(DiagonalNormal(4, support=support).to_action(raw), clipped)
+    noisy = TanhPoint(4, support=support).sample(jnp.zeros((3, 4)), raw)
+    np.testing.assert_allclose(noisy, clipped)
+
+
+def test_an_open_support_far_from_zero_has_finite_gradients():
+    dist = TanhNormal(4, support=Support(*map(tuple, np.array(list(LIES.values())).T.tolist())))
+    params = jnp.array([[0.0] * 4 + [1.0] * 4])
+    for raw in (jnp.full((1, 4), -1e4), jnp.full((1, 4), 1e4)):
+        value, slope = jax.value_and_grad(lambda x: dist.log_prob(params, x).sum())(raw)
+        assert jnp.isfinite(value) and jnp.isfinite(slope).all()
+        assert jnp.isfinite(jax.grad(lambda x: dist.to_action(x).sum())(raw)).all()
 
 
 # Other libraries --------------------------------------------------------------

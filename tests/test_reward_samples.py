@@ -118,3 +118,25 @@ def test_exact_comparisons():
     assert found.horizon[0] == found.horizon[1] and (found.best[0] == found.best[1]).all()
     with pytest.raises(UserError, match="below 1, not 1"):
         comparison.exact(MDP, rw.env(), rw.env(), 1.0)
+
+
+def test_what_only_rounding_is_left_of_is_nothing():
+    """A constant reward, centred: no direction, and so half a unit from any other."""
+    other = jnp.asarray(np.random.default_rng(0).normal(size=37), jnp.float32)
+    for constant in (0.1, 1000 / 3):
+        found = samples.distance(jnp.full(37, constant, jnp.float32), other, centred=True)
+        np.testing.assert_allclose(found, 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1.0, 1e5])
+def test_features_do_not_depend_on_the_unit_of_observations(unit):
+    """Nor is a component lost that is small, or kept that does not vary."""
+    collected = jax.tree.map(jnp.zeros_like, block())
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=collected.obs.shape).astype(np.float32)
+    obs[..., 1], obs[..., 2] = 1 / 3, 1e-3 * obs[..., 2]
+    found = samples.features(jax.random.key(0), collected.replace(obs=jnp.float32(unit) * obs))
+    plain = obs.reshape(-1, obs.shape[-1]).std(0) * unit
+    assert found.scale[1] == 0.0
+    keep = np.delete(np.arange(obs.shape[-1]), 1)
+    np.testing.assert_allclose(found.scale[keep], 1 / plain[keep], rtol=1e-4)

@@ -3,10 +3,12 @@
 from functools import cache, partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import writers
+from jaxrl_reward import preferences, writers
+from jaxrl_reward.preferences import overoptimization
 
 V, P, T, N = 9, 4, 6, 256
 WRITERS = {
@@ -112,3 +114,24 @@ def test_without_a_key_the_likeliest_token_is_written():
 def test_the_largest_writer_that_agents_use_has_fewer_than_200_000_numbers():
     writer = writers.transformer(32, 16, 64, width=64, layers=3, heads=4)
     assert 50_000 < writers.size(jax.eval_shape(writer.init, jax.random.key(0))) < 200_000
+
+
+def test_a_rare_token_is_drawn_as_often_as_its_chance_in_half_precision():
+    """One in a thousand, of 400,000: 400 with a deviation of 20; log-probabilities are exact."""
+    many, chance = 400_000, np.array([0.999, 0.001])
+    logits = jnp.log(jnp.asarray(chance, jnp.float32)).astype(jnp.bfloat16)
+    exact = np.asarray(jax.nn.log_softmax(logits.astype(jnp.float32)))
+    drawn = overoptimization.draw(jax.random.key(0), logits[None], many)
+    assert abs(drawn.sum() - many * np.exp(exact[1])) < 80
+    given = lambda *_: ((), jnp.tile(logits, (many, 1)))  # noqa: E731
+    writer = writers.Writer(lambda key: (), given, given, lambda *_: None)
+    prompt = np.zeros((many, 1), np.int32)
+    out = writers.write(writer, (), prompt, 1, jax.random.key(1), end=9)
+    assert abs(out.tokens.sum() - many * np.exp(exact[1])) < 80
+    assert out.log_prob.dtype == out.entropy.dtype == jnp.float32
+    np.testing.assert_allclose(out.log_prob[0], exact[out.tokens[0]], rtol=1e-6)
+    labels = preferences.labels.bradley_terry(
+        jax.random.key(2), jnp.full(many, logits[1] - logits[0], jnp.bfloat16)
+    )
+    odds = np.exp(np.float64((logits[1] - logits[0]).astype(jnp.float32)))
+    assert abs(labels.sum() - many * odds / (1 + odds)) < 80

@@ -5,10 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnax.environments import spaces
 
 from jaxrl_reward import distributions
-from jaxrl_reward.agents import rollout
+from jaxrl_reward.envs import bounds
 from jaxrl_reward.types import Array
 
 NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}
@@ -23,7 +24,22 @@ def distribution(space: Any, name: str) -> distributions.Distribution:
     """
     if isinstance(space, spaces.Discrete):
         return distributions.Categorical(int(space.n))
-    return NORMALS[name](math.prod(space.shape))
+    return NORMALS[name](math.prod(space.shape), support=support(space))
+
+
+def support(space: spaces.Box, confined: bool = False) -> distributions.Support:
+    """Where the unit numbers of actions lie, see `envs.bounds`.
+
+    Args:
+      space: of the actions.
+      confined: those without any bound are kept within -1 and 1.
+    """
+    low, high = (np.isfinite(x) for x in bounds.limits(space))
+    both = low & high | (~(low | high) & confined)
+    return distributions.Support(
+        tuple(np.where(low | both, -1.0, -np.inf).tolist()),
+        tuple(np.where(high | both, 1.0, np.inf).tolist()),
+    )
 
 
 def free_std(dist: distributions.Distribution) -> bool:
@@ -65,4 +81,4 @@ def draw(
     action = dist.to_action(raw)
     if isinstance(space, spaces.Discrete):
         return action.astype(space.dtype), raw
-    return rollout.scale_action(space, action, raw), raw
+    return bounds.scale_action(space, action), raw

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import math
 import numbers
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -233,6 +234,29 @@ def check_range(agent: str, name: str, value: Any, low: float, high: float = mat
         raise UserError(f"{agent}'s {name} must be {bound}, not {value}")
 
 
+def check_hidden(agent: str, config: Any) -> None:
+    """Raises a `UserError` for hidden layers that cannot be, or cannot learn."""
+    for width in config.hidden:
+        check_positive(agent, "hidden", width)
+        if width == 1 and getattr(config, "layer_norm", False):
+            raise UserError(
+                f"{agent}'s hidden={config.hidden} has a layer of one unit, which normalised is "
+                "always 0; use wider layers, or layer_norm=False"
+            )
+
+
+def check_temperature(agent: str, config: Any) -> None:
+    """Raises a `UserError` unless a temperature that is tuned can be."""
+    check_range(agent, "temperature", config.temperature, 0.0)
+    known = not isinstance(config.temperature, Tracer)
+    tuned = config.tune_temperature and not config.deterministic
+    if known and tuned and not np.all(np.asarray(config.temperature) > 0):
+        raise UserError(
+            f"{agent}'s temperature cannot be tuned from 0, which it never leaves; use one above "
+            "0, or tune_temperature=False"
+        )
+
+
 def check_divides(agent: str, config: Any, by_envs: bool = False) -> None:
     """Raises a `UserError` unless the minibatches divide the block evenly.
 
@@ -262,6 +286,40 @@ def as_leaves(tree: Any) -> Any:
     return jax.tree.map(leaf, tree)
 
 
+def discount(config: Any) -> Any:
+    """The discount of an agent with these settings; without one it sums all rewards alike."""
+    return getattr(config, "gamma", 1.0)
+
+
+def check_reward(
+    agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform | None
+) -> rw.RewardTransform:
+    """The expression that an agent learns from, the environment's reward by default.
+
+    Warns of a term whose `gamma` is another than the agent's.
+
+    Raises:
+      UserError: a term is for another environment, or not for the agent's discount.
+    """
+    reward = rw.env() if reward is None else reward
+    rw.potentials.check(reward, env.name)
+    rw.discounts.bind(reward, discount(config))
+    if message := other_discounts(agent, config, reward):
+        warnings.warn(message, stacklevel=3)
+    return reward
+
+
+def other_discounts(agent: str, config: Any, reward: rw.RewardTransform) -> str | None:
+    """What to say of terms whose `gamma` is another than the agent's; None if all is well."""
+    apart = rw.discounts.others(reward, discount(config))
+    if not apart:
+        return None
+    return (
+        f"{agent} discounts by {discount(config):g}, and {', '.join(apart)} by a gamma of its "
+        "own; leave that out to take the agent's"
+    )
+
+
 def settle(made: Any, check: Callable[[Any], None], config: Any, reward: Any) -> tuple[Any, Any]:
     """The config and the reward of a run, with their numbers as leaves.
 
@@ -275,10 +333,13 @@ def settle(made: Any, check: Callable[[Any], None], config: Any, reward: Any) ->
       UserError: the structure differs, or a number is out of range.
     """
     config = made.config if config is None else config
-    reward = made.reward if reward is None else reward
     check_structure("config", config, made.config)
-    check_structure("reward", reward, made.reward)
     check(config)
+    # A discount that a term leaves out is the agent's, here where it may vary.
+    bound = rw.discounts.bind(made.reward, discount(config))
+    reward = bound if reward is None else rw.discounts.bind(reward, discount(config))
+    check_structure("reward", reward, bound)
+    rw.check(reward)
     return as_leaves(config), as_leaves(reward)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from jaxrl_reward.partition import shard_map
 from jaxrl_reward.types import Array
 
 PIECE = 256  # rows; half or twice as many are no faster with layers of 64 units
@@ -67,9 +68,7 @@ def mean_gradient(
     def local(params: Any, batch: Any, rows: Array) -> Any:
         return jax.lax.pmean(_by_pieces(loss, params, batch, rows), AXIS)
 
-    spread = jax.shard_map(
-        local, in_specs=(P(), P(), P(AXIS)), out_specs=P(), check_vma=False, axis_names={AXIS}
-    )
+    spread = shard_map(local, (P(), P(), P(AXIS)), P(), axis_names=frozenset({AXIS}))
     return spread(params, batch, rows)
 
 

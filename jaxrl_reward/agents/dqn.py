@@ -99,7 +99,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         environment or the reward is not for DQN.
     """
     check(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("dqn", config, env, reward)
     by_mean = q_learning.Criterion(worth=lambda config, quantiles, inputs: quantiles.mean(-2))
     return q_learning.learner("dqn", config, env, reward, by_mean, check).agent()
 

@@ -19,8 +19,9 @@ from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, offline, offline_data, replay, rollout, sac_losses
+from jaxrl_reward.agents import base, offline, replay, rollout, sac_losses
 from jaxrl_reward.agents.offline import State
+from jaxrl_reward.envs.bounds import scale_action, unit_action
 from jaxrl_reward.types import Array
 
 __all__ = ["Attacker", "Config", "State", "attacker", "check", "diversity", "make"]
@@ -97,8 +98,9 @@ def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
     offline.check("edac", config)
     base.check_positive("edac", "critics", config.critics)
-    for name in ("critic_learning_rate", "temperature", "eta"):
+    for name in ("critic_learning_rate", "eta"):
         base.check_range("edac", name, getattr(config, name), 0.0)
+    base.check_temperature("edac", config)
     for name in ("gamma", "target_rate"):
         base.check_range("edac", name, getattr(config, name), 0.0, 1.0)
     base.check_range("edac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
@@ -113,7 +115,7 @@ class _Learner:
 
     @cached_property
     def sac(self) -> sac_losses.Learner:
-        return sac_losses.Learner(self.config, self.space)
+        return sac_losses.Learner(self.config, self.space, confined=False)
 
     @property
     def dist(self) -> Any:
@@ -198,7 +200,7 @@ def attacker(agent: base.Agent, state: State) -> Attacker:
     def value(obs: Array, action: Array) -> Array:
         lead = obs.shape[: obs.ndim - rank]
         inputs = offline.normalize(state, obs.reshape(*lead, -1))
-        choice = offline_data.unit_action(space, action.reshape(-1, math.prod(space.shape)))
+        choice = unit_action(space, action.reshape(-1, math.prod(space.shape)))
         choice = choice.reshape(*lead, -1)
         return learner.sac.value_of(state.params["critic"], inputs, choice).mean(0)
 
@@ -206,6 +208,6 @@ def attacker(agent: base.Agent, state: State) -> Attacker:
         lead = obs.shape[: obs.ndim - rank]
         inputs = offline.normalize(state, rollout.flatten(obs, len(lead)))
         unit = learner.dist.to_action(learner.dist.mode(learner.policy(state.params, inputs)))
-        return rollout.scale_action(space, unit, unit)
+        return scale_action(space, unit)
 
     return Attacker(value, policy)

@@ -108,8 +108,10 @@ def peaks(entropy: Array, alive: Array, quantile: float = 0.8) -> Array:
 def corridor(entropy: Array, history: Array, low: Array, high: Array) -> Array:
     """`max(0, low h - H) + max(0, H - high h)`: outside of a corridor around the past, `[N, T]`.
 
-    EPO ("Entropy-regularized Policy Optimization for LLM Agents", 2025) with a slope: the
-    published penalty is a constant chosen by a comparison, and so has no gradient.
+    One of the three mechanisms of EPO ("Entropy-regularized Policy Optimization for LLM
+    Agents", 2025), with a slope: the published penalty is a constant chosen by a comparison,
+    and so has no gradient. Its entropy bonus is `entropy_coef`; its weight over training is
+    not here.
     """
     return jax.nn.relu(low * history - entropy) + jax.nn.relu(entropy - high * history)
 

@@ -162,7 +162,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     """
     checked = partial(check, horizon=env.max_steps)
     checked(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("eta", config, env, reward)
     criterion = q_learning.Criterion(
         worth=_worth,
         normalize=partial(_normalize, config.stocks),

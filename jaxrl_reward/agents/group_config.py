@@ -14,7 +14,7 @@ CHOICES = {
     "network": ("transformer", "gru"),
     "aggregation": losses.AGGREGATIONS,
     "ratio": losses.RATIOS,
-    "kl": ("none", "loss", "reward"),
+    "kl": ("none", "loss", "unbiased_loss", "reward"),
     "control": control.CONTROLS,
     "objective": ("surrogate", "rover"),
     "sampling": ("uniform", "variance", "knapsack"),
@@ -47,7 +47,9 @@ class Config(struct.PyTreeNode):
       aggregation: what the loss is a mean over: each `token` alike, each `sequence`, or
         as many tokens as there could be, a `constant`.
       ratio: of probabilities, that of each `token` or that of the whole `sequence`.
-      kl: where the KL to the reference is: in the `loss`, in the `reward`, or nowhere.
+      kl: where the KL to the reference is: nowhere; in the `loss`, as GRPO was published,
+        whose gradient is that of KL(ref, pi); in the `unbiased_loss`, times the ratio, that of
+        KL(pi, ref), which is what is logged; or in the `reward`, before the advantage's rule.
       drop_equal: leaves out groups whose returns are all equal.
       control: of the entropy, see `entropy_control`.
       teach: whose gradient in the reference answer is followed, see `rw.likelihood`; `group`
@@ -87,7 +89,7 @@ class Config(struct.PyTreeNode):
     objective: Literal["surrogate", "rover"] = _static("surrogate")
     aggregation: Literal["token", "sequence", "constant"] = _static("token")
     ratio: Literal["token", "sequence"] = _static("token")
-    kl: Literal["none", "loss", "reward"] = _static("none")
+    kl: Literal["none", "loss", "unbiased_loss", "reward"] = _static("none")
     drop_equal: bool = _static(False)
     control: str = _static("none")
     teach: str = _static("none")

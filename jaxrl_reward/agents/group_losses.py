@@ -94,13 +94,22 @@ def surrogate(ratio: Array, advantage: Array, low: Array, high: Array, dual: Arr
     return jnp.where(bounded, jnp.maximum(lower, dual * advantage), lower)
 
 
+def clipped(ratio: Array, advantage: Array, low: Array, high: Array, dual: Array) -> Array:
+    """Where a bound of `surrogate` binds: it has no slope in the ratio there."""
+    above = (advantage > 0.0) & (ratio > 1.0 + high)
+    below = (advantage < 0.0) & (ratio < 1.0 - low)
+    return above | below | ((dual > 1.0) & (advantage < 0.0) & (ratio > dual))
+
+
 def kl_estimate(log_prob: Array, reference: Array) -> Array:
     """`exp(d) - d - 1`, `d = log pi_ref - log pi`: unbiased for KL(pi, pi_ref), and not negative.
 
-    J. Schulman, "Approximating KL divergence" (2020), the third estimator.
+    J. Schulman, "Approximating KL divergence" (2020), the third estimator. That holds of its
+    value under draws from pi. Its gradient is that of the other divergence, KL(pi_ref, pi)
+    on policy; times the ratio `pi / pi_old` of the draw, it is that of KL(pi, pi_ref).
     """
     difference = reference - log_prob
-    return jnp.exp(difference) - difference - 1.0
+    return jnp.expm1(difference) - difference  # near 0 both are far smaller than 1
 
 
 def to_go(reward: Array) -> Array:
@@ -149,29 +158,32 @@ def loss(
     log_prob = jnp.where(alive, jnp.take_along_axis(log_probs, at, -1)[..., 0], 0.0)
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1)
     ratio = ratios(config.ratio, log_prob, batch.old, alive)
+    bounds = (config.clip_low, config.clip_high, config.dual_clip)
+    bound = jnp.zeros_like(alive)
     if config.objective == "rover":
         target = rover_target(log_probs, batch.old_all, batch.centred, alive)
         policy_loss = (log_prob - batch.old - target) ** 2
     elif config.control == "kl_cov":  # whose surrogate has no bounds
         policy_loss = -ratio * batch.credit + batch.penalty * jnp.abs(log_prob - batch.old)
     else:
-        bounds = (config.clip_low, config.clip_high, config.dual_clip)
+        bound = clipped(ratio, batch.credit, *bounds)
         policy_loss = -batch.gain * surrogate(ratio, batch.credit, *bounds)
     divergence = kl_estimate(log_prob, batch.reference)
     token_loss = policy_loss - config.entropy_coef * entropy
     if config.kl == "loss":
         token_loss += config.kl_coef * divergence
+    elif config.kl == "unbiased_loss":
+        token_loss += config.kl_coef * ratios("token", log_prob, batch.old, alive) * divergence
     total = mean_of_tokens(token_loss, batch.weight)
     total += control.added_loss(config, history, entropy, log_probs, batch)
     if config.teach != "none":
         everything = log_probs_of(params, batch.answered.text)
         known = answers.log_probs(everything, batch.answered)
         total -= config.teach_coef * (batch.taught * known).sum(1).mean()
-    outside = (ratio < 1.0 - config.clip_low) | (ratio > 1.0 + config.clip_high)
     return total, {
         "policy_loss": mean_of_tokens(policy_loss, batch.weight),
         "kl": mean_of_tokens(divergence, batch.weight),
-        "clip_fraction": mean_of_tokens(outside * 1.0, batch.weight),
+        "clip_fraction": mean_of_tokens(bound * 1.0, batch.weight),
     }
 
 

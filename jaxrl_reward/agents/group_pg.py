@@ -8,6 +8,7 @@ it pays from a token on is the token's credit:
   REINFORCE with a baseline  advantage="centred()"
   RLOO                       advantage="rloo()"
   GRPO                       advantage="grpo()" aggregation="sequence" kl="loss" kl_coef=0.04
+  with the KL's own slope    the same with kl="unbiased_loss"
   Dr. GRPO                   advantage="centred()" aggregation="constant"
   DAPO                       advantage="grpo()" clip_high=0.28 drop_equal=True
   negative-only              advantage="grpo() | clip(-100, 0)"
@@ -72,11 +73,12 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     if not isinstance(env.environment, Sequence):
         raise UserError(f"group_pg writes, and {env.name} is no sequence: environment")
     check(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("group_pg", config, env, reward)
     made = _GroupPG(config, reward, env, _rule(config.advantage))
     if config.teach != "none" and made.task.answer is None:
         raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
     made.check_reward()
+    made.check_groups()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     steps = config.num_envs * made.task.max_tokens
     return base.Agent("group_pg", config, env, reward, *functions, steps)
@@ -94,7 +96,8 @@ def writer_of(config: Config, task: Task) -> writers.Writer:
 def _rule(text: str) -> rw.RewardTransform:
     """The advantage rule of a text; a bare name is the rule with its defaults."""
     bare = text.isidentifier() and text in {entry.name for entry in registry.entries()}
-    return rw.parse(f"{text}()" if bare and text != "env" else text)
+    rule = rw.parse(f"{text}()" if bare and text != "env" else text)
+    return rw.discounts.bind(rule, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -187,6 +190,7 @@ class _GroupPG:
         """The next tokens `[N]` of texts `[N, P + T]`; the likeliest without a key."""
         text = rollout.flatten(inputs, 1)
         logits = writing.next_logits(self.writer, self.task, state.params, text)
+        logits = logits.astype(jnp.float32)
         draws = 0.0 if key is None else jax.random.gumbel(key, logits.shape)
         return (logits + draws).argmax(-1).astype(self.env.action_space.dtype)
 
@@ -242,6 +246,22 @@ class _GroupPG:
         if jax.eval_shape(earned, jax.random.key(0)).ndim > 2:
             raise UserError(f"the advantage {self.rule} must give one number a token")
 
+    def check_groups(self) -> None:
+        """Raises a `UserError` if groups of one response leave the rule nothing to compare."""
+        if self.config.group_size * self.config.views > 1:
+            return
+        example, key = self.example(), jax.random.key(0)
+        paid = jax.eval_shape(self.reward.apply, self.reward.init(key, example), example).reward
+        group = jnp.broadcast_to(jnp.arange(self.config.num_envs), example.first.shape)
+        block = example.replace(
+            reward=jax.random.normal(key, paid.shape), info={**example.info, "group": group}
+        )
+        if not self.rule.apply(self.rule.init(key, block), block).reward.any():
+            raise UserError(
+                f"group_pg's advantage {self.rule} of groups of one response is always 0; use a "
+                "larger group_size, or one that compares all responses, such as reinforce()"
+            )
+
     def optimiser(self, config: Config) -> optax.GradientTransformation:
         clip = optax.clip_by_global_norm(config.max_grad_norm)
         return optax.chain(clip, optax.adam(config.learning_rate))
@@ -282,7 +302,7 @@ class _GroupPG:
 
     def log_probs(self, params: Any, text: Array) -> Array:
         """Of all tokens, `[N, T, V]`."""
-        return jax.nn.log_softmax(self.writer.logits(params, text))
+        return writers.log_softmax(self.writer.logits(params, text))
 
     def told(
         self, block: Transition, params: Any, reference: Array, asked: writing.Asked
@@ -323,7 +343,9 @@ class _GroupPG:
         """What is learned from, and what entropy control compares with from now on."""
         config, groups = state.config, groups_of(block)
         returns = groups.total(block.reward)
-        kept = groups.differ(returns) if config.drop_equal else jnp.ones(returns.shape, bool)
+        kept = jnp.ones(returns.shape, bool)
+        if config.drop_equal:
+            kept = groups.differ(returns, groups.rounding(block.reward))
         everything: Any = ()
         if config.objective == "rover" or config.control == "siren":
             everything = self.log_probs(state.params, text)
@@ -337,7 +359,7 @@ class _GroupPG:
             weight=losses.token_weights(config.aggregation, groups.alive.T, kept),
             gain=jnp.ones(credit.shape),
             penalty=jnp.zeros(credit.shape),
-            centred=returns - groups.mean(returns),
+            centred=groups.centre(returns),
             old_all=everything if config.objective == "rover" else (),
             answered=(),
             taught=(),
@@ -385,6 +407,6 @@ def _metrics(task: Task, block: Transition, batch: losses.Batch) -> dict[str, Me
         "reward": Mean.of(block.reward, where=groups.alive),
         "entropy": Mean.of(block.policy["entropy"], where=groups.alive),
         "best_of_group": of_groups(groups.max(outcome)),
-        "groups_that_differ": of_groups(groups.differ(returns)),
+        "groups_that_differ": of_groups(groups.differ(returns, groups.rounding(block.reward))),
         "credit_size": Mean.of(jnp.abs(batch.credit), where=batch.alive),
     }

@@ -15,7 +15,7 @@ import optax
 from gymnax.environments import spaces
 from jax.typing import ArrayLike
 
-from jaxrl_reward import distributions, networks
+from jaxrl_reward import distributions, networks, rounding
 from jaxrl_reward.agents import actions, replay
 from jaxrl_reward.offline.measures import kurtosis
 from jaxrl_reward.types import Array
@@ -106,9 +106,9 @@ class Policy:
     @cached_property
     def dist(self) -> Any:
         """A `DiagonalNormal` or a `TanhPoint`."""
-        size = math.prod(self.space.shape)
         gaussian = self.config.policy == UNBOUNDED_POLICY
-        return distributions.DiagonalNormal(size) if gaussian else distributions.TanhPoint(size)
+        kind = distributions.DiagonalNormal if gaussian else distributions.TanhPoint
+        return kind(math.prod(self.space.shape), support=actions.support(self.space))
 
     @cached_property
     def network(self) -> networks.Network:
@@ -236,7 +236,7 @@ class Learner:
             "value_mean": value.mean(),
             "q_mean": q.mean(),
             "weight_mean": trust.mean(),
-            "target_kurtosis": jnp.where(target.std() > 0.0, kurtosis(target), 0.0),
+            "target_kurtosis": jnp.where(rounding.varies(target), kurtosis(target), 0.0),
         }
         return value_loss + q_loss + policy_loss, metrics
 

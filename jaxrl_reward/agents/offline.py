@@ -9,6 +9,7 @@ setting `source` says from which of them a lane learns.
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +24,7 @@ from jaxrl_reward import distributions, envs, networks
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, evaluation, replay, rollout
 from jaxrl_reward.agents.offline_data import Data, load
+from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
 SMALLEST_STD = 1e-3  # added to that of observations, as is usual for offline data
@@ -92,8 +94,7 @@ def check(agent: str, config: Any) -> None:
     """Raises a `UserError` for a bad setting among those that all such agents have."""
     for name in ("updates", "batch_size"):
         base.check_positive(agent, name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive(agent, "hidden", width)
+    base.check_hidden(agent, config)
     base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
     base.check_range(agent, "source", config.source, 0.0)
     base.check_range(agent, "learning_rate", config.learning_rate, 0.0)
@@ -124,7 +125,7 @@ def make(
       UserError: the data does not fit the environment or the reward, or the
         environment or the reward is not for this agent.
     """
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward(name, config, env, reward)
     if not isinstance(env.action_space, spaces.Box):
         kind = type(env.action_space).__name__
         raise UserError(f"{name} needs Box actions; {env.name} has {kind}")
@@ -135,6 +136,8 @@ def make(
     if found is not None and not 0 <= int(config.source) < len(found[1]):
         count = len(found[1])
         raise UserError(f"{name}'s source must be one of the {count} given, 0 to {count - 1}")
+    if found is not None and not all(each.terminal_next_obs for each in found[1]):
+        _warn_of_unknown(name, recorder, reward)
     made = _Offline(
         name, config, reward, player, recorder, passed, found and found[0], learner, check
     )
@@ -209,7 +212,9 @@ class _Offline:
             learner, reward_state = carry
             rows, i = xs
             batch, block = self.batch(state, reward_state.shared, data, rows)
-            step, key = state.iteration * shape[0] + i, jax.random.fold_in(key_step, i)
+            # Not in int32, which ends where the learning rate would begin anew.
+            step = state.iteration.astype(jnp.float32) * shape[0] + i
+            key = jax.random.fold_in(key_step, i)
             learner, metrics = self.learner.step(state.config, learner, batch, key, step)
             reward_state, learned = state.reward.learn(
                 reward_state, jax.random.fold_in(key_learn, i), block
@@ -248,7 +253,7 @@ class _Offline:
         params = self.learner.policy(state.params, normalize(state, inputs))
         raw = dist.mode(params) if noise is None else dist.sample(params, noise)
         action = dist.to_action(raw)
-        return rollout.scale_action(self.player.env.action_space, action, action), raw
+        return scale_action(self.player.env.action_space, action), raw
 
     # ---- data and rewards ---------------------------------------------------------
 
@@ -384,6 +389,28 @@ def _read_in_order(agent: str, recorder: replay.Recorder, reward: rw.RewardTrans
 
     state = jax.eval_shape(partial(reward.init, key, example))
     return replay.read_by(result, state, example)
+
+
+def _warn_of_unknown(agent: str, recorder: replay.Recorder, reward: rw.RewardTransform) -> None:
+    """One line if a reward changes with where a terminated step led, which data do not say.
+
+    Most that read successors do not look there: a potential is 0 after the end.
+    """
+    if not recorder.read.next_obs:
+        return
+    step = jax.tree.map(jnp.zeros_like, recorder.example)
+    step = step.replace(terminated=jnp.ones_like(step.terminated))
+    state = reward.init(jax.random.key(0), recorder.example)
+    paid = [
+        reward.apply(state, step.replace(next_obs=jnp.full_like(step.next_obs, value))).reward
+        for value in (0.0, 0.7, 3.0)
+    ]
+    if any(not np.array_equal(paid[0], each, equal_nan=True) for each in paid[1:]):
+        warnings.warn(
+            f"{agent}'s data do not say where terminated steps led: there {reward} reads the "
+            "observation before in place of the one after",
+            stacklevel=3,
+        )
 
 
 def _terms(reward: rw.RewardTransform) -> list[rw.RewardTransform]:

@@ -1,6 +1,8 @@
 """Fixed data as the device holds it: checked, in one piece, with its statistics."""
 
 import dataclasses
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +10,22 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from gymnax.environments import spaces
-from jax.typing import ArrayLike
 
 from jaxrl_reward import envs
-from jaxrl_reward.agents import rollout
+from jaxrl_reward.envs.bounds import limits, unit_action
 from jaxrl_reward.offline import dataset as datasets
 from jaxrl_reward.offline.formats import read
 from jaxrl_reward.types import Array, Transition, UserError
+
+# First words of the names of data sets of other simulators: D4RL's, OGBench's, Minari's.
+_OTHERS = (
+    "halfcheetah hopper walker2d ant humanoid swimmer reacher pusher inverted antmaze maze2d "
+    "minigrid pen hammer door relocate kitchen carla flow bullet pointmaze humanoidmaze antsoccer "
+    "cube scene puzzle powderworld visual"
+)
+_OTHER = re.compile(rf"(?:.*/)?(?:{'|'.join(_OTHERS.split())})(?:[-_/].*)?", re.IGNORECASE)
+_ROUNDING = 1e-4  # by which actions may be beyond their bounds
+_GYM = re.compile(r"(?:.*/)?[A-Z]\w*-v\d+")  # Hopper-v5
 
 
 class Data(struct.PyTreeNode):
@@ -23,7 +33,7 @@ class Data(struct.PyTreeNode):
 
     Attributes:
       rows: what every update reads, in one piece: the flat observation, the
-        action in [-1, 1], the next observation, the environment's reward and
+        action in unit numbers, the next observation, the environment's reward and
         whether the task ended, `[D * N, 2 O + A + 2]` float32.
       kept: what else the reward reads, leaves `[D * N, ...]`; else `()`.
       mean: of observations and next observations together, `[D, O]`.
@@ -63,6 +73,8 @@ def load(
         raise UserError(f"{agent} needs at least one data set")
     for each in found:
         _check_fits(agent, env, each)
+        _warn_of_another(agent, env, each.provenance.environment)
+        _warn_of_bounds(agent, env, each)
     lengths = [len(each) for each in found]
     if len(set(lengths)) > 1:
         raise UserError(f"{agent} needs data sets of as many rows each, not of {lengths}")
@@ -107,7 +119,7 @@ def _origin(found: datasets.Dataset) -> datasets.Provenance:
     known = found.provenance
     if known.checksum:
         return known
-    return dataclasses.replace(known, checksum=datasets.checksum(found.steps))
+    return dataclasses.replace(known, checksum=datasets.checksum(found.steps, found.left_out))
 
 
 def _check_fits(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
@@ -119,6 +131,39 @@ def _check_fits(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
                 f"{agent}'s data has {name} of shape {list(shape)}, "
                 f"and {env.name} of shape {list(wanted)}; name the environment that it is of"
             )
+
+
+def _warn_of_another(agent: str, env: envs.Env, said: str) -> None:
+    """One line where data say that they are of another task than they are evaluated in."""
+    base, name = said.partition(",")[0], env.name.partition(",")[0]
+    if base in (name, name.partition(":")[2]):
+        return
+    if ":" in base:
+        fix = f"name {said} in place of it"
+    elif _OTHER.fullmatch(base) or _GYM.fullmatch(base):
+        fix = f"none of `list envs` is that one; `collect sac {name}` makes data that fit"
+    else:
+        return  # the name of a file, which need not say anything
+    line = f"{agent}'s data say that they are of {said}, and {name} is another task: {fix}"
+    warnings.warn(line, stacklevel=2)
+
+
+def _warn_of_bounds(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
+    """One line where actions are beyond the bounds, but for those that were corrupted."""
+    if re.search(r"\b(?:action|mixed)\b", found.provenance.corruption):
+        return
+    space, action = env.action_space, np.asarray(found.steps.action)
+    low, high = (x.reshape(space.shape) for x in limits(space))
+    slack = _ROUNDING * np.maximum(1.0, np.abs(action))
+    beyond = ((action < low - slack) | (action > high + slack)).reshape(len(action), -1).any(1)
+    if beyond.any():
+        row = int(np.flatnonzero(beyond)[0])
+        warnings.warn(
+            f"{agent}'s data have {int(beyond.sum())} of {len(action)} actions beyond the bounds "
+            f"of {env.name}, first in row {row} ({np.ravel(action[row])}): are they of another "
+            "scale or task?",
+            stacklevel=2,
+        )
 
 
 def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) -> Data:
@@ -147,16 +192,3 @@ def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) 
         mean=jnp.asarray(np.stack(means), jnp.float32),
         std=jnp.asarray(np.stack(stds), jnp.float32),
     )
-
-
-def unit_action(space: spaces.Box, action: ArrayLike) -> Array:
-    """Actions `[B, A]` with their bounds at -1 and 1; those without bounds as they are.
-
-    The inverse of `rollout.scale_action`. Corrupted actions may lie beyond.
-    """
-    low = np.broadcast_to(np.asarray(space.low, np.float32), space.shape).reshape(1, -1)
-    high = np.broadcast_to(np.asarray(space.high, np.float32), space.shape).reshape(1, -1)
-    bounded = (np.abs(low) < rollout.UNBOUNDED) & (np.abs(high) < rollout.UNBOUNDED)
-    low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-    unit = (action - low) / (high - low) * 2.0 - 1.0
-    return jnp.where(bounded, unit, action).astype(jnp.float32)

@@ -19,11 +19,11 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward import distributions, envs, networks
+from jaxrl_reward import distributions, envs, networks, rounding
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
 from jaxrl_reward.agents import state as common
-from jaxrl_reward.types import Array, Mean
+from jaxrl_reward.types import Array, Mean, UserError
 
 NETWORKS = ("mlp", "gru")
 
@@ -49,7 +49,7 @@ class Config(struct.PyTreeNode):
       placement: `block`, the policy is blind to the reward's memory, or
         `step`, it sees it.
       normalize_obs: by the mean and variance of what the policy saw so far.
-      normalize_advantage: within each minibatch.
+      normalize_advantage: within each minibatch, which must then hold two steps.
       clip_value: clip the change of the value as that of the policy.
       anneal: decay the learning rate to zero over `anneal_steps`.
       reset: `fresh` or `cached` initial states, see `envs.vectorize`.
@@ -128,7 +128,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         block, or the environment or the reward is not for PPO.
     """
     check(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("ppo", config, env, reward)
     from jaxrl_reward.agents import ppo_recurrent  # which is made of what is below
 
     kind = ppo_recurrent.RecurrentPpo if config.network == "gru" else Ppo
@@ -146,11 +146,25 @@ def check(config: Config) -> None:
         base.check_positive("ppo", name, getattr(config, name))
     base.check_choice("ppo", "network", config.network, NETWORKS)
     base.check_divides("ppo", config, by_envs=config.network == "gru")
+    _check_normalized(config)
     base.check_choice("ppo", "distribution", config.distribution, actions.NORMALS)
     for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
         base.check_range("ppo", name, getattr(config, name), 0.0)
     base.check_range("ppo", "gae_lambda", config.gae_lambda, 0.0, 1.0)
     base.check_length("ppo", "anneal_steps", config.anneal_steps, 1.0)
+
+
+def _check_normalized(config: Config) -> None:
+    """Raises a `UserError` where a minibatch holds one advantage, which normalised is always 0."""
+    wholes = config.num_envs if config.network == "gru" else config.num_envs * config.num_steps
+    if not config.normalize_advantage or config.num_envs * config.num_steps > config.minibatches:
+        return
+    fewer = max((n for n in range(1, config.minibatches) if wholes % n == 0), default=0)
+    fix = f"minibatches={fewer}" if fewer else "a larger num_envs or num_steps"
+    raise UserError(
+        f"ppo's minibatches={config.minibatches} leaves one step in each, whose advantage, "
+        f"normalised, is always 0; use {fix}, or normalize_advantage=False"
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -202,8 +216,7 @@ class Ppo:
         reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
         state, metrics = common.finish(state, played, env_state, reward_state, learned)
         metrics |= {name: Mean.of(values) for name, values in losses.items()}
-        unexplained = jnp.var(batch.target - batch.value) / (jnp.var(batch.target) + 1e-8)
-        metrics["explained_variance"] = Mean.of(1.0 - unexplained)
+        metrics["explained_variance"] = Mean.of(returns.explained(batch.target, batch.value))
         learned = {"params": params, "opt_state": opt_state, "memory": played.memory}
         return state.replace(key=key, **learned), metrics
 
@@ -325,11 +338,15 @@ class Ppo:
         return tree_of(vector), opt_state, metrics
 
     def standardize(self, config: Config, batch: Batch, rows: Array) -> Batch:
-        """The batch with advantages of mean 0 and deviation 1 over a minibatch's rows."""
+        """The batch with advantages of mean 0 and deviation 1 over a minibatch's rows.
+
+        They are 0 where only rounding tells them apart.
+        """
         if not config.normalize_advantage:
             return batch
         some = batch.advantage[rows]
-        return batch._replace(advantage=(batch.advantage - some.mean()) / (some.std() + 1e-8))
+        scaled = (batch.advantage - some.mean()) / (some.std() + 1e-8)
+        return batch._replace(advantage=jnp.where(rounding.varies(some), scaled, 0.0))
 
     def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
         """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
@@ -353,7 +370,8 @@ class Ppo:
             "entropy": entropy,
             # Schulman's low-variance estimator, joschu.net/blog/kl-approx.html.
             "approx_kl": (ratio - 1.0 - log_ratio).mean(),
-            "clip_fraction": (jnp.abs(ratio - 1.0) > config.clip).mean(),
+            # Of those whose bound binds: a ratio beyond the other one keeps its slope.
+            "clip_fraction": ((ratio - 1.0) * jnp.sign(batch.advantage) > config.clip).mean(),
         }
         return loss, metrics
 

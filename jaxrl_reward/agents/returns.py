@@ -10,6 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward import rounding
 from jaxrl_reward.types import Array
 
 
@@ -98,3 +99,14 @@ def _check(values: list[Array], flags: list[Array], scalars: list[float | Array]
     chex.assert_type(values, float)
     chex.assert_type(flags, bool)
     chex.assert_rank(scalars, 0)
+
+
+def explained(target: Array, guess: Array) -> Array:
+    """The share of the variance of `target` that `guess` explains; 0 where it has none.
+
+    At most 1, and negative where the mean would be a better guess. The unit of the
+    two does not matter.
+    """
+    some = rounding.varies(target)
+    left = jnp.var(target - guess) / jnp.where(some, jnp.var(target), 1.0)
+    return jnp.where(some, 1.0 - left, 0.0)

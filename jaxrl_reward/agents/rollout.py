@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from gymnax.environments import spaces
 
 from jaxrl_reward import envs, networks
@@ -24,7 +23,6 @@ from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
 Placement = Literal["block", "step"]
 PLACEMENTS = ("block", "step")
 RESETS = ("fresh", "cached")
-UNBOUNDED = 1e9  # bounds beyond this are those of the number format, not of the task
 
 Choose = Callable[[Array, Any], tuple[Array, Any]]
 Judge = Callable[[Array, Any], dict[str, Array]]
@@ -181,8 +179,7 @@ def check(agent: str, config: Any) -> None:
     """Raises a `UserError` for a bad setting among those that all agents have."""
     for name in ("num_envs", "num_steps"):
         base.check_positive(agent, name, getattr(config, name))
-    for width in config.hidden:
-        base.check_positive(agent, "hidden", width)
+    base.check_hidden(agent, config)
     base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
     base.check_choice(agent, "placement", config.placement, PLACEMENTS)
     base.check_choice(agent, "reset", config.reset, RESETS)
@@ -212,6 +209,8 @@ def player(
     if not isinstance(observation, spaces.Box):
         kind = type(observation).__name__
         raise UserError(f"{agent} needs array observations (Box); {env.name} has {kind}")
+    if not math.prod(observation.shape):
+        raise UserError(f"{agent} needs at least one number to observe; {env.name} has none")
     if not isinstance(action, spaces.Box | spaces.Discrete):
         kind = type(action).__name__
         raise UserError(f"{agent} needs Discrete or Box actions; {env.name} has {kind}")
@@ -266,7 +265,7 @@ def ended(rollout: Rollout, earlier: Array) -> tuple[Array, dict[str, Mean]]:
     }
 
 
-# ---- shapes and bounds ------------------------------------------------------------
+# ---- shapes ------------------------------------------------------------------------
 
 
 def flatten(obs: Array, lead: int) -> Array:
@@ -282,29 +281,6 @@ def remember(obs: Array, memory: Array) -> Array:
 def add_time(step: Any) -> Any:
     """A step `[N, ...]` as a block `[1, N, ...]`."""
     return jax.tree.map(lambda x: x[None], step)
-
-
-def scale_action(space: spaces.Box, unit: Array, raw: Array) -> Array:
-    """What the environment receives.
-
-    Args:
-      space: its action space.
-      unit: the draw brought into [-1, 1], `[..., A]`, stretched to the bounds.
-      raw: the draw itself, `[..., A]`, taken where there are no bounds.
-
-    Returns:
-      Actions `[..., *space.shape]`.
-    """
-    low = np.broadcast_to(np.asarray(space.low, np.float32), space.shape).reshape(-1)
-    high = np.broadcast_to(np.asarray(space.high, np.float32), space.shape).reshape(-1)
-    bounded = (np.abs(low) < UNBOUNDED) & (np.abs(high) < UNBOUNDED)
-    low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-    leading = tuple(range(raw.ndim - 1))
-    low, high, bounded = (jnp.expand_dims(x, leading) for x in (low, high, bounded))
-    # The clip is for rounding: low + (high - low) may lie beyond high.
-    scaled = jnp.clip(low + (unit + 1.0) / 2.0 * (high - low), low, high)
-    action = jnp.where(bounded, scaled, raw)
-    return action.reshape(*raw.shape[:-1], *space.shape).astype(space.dtype)
 
 
 # ---- shuffling --------------------------------------------------------------------

@@ -28,6 +28,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, evaluation, replay, rollout, sac_losses, steepness
 from jaxrl_reward.agents import state as common
+from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.envs.vector import any_anywhere
 from jaxrl_reward.types import Array, Mean, UserError
 
@@ -71,7 +72,7 @@ class Config(struct.PyTreeNode):
       target_entropy_scale: of the customary one, which is minus the number of
         action dimensions, or 0.98 of the most there is for discrete actions.
       exploration_noise: standard deviation of the noise on a deterministic
-        policy's actions, where these reach from -1 to 1.
+        policy's actions, in unit numbers: bounds are at -1 and 1.
       target_noise: the same on its actions in a target.
       noise_clip: the most of the latter.
     """
@@ -122,7 +123,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     Args:
       config: the settings.
       env: what it plays, with Discrete or Box actions; actions without bounds
-        are kept within -1 and 1.
+        are kept within -1 and 1, those with one only beyond it.
       reward: what it learns from; the environment's own by default.
 
     Raises:
@@ -133,7 +134,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     if config.deterministic and not isinstance(env.action_space, spaces.Box):
         kind = type(env.action_space).__name__
         raise UserError(f"sac's deterministic policy needs Box actions; {env.name} has {kind}")
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("sac", config, env, reward)
     player = rollout.player("sac", config, env, reward)
     recorder = replay.recorder("sac", player, reward)
     sac = _Sac(config, reward, player, recorder, sac_losses.Learner(config, env.action_space))
@@ -155,8 +156,9 @@ def check(config: Config) -> None:
     if config.subset > config.critics:
         raise UserError(f"sac's subset={config.subset} must not exceed critics={config.critics}")
     noises = ("exploration_noise", "target_noise", "noise_clip")
-    for name in ("learning_rate", "critic_learning_rate", "temperature", *noises):
+    for name in ("learning_rate", "critic_learning_rate", *noises):
         base.check_range("sac", name, getattr(config, name), 0.0)
+    base.check_temperature("sac", config)
     base.check_range("sac", "target_rate", config.target_rate, 0.0, 1.0)
     base.check_range("sac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
 
@@ -254,7 +256,7 @@ class _Sac:
         action = dist.to_action(raw)
         if self.learner.discrete:
             return action.astype(space.dtype), (raw, params)
-        return rollout.scale_action(space, action, action), (raw, params)
+        return scale_action(space, action), (raw, params)
 
     def play(self, state: State, key_policy: Array, key_env: Array, warm: Array) -> Any:
         """A block: the environments' state, the reward's, and what was played."""

@@ -13,7 +13,7 @@ import optax
 from gymnax.environments import spaces
 
 from jaxrl_reward import distributions, networks
-from jaxrl_reward.agents import replay
+from jaxrl_reward.agents import actions, replay
 from jaxrl_reward.types import Array, Mean
 
 LOSSES = ("q_loss", "q_mean", "actor_loss", "entropy", "temperature")
@@ -28,10 +28,12 @@ class Learner:
     Attributes:
       config: `sac.Config`, for what is static in it; its numbers are arguments.
       space: of actions, Discrete or Box.
+      confined: whether actions without bounds are kept within -1 and 1.
     """
 
     config: Any
     space: Any
+    confined: bool = True
 
     def init(self, key_actor: Array, key_critic: Array, inputs: Array, temperature: Array) -> Any:
         """The parameters, and the optimisers' state.
@@ -68,7 +70,7 @@ class Learner:
         if self.discrete:
             return distributions.Categorical(int(self.space.n))
         kind = distributions.TanhPoint if self.config.deterministic else distributions.TanhNormal
-        return kind(math.prod(self.space.shape))
+        return kind(math.prod(self.space.shape), support=actions.support(self.space, self.confined))
 
     @cached_property
     def actor(self) -> networks.Network:
@@ -93,15 +95,17 @@ class Learner:
         return -float(self.dist.dim)
 
     def anything(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """Draws of uniformly random actions."""
+        """Draws of uniformly random actions; beyond a single bound, of a logistic's softplus."""
         if isinstance(self.dist, distributions.Categorical):
             return jax.random.randint(key, shape, 0, self.dist.num_actions)
         unit = jax.random.uniform(key, (*shape, self.dist.dim), minval=-1.0, maxval=1.0)
-        # What a tanh makes uniform, where there is one to come.
-        return unit if self.config.deterministic else jnp.arctanh(0.9999 * unit)
+        raw = jnp.arctanh(0.9999 * unit)  # what a tanh makes uniform
+        if not self.config.deterministic:
+            return raw
+        return unit if self.dist.support.bounded else self.dist.support.squash(raw)
 
     def judged(self, inputs: Array, choice: Array) -> Array:
-        """What the critics see: the inputs, and with them an action in [-1, 1]."""
+        """What the critics see: the inputs, and with them an action in unit numbers."""
         return inputs if self.discrete else jnp.concatenate([inputs, choice], axis=-1)
 
     def value_of(self, critic: Any, inputs: Array, choice: Array) -> Array:

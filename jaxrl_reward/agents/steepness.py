@@ -15,6 +15,7 @@ from jaxrl_reward import lipschitz
 from jaxrl_reward.agents import replay, rollout
 from jaxrl_reward.agents.sac_losses import Learner
 from jaxrl_reward.agents.state import normalize
+from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.types import Array, Mean
 
 ROWS = 32  # steps that are looked at in one iteration
@@ -55,7 +56,7 @@ def measure(recorder: replay.Recorder, learner: Learner, state: Any, key: Array)
     def paid(obs: Array, *given: Array) -> Array:
         moved = step.replace(obs=obs.astype(step.obs.dtype))
         if given:
-            moved = moved.replace(action=rollout.scale_action(learner.space, given[0], given[0]))
+            moved = moved.replace(action=scale_action(learner.space, given[0]))
         again = jax.tree.map(lambda x: x[None], {**items, "step": moved})
         shared = state.reward_state.shared
         steps = recorder.transitions(state.reward, shared, window._replace(items=again))

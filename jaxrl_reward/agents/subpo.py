@@ -114,7 +114,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
             raise UserError(f"subpo plays whole episodes, and {env.name} never ends: set num_steps")
         config = config.replace(num_steps=int(env.max_steps))
     check(config)
-    reward = rw.env() if reward is None else reward
+    reward = base.check_reward("subpo", config, env, reward)
     subpo = _SubPO(config, reward, rollout.player("subpo", config, env, reward))
     functions = (subpo.init, subpo.iterate, subpo.act, subpo.evaluate)
     steps = config.num_envs * config.num_steps

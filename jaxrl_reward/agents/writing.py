@@ -141,7 +141,7 @@ def warm_up(
 
     def loss(vector: Array, text: Array) -> Array:
         tokens = text[:, task.prompt_length :]
-        log_probs = jax.nn.log_softmax(writer.logits(tree_of(vector), text))
+        log_probs = writers.log_softmax(writer.logits(tree_of(vector), text))
         there = tokens < task.vocabulary
         chosen = token_log_probs(log_probs, tokens)
         return -jnp.where(there, chosen, 0.0).sum() / there.sum()

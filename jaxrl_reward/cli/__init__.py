@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     2: bad input. 3: stopped by a non-finite value, a full disk or the loss of another
     process of its job; the last checkpoint is good. 130: interrupted, with a checkpoint.
     """
+    if argv is None:
+        _one_lapack_thread()
     try:
         with _one_line_warnings():
             args = parse(sys.argv[1:] if argv is None else list(argv))
@@ -49,6 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _failed(error)
     return status
+
+
+def _one_lapack_thread() -> None:
+    """Has the BLAS of SciPy, where XLA finds LAPACK, start no threads beside XLA's.
+
+    They fight for the cores as networks are initialised: SAC's take 20 times as long.
+    It is read when SciPy's is loaded, which nothing before the first command does.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _failed(error: Exception) -> int:

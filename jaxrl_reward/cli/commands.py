@@ -89,11 +89,11 @@ def join_processes() -> None:
 
 
 def _start_devices() -> None:
-    """For a command that computes; warns where that is known to hang."""
-    from jaxrl_reward.training.sharding import cpu_hang_warning
+    """For a command that computes; warns of a jaxlib that is known to hang, or not known."""
+    from jaxrl_reward.training.sharding import jaxlib_warning
 
     use_all_cores()
-    if warning := cpu_hang_warning():
+    if warning := jaxlib_warning():
         say(f"warning: {warning}")
 
 
@@ -382,7 +382,10 @@ def _signature(name: str, arguments: dict[str, Any]) -> str:
     if name == "env":
         return name
     words = [
-        key if default is dataclasses.MISSING else f"{key}={shown(default)}"
+        # What is None by default depends on something else: the agent's discount, say.
+        key
+        if default is dataclasses.MISSING
+        else f"{key}={'...' if default is None else shown(default)}"
         for key, default in arguments.items()
     ]
     return f"{name}({', '.join(words)})"

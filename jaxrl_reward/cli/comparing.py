@@ -23,6 +23,8 @@ def compare(args: argparse.Namespace) -> None:
 
     first, second = (rw.parse(text.strip()) for text in (args.first, args.second))
     env = envs.make(args.env)
+    for each in (first, second):
+        rw.potentials.check(each, env.name)
     if isinstance(env.environment, Finite):
         found = comparison.exact(env.params.mdp, first, second, args.gamma)
         _show_exact(found, env.name)

@@ -47,6 +47,6 @@ def adapted(
     basis = on(range(to.size[0]), to) if basis is None else basis
     matrix, vector = invariant(to, basis)
     slope = gradient(to, learner)
-    # Only the direction counts, and a solver's tolerances are absolute.
+    # Only the direction counts.
     slope = slope / (np.abs(slope).max() or 1.0)
     return solve(to, basis, -(slope.reshape(-1) @ basis), matrix, vector, bound)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrl_reward.design.episodes import Episodes
+from jaxrl_reward.tabular import numerics
 from jaxrl_reward.types import Array
 
 
@@ -57,11 +58,13 @@ def start(states: int, actions: int) -> Shaping:
 
 def bonus(settings: Explors, counts: Array) -> Array:
     """B of each state, `[S]`, from its visits."""
-    # scale / sqrt((scale / largest)^2 + n), which also holds at scale = 0
-    return (
-        settings.largest
-        * settings.scale
-        / jnp.sqrt(settings.scale**2 + settings.largest**2 * counts + 1e-12)
+    # scale / sqrt((scale / largest)^2 + n), which also holds at scale = 0, in any unit
+    scale, largest = jnp.asarray(settings.scale), jnp.asarray(settings.largest)
+    unit = numerics.unit(jnp.maximum(1.0 * scale, 1.0 * largest))
+    scale, largest = scale / unit, largest / unit
+    below = scale**2 + largest**2 * counts
+    return unit * jnp.where(
+        below > 0, largest * scale / jnp.sqrt(jnp.where(below > 0, below, 1)), 0
     )
 
 

@@ -136,6 +136,9 @@ def solve(
     from scipy.optimize import linprog
 
     bound = to.bound if bound is None else bound
+    # A solver's tolerances are absolute: it sees rewards in units of the largest.
+    unit = float(2.0 ** np.floor(np.log2(bound))) if bound > 0 else 1.0
+    vector, bound = vector / unit, bound / unit
     columns = basis.shape[1]
     limits: list[tuple[float | None, float | None]] = [(None, None)] * columns
     if ((basis != 0).sum(1) <= 1).all() and np.isin(basis, (0, 1)).all():
@@ -149,7 +152,7 @@ def solve(
     found = linprog(cost, A_ub=matrix, b_ub=vector, bounds=limits, method="highs")
     if found.status != 0:
         raise UserError(f"no reward on this basis keeps the optimal policies: {found.message}")
-    return (basis @ found.x[:columns]).reshape(to.size)
+    return unit * (basis @ found.x[:columns]).reshape(to.size)
 
 
 def exprd(

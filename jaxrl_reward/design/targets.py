@@ -9,10 +9,11 @@ lost by an action that the task calls worse: all of that is linear in the reward
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward.tabular import planning
+from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -52,30 +53,31 @@ class Target(NamedTuple):
         return float(np.abs(self.reward).max())
 
 
+@checks.arguments(vector=False, tolerance=checks.TOLERANCE)
 def target(mdp: MDP, gamma: float, tolerance: float = 1e-5) -> Target:
     """The target of a task, by exact planning.
 
     Args:
       mdp: the task, with one reward.
       gamma: its discount, below 1.
-      tolerance: by how much an optimal action may seem worse, relative to the largest value.
+      tolerance: by how much an optimal action may seem worse, as a share of what the
+        worst of all actions loses.
 
     Raises:
       UserError: the discount is not in (0, 1), or the MDP has several rewards.
     """
     if not 0 < gamma < 1:
         raise UserError(f"a design needs a discount above 0 and below 1, not {gamma}")
-    if mdp.reward.ndim != 3:
-        raise UserError("a design needs an MDP with one reward, not a vector")
     reward, transition, start = (
         np.asarray(x, np.float64) for x in (mdp.expected_reward(), mdp.transition(), mdp.start)
     )
-    q = np.asarray(planning.policy_iteration(mdp, gamma).q, np.float64)
-    near = tolerance * (1 + np.abs(q).max())
-    optimal = q >= q.max(1, keepdims=True) - near
+    with jax.enable_x64(True):  # the constraints compare small differences
+        plan = planning.policy_iteration(numerics.astype(mdp, jnp.float64), gamma)
+        optimal = np.asarray(planning.optimal_actions(plan.q, tolerance))
+    q = np.asarray(plan.q)
     policy = optimal.argmax(1)
     made = Target(reward, transition, start, gamma, policy, optimal, np.zeros(len(q)), q)
-    # Again in double precision: the constraints below compare differences of these.
+    # Again, as the constraints below see it.
     advantage = -(losses(made) @ reward.reshape(-1)).reshape(q.shape)
     worse = np.where(optimal, np.inf, -advantage).min(1)
     return made._replace(advantage=advantage, gap=np.where(np.isfinite(worse), worse, 0.0))
@@ -122,6 +124,6 @@ def on(states: Sequence[int], to: Target) -> np.ndarray:
 
 def paying(mdp: MDP, reward: np.ndarray | Array) -> MDP:
     """The MDP that pays `r(s, a)` `[S, A]` (or `[S, A, K]`) in place of its own reward."""
-    table = jnp.asarray(reward, jnp.float32)
+    table = jnp.asarray(reward, mdp.reward.dtype)
     table = table[..., None] if table.ndim == mdp.reward.ndim - 1 else table
     return mdp.replace(reward=jnp.broadcast_to(table, mdp.reward.shape))

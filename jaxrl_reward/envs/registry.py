@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import gymnax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gymnax.environments import spaces
 
 from jaxrl_reward import options
-from jaxrl_reward.envs import arena, brax, finite, noisy_tv, probes, rally, sequence, walk
+from jaxrl_reward.envs import arena, brax, clock, finite, noisy_tv, probes, rally, sequence, walk
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -29,7 +29,9 @@ class Env:
 
     Attributes:
       name: the text that `make` reads.
-      environment: follows gymnax 1.x (`reset_env`, `step_env`, `is_truncated`).
+      environment: follows gymnax 1.x (`reset_env`, `step_env`, `is_truncated`). Of a
+        class written for 0.x, without a method `is_truncated` of its own, the time limit
+        `params.max_steps_in_episode` is told apart from what ends the task.
       params: its parameters.
     """
 
@@ -49,7 +51,9 @@ class Env:
     @property
     def action_space(self) -> Any:
         """A gymnax `Box` or `Discrete`."""
-        return self.environment.action_space(self.params)
+        # Bounds made with jax.numpy inside a compiled function are to be numbers, too.
+        with jax.ensure_compile_time_eval():
+            return self.environment.action_space(self.params)
 
     @property
     def max_steps(self) -> int | None:
@@ -90,15 +94,26 @@ class Env:
         Raises:
           TypeError: the state cannot keep the types that `reset` gave it.
         """
-        obs, new, reward, terminated, info = self.environment.step_env(
-            key, state, action, self.params
-        )
-        truncated = self.environment.is_truncated(new, self.params)
+        step_env, clock_in_step = self.environment.step_env, self._clock_in_step
+        obs, new, reward, terminated, info = step_env(key, state, action, self.params)
+        if clock_in_step:
+            over = jnp.asarray(terminated, bool)
+            terminated = jnp.asarray(
+                step_env(key, state, action, clock.unlimited(self.params))[3], bool
+            )
+            truncated = over & ~terminated
+        else:
+            truncated = self.environment.is_truncated(new, self.params)
         new = jax.tree.map(self._keep_type, state, new)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
         terminated = jnp.asarray(terminated, bool).reshape(())
         truncated = jnp.asarray(truncated, bool).reshape(())
         return self._observe(obs), new, reward, terminated, truncated, info
+
+    @cached_property
+    def _clock_in_step(self) -> bool:
+        """Whether `step_env` ends the task where time is up, as in gymnax 0.x."""
+        return clock.in_step(self.name, self.environment, self.params, self.action_space)
 
     def _observe(self, obs: Any) -> Array:
         space = self.environment.observation_space(self.params)

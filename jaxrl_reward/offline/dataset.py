@@ -3,6 +3,10 @@
 Rows are in time order, episode after episode: an episode begins where `first` is
 true and is *whole* if its last row is terminated or truncated. The last episode
 of a stream that was cut is neither, and so not whole.
+
+`terminated` says that no value follows a step, and `truncated` that the recording of
+its episode ends with it. An episode that stands at its goal has many terminated rows
+and goes on: only `first` says where the next begins.
 """
 
 import dataclasses
@@ -10,8 +14,7 @@ import hashlib
 import io
 import json
 import re
-import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +23,11 @@ import numpy as np
 from flax import struct
 
 from jaxrl_reward.files import user_path, write_atomic
+from jaxrl_reward.offline.fields import FIELDS, begins, checked
+from jaxrl_reward.offline.files import read_npz
 from jaxrl_reward.types import Transition, UserError
 
 FORMAT = "jaxrl-reward dataset 1"  # says what a file is, and the version of its layout
-FIELDS = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
-FLAGS = ("first", "terminated", "truncated")
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 # The returns of a random and an expert policy (Fu et al. 2020, arXiv:2004.07219,
@@ -53,6 +56,8 @@ class Provenance:
       random_return: mean return of uniform actions, None if unknown.
       expert_return: mean return of the best policy known, likewise.
       checksum: sha256 of the fields, empty where they have changed since.
+      terminal_next_obs: whether `next_obs` is known where an episode terminates; if
+        not, the step's `obs` stands for it.
     """
 
     environment: str = ""
@@ -67,6 +72,25 @@ class Provenance:
     random_return: float | None = None
     expert_return: float | None = None
     checksum: str = ""
+    terminal_next_obs: bool = True
+
+
+class LeftOut(NamedTuple):
+    """The last steps of M episodes, which led to where nobody knows.
+
+    No agent can learn from them, so they are no rows; but their rewards were earned.
+
+    Attributes:
+      row: the row before which each would stand, `[M]` int64.
+      first: whether it was its episode's only one, `[M]` bool.
+      ends: whether its episode ended with it, `[M]` bool; the data's last may be cut.
+      reward: `[M]` float32.
+    """
+
+    row: np.ndarray
+    first: np.ndarray
+    ends: np.ndarray
+    reward: np.ndarray
 
 
 class Episode(NamedTuple):
@@ -86,10 +110,12 @@ class Dataset(struct.PyTreeNode):
     Attributes:
       steps: leaves `[N, ...]`; `env_reward` and `reward` are the same, `info` and
         `policy` are empty.
+      left_out: steps that are no rows, and count in returns and lengths; or None.
       provenance: where they come from.
     """
 
     steps: Transition
+    left_out: LeftOut | None = None
     provenance: Provenance = struct.field(pytree_node=False, default=Provenance())
 
     def __len__(self) -> int:
@@ -97,23 +123,18 @@ class Dataset(struct.PyTreeNode):
 
     def episodes(self) -> list[Episode]:
         """All episodes in order, also those that are not whole."""
-        first, last = self._bounds()
-        starts = np.flatnonzero(first)
-        stops = np.append(starts[1:], len(first))
-        spans = zip(starts.tolist(), stops.tolist(), last[stops - 1].tolist(), strict=True)
+        spans = zip(*(each.tolist() for each in self._spans()), strict=True)
         return [Episode(*span) for span in spans]
 
     def returns(self) -> np.ndarray:
         """The undiscounted return of each whole episode, `[E]` float64."""
-        first, last = self._bounds()
-        starts = np.flatnonzero(first)
-        whole = last[np.append(starts[1:], len(first)) - 1]
-        return np.add.reduceat(np.asarray(self.steps.env_reward, np.float64), starts)[whole]
+        beyond = () if self.left_out is None else self.left_out.reward
+        return self._sums(np.asarray(self.steps.env_reward, np.float64), beyond)
 
     def lengths(self) -> np.ndarray:
         """The steps of each whole episode, `[E]` int64."""
-        spans = [each.stop - each.start for each in self.episodes() if each.whole]
-        return np.asarray(spans, np.int64)
+        beyond = () if self.left_out is None else np.ones(len(self.left_out.row))
+        return self._sums(np.ones(len(self), np.int64), beyond)
 
     def references(self) -> tuple[float, float]:
         """The returns of a random and of an expert policy: its own, else D4RL's.
@@ -138,7 +159,8 @@ class Dataset(struct.PyTreeNode):
         summary = {
             "rows": len(self),
             "episodes": len(returns),
-            "cut_episodes": len(self.episodes()) - len(returns),
+            "cut_episodes": sum(not each.whole for each in self.episodes()),
+            "left_out": 0 if self.left_out is None else len(self.left_out.row),
             "terminated": int(np.asarray(steps.terminated).sum()),
             "truncated": int((np.asarray(steps.truncated) & ~np.asarray(steps.terminated)).sum()),
             "obs_shape": list(steps.obs.shape[1:]),
@@ -153,11 +175,29 @@ class Dataset(struct.PyTreeNode):
         summary["reward"] = {name: float(value) for name, value in summary["reward"].items()}
         return summary
 
-    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where episodes begin and end, `[N]` bool, on the host: there nothing compiles."""
-        steps = self.steps
+    def _sums(self, rows: np.ndarray, beyond: Any) -> np.ndarray:
+        """Sums over each whole episode, of its rows and of what is left out."""
+        starts, _, whole = self._spans()
+        sums, left = np.add.reduceat(rows, starts), self.left_out
+        if left is not None:
+            alone, beyond = np.asarray(left.first), np.asarray(beyond, sums.dtype)
+            number = np.searchsorted(starts, left.row)  # of episodes begun before
+            sums[number[~alone] - 1] += beyond[~alone]
+            sums = np.insert(sums, number[alone], beyond[alone])
+            whole = np.insert(whole, number[alone], left.ends[alone])
+        return sums[whole]
+
+    def _spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each episode the first row, the one after its last, and whether it is whole."""
+        steps, left = self.steps, self.left_out
+        # On the host, where nothing compiles.
         last = np.asarray(steps.terminated) | np.asarray(steps.truncated)
-        return np.asarray(steps.first), last
+        starts = np.flatnonzero(steps.first)
+        stops = np.append(starts[1:], len(last))
+        whole = last[stops - 1]
+        if left is not None and not (left.first[-1] or left.ends[-1]):
+            whole[-1] = False
+        return starts, stops, whole
 
     def replace_provenance(self, **changes: Any) -> "Dataset":
         """The same steps with other words about them."""
@@ -194,40 +234,46 @@ def d4rl_returns(name: str) -> tuple[float, float]:
 
 
 def make(
-    arrays: Mapping[str, Any], provenance: Provenance = Provenance(), where: str = "the dataset"
+    arrays: Mapping[str, Any],
+    provenance: Provenance = Provenance(),
+    where: str = "the dataset",
+    left_out: LeftOut | None = None,
 ) -> Dataset:
     """A checked dataset.
 
     Args:
       arrays: `FIELDS` by name, `[N, ...]` each. Without `first`, an episode
-        begins at the first row and after each last one.
+        begins at the first row and after each last one. With it, an episode may go on
+        after a terminated row, as one does that stands at its goal.
       provenance: where it comes from; the checksum is computed here.
       where: the file, for messages.
+      left_out: steps that count in returns and lengths only.
 
     Raises:
       UserError: a field is missing, empty, of another length or shape than the
-        others, not of numbers, or holds a NaN or an infinity; or the episodes
-        that `first` begins are not those that the flags end.
+        others, not of numbers, or holds a NaN, an infinity or numbers that are not
+        kept as they are (floats beyond float32, actions beyond int32, other whole
+        numbers beyond 2^24); or `first` is false where an episode begins.
     """
     given = {name: np.asarray(arrays[name]) for name in FIELDS if name in arrays}
     for name in FIELDS:
         if name not in given and name != "first":
             raise UserError(f"{where} has no field {name!r}; it needs {', '.join(FIELDS)}")
     count = _rows(given, where)
-    checked = {name: _checked(name, value, where) for name, value in given.items()}
-    last = checked["terminated"] | checked["truncated"]
-    after = np.concatenate([np.ones(1, bool), last[:-1]])
-    first = checked.setdefault("first", after)
-    if (after & ~first).any():
-        row = int(np.flatnonzero(after & ~first)[0])
+    kept = {name: checked(name, value, where) for name, value in given.items()}
+    first = kept.setdefault("first", begins(kept["terminated"] | kept["truncated"]))
+    late = begins(kept["truncated"]) & ~first
+    if late.any():
+        row = int(np.flatnonzero(late)[0])
         raise UserError(f"{where}: first is false at row {row}, where an episode begins")
-    if checked["obs"].shape != checked["next_obs"].shape:
-        shapes = f"{checked['obs'].shape} and {checked['next_obs'].shape}"
+    if kept["obs"].shape != kept["next_obs"].shape:
+        shapes = f"{kept['obs'].shape} and {kept['next_obs'].shape}"
         raise UserError(f"{where}: obs and next_obs must have one shape, not {shapes}")
     assert count == len(first)
-    leaves: dict[str, Any] = {name: jnp.asarray(checked[name]) for name in FIELDS}
+    leaves: dict[str, Any] = {name: jnp.asarray(kept[name]) for name in FIELDS}
     steps = Transition(**leaves, env_reward=leaves["reward"])
-    return Dataset(steps, dataclasses.replace(provenance, checksum=checksum(steps)))
+    known = dataclasses.replace(provenance, checksum=checksum(steps, left_out))
+    return Dataset(steps, left_out, known)
 
 
 def _rows(given: Mapping[str, np.ndarray], where: str) -> int:
@@ -243,33 +289,10 @@ def _rows(given: Mapping[str, np.ndarray], where: str) -> int:
     return count
 
 
-def _checked(name: str, value: np.ndarray, where: str) -> np.ndarray:
-    """The field in the type it is kept in: bool, float32, or the integers it came in."""
-    if value.dtype.kind not in "biuf":
-        raise UserError(f"{where}: {name} must hold numbers, not {value.dtype}")
-    if name in (*FLAGS, "reward") and value.ndim == 2 and value.shape[1] == 1:
-        value = value[:, 0]
-    if name in (*FLAGS, "reward") and value.ndim != 1:
-        raise UserError(f"{where}: {name} must have the shape [N], not {list(value.shape)}")
-    if name in FLAGS:
-        if not np.isin(value, (0, 1)).all():
-            raise UserError(f"{where}: {name} must be true or false (0 or 1) in each row")
-        return value.astype(bool)
-    bad = ~np.isfinite(value).reshape(len(value), -1).all(axis=1)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise UserError(f"{where}: {name} holds a NaN or an infinity, first in row {row}")
-    if name == "reward" or value.dtype.kind in "bf":
-        return value.astype(np.float32)
-    if name == "action":
-        return value.astype(np.int32)
-    return value if value.dtype == np.uint8 else value.astype(np.float32)
-
-
-def checksum(steps: Transition) -> str:
-    """sha256 of names, types, shapes and bytes of the fields."""
+def checksum(steps: Transition, left_out: LeftOut | None = None) -> str:
+    """sha256 of names, types, shapes and bytes of the fields, and of what is left out."""
     digest = hashlib.sha256()
-    for name, value in arrays_of(steps):
+    for name, value in (*arrays_of(steps), *_arrays_left_out(left_out)):
         digest.update(f"{name} {value.dtype.str} {value.shape};".encode())
         digest.update(value.data if value.size else b"")
     return digest.hexdigest()
@@ -279,6 +302,12 @@ def arrays_of(steps: Transition) -> Iterator[tuple[str, np.ndarray]]:
     """The fields as they are stored, contiguous, on the host."""
     for name in FIELDS:
         yield name, np.ascontiguousarray(getattr(steps, name))
+
+
+def _arrays_left_out(left_out: LeftOut | None) -> Iterator[tuple[str, np.ndarray]]:
+    if left_out is not None:
+        for name, value in left_out._asdict().items():
+            yield f"left_out_{name}", np.ascontiguousarray(value)
 
 
 # ---- on disk -----------------------------------------------------------------------
@@ -293,8 +322,9 @@ def save(dataset: Dataset, path: Path | str) -> Path:
     path = user_path(path)
     if path.suffix != ".npz":
         raise UserError(f"{path} must end in .npz to hold a dataset")
-    about = dataclasses.asdict(dataset.provenance) | {"checksum": checksum(dataset.steps)}
+    about = about_of(dataset)
     arrays: dict[str, Any] = dict(arrays_of(dataset.steps))
+    arrays |= dict(_arrays_left_out(dataset.left_out))
     arrays["format"] = np.array(FORMAT)
     arrays["provenance"] = np.array(json.dumps(about))
     buffer = io.BytesIO()
@@ -314,7 +344,9 @@ def load(path: Path | str) -> Dataset:
     provenance = _about(arrays, path)
     if "first" not in arrays:
         raise UserError(f"{path} has no field 'first'; it needs {', '.join(FIELDS)}")
-    dataset = make(arrays, provenance, where=str(path))
+    names = [f"left_out_{name}" for name in LeftOut._fields]
+    left_out = LeftOut(*(arrays[name] for name in names)) if names[0] in arrays else None
+    dataset = make(arrays, provenance, str(path), left_out)
     if dataset.provenance.checksum != provenance.checksum:
         raise UserError(f"{path}: checksum does not fit the fields: the file was changed")
     return dataset
@@ -336,28 +368,22 @@ def _about(arrays: Mapping[str, np.ndarray], path: Path | str) -> Provenance:
     if str(arrays["format"]) != FORMAT:
         raise UserError(f"{path}: format is {str(arrays['format'])!r}, and must be {FORMAT!r}")
     try:
-        about = json.loads(str(arrays["provenance"]))
-        about["versions"] = tuple(tuple(pair) for pair in about["versions"])
-        return Provenance(**about)
+        return provenance_from(str(arrays["provenance"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: provenance cannot be read ({error})") from None
 
 
-def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz`, all or those that are named, without unpickling anything.
+def about_of(dataset: Dataset) -> dict[str, Any]:
+    """The provenance for JSON, with the checksum of what the data are now."""
+    about = dataclasses.asdict(dataset.provenance)
+    about["checksum"] = checksum(dataset.steps, dataset.left_out)
+    if about["terminal_next_obs"]:  # as of all files that were written before it
+        del about["terminal_next_obs"]
+    return about
 
-    Raises:
-      UserError: it does not exist, is not an `.npz`, or is damaged.
-    """
-    path = user_path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; name the file of a dataset")
-    try:
-        # NumPy leaves a file open that it cannot read.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise ValueError("one array")
-            return {name: archive[name] for name in archive.files if names is None or name in names}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as .npz: not one, or cut short ({line})") from None
+
+def provenance_from(text: str) -> Provenance:
+    """The provenance in the JSON of `about_of`; an error if it holds something else."""
+    about = json.loads(text)
+    about["versions"] = tuple(tuple(pair) for pair in about["versions"])
+    return Provenance(**about)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward import rounding
 from jaxrl_reward.offline.dataset import Dataset
 from jaxrl_reward.types import Array, Transition, UserError
 
@@ -75,7 +76,7 @@ def coverage(dataset: Dataset, reference: Dataset, width: float = WIDTH) -> Cove
     real = ~(_whole_columns(pairs) & _whole_columns(known))
     if real.any():
         centre, unit = known[:, real].mean(0), known[:, real].std(0)
-        unit = np.where(unit > 0, unit, 1.0)
+        unit = np.where(np.ptp(known[:, real], axis=0) > 0, unit, 1.0)
         pairs, known = (
             np.hstack([x[:, ~real], _cells((x[:, real] - centre) / unit, width)])
             for x in (pairs, known)
@@ -98,7 +99,7 @@ def thinned(dataset: Dataset, rows: int) -> Dataset:
         return dataset
     index = np.arange(rows) * count // rows
     steps = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[index]), dataset.steps)
-    return dataset.replace(steps=steps).replace_provenance(checksum="")
+    return dataset.replace(steps=steps, left_out=None).replace_provenance(checksum="")
 
 
 def kurtosis(x: Any) -> Array:
@@ -107,8 +108,12 @@ def kurtosis(x: Any) -> Array:
     Not the excess, which is less by 3. NaN where x is constant.
     """
     x = jnp.asarray(x).reshape(-1)
-    z = (x - x.mean()) / x.std()
-    return (z**4).mean()
+    above = x - x[0]
+    z = above - above.mean()
+    varies = rounding.varies(x)
+    z /= jnp.where(varies, jnp.sqrt(jnp.square(z).mean()), 1.0)
+    fourth: Array = (z**4).mean()
+    return jnp.where(varies, fourth, jnp.nan)
 
 
 def _pairs(steps: Transition) -> np.ndarray:

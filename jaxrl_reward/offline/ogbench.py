@@ -4,7 +4,8 @@ A trajectory of T steps has T + 1 rows: the last holds only where it ended, and 
 action leads nowhere. `terminals` is true there, and means that the trajectory ends,
 not that the task does: such an end is a truncation. In the compact form `valids`
 is false in that row. Files with `next_observations` have a row per step. Those
-made for one task have `rewards`, and `masks`, which are 0 where it is solved.
+made for one task have `rewards`, and `masks`, which are 0 where it is solved: such
+steps are terminated, and the trajectory goes on.
 """
 
 import warnings
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl_reward.offline.dataset import Dataset, Provenance, make, read_npz
+from jaxrl_reward.offline.dataset import Dataset, Provenance, make
+from jaxrl_reward.offline.fields import begins, flag
+from jaxrl_reward.offline.files import read_arrays
 from jaxrl_reward.types import UserError
 
 NEEDED = ("observations", "actions", "terminals")
+OWN = ("valids", "masks", "qpos", "qvel", "button_states", "oracle_reps")  # no other format's
 
 
 def read(path: Path | str) -> Dataset:
@@ -26,12 +30,11 @@ def read(path: Path | str) -> Dataset:
     Raises:
       UserError: the file cannot be read, lacks a field or holds what is no data.
     """
-    arrays = read_npz(path)
+    names = (*NEEDED, "next_observations", "valids", "rewards", "masks")
+    arrays = read_arrays(path, names)
     for name in NEEDED:
         if name not in arrays:
             raise UserError(f"{path} has no field {name!r}; OGBench's are {', '.join(NEEDED)}")
-    names = (*NEEDED, "next_observations", "valids", "rewards", "masks")
-    arrays = {name: arrays[name] for name in names if name in arrays}
     count = len(np.atleast_1d(arrays["observations"]))
     for name, value in arrays.items():
         rows = len(np.atleast_1d(value))
@@ -50,13 +53,18 @@ def read(path: Path | str) -> Dataset:
 def _steps(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     """The file's rows as steps with successors."""
     obs, count = arrays["observations"], len(arrays["observations"])
-    solved = arrays["masks"] == 0 if "masks" in arrays else np.zeros(count, bool)
-    ends = arrays["terminals"].astype(bool)
+    flags = {
+        name: flag(name, arrays[name], where)
+        for name in ("terminals", "valids", "masks")
+        if name in arrays
+    }
+    ends, valid = flags["terminals"], flags.get("valids", np.ones(count, bool))
+    solved = ~flags.get("masks", np.ones(count, bool))
     if "next_observations" in arrays:
-        kept, last, after = np.ones(count, bool), ends, arrays["next_observations"]
+        kept, last, after = valid, ends, arrays["next_observations"]
     else:
         # The row that only says where the trajectory ended.
-        only = arrays["valids"] == 0 if "valids" in arrays else ends
+        only = ~valid if "valids" in arrays else ends
         after = np.concatenate([obs[1:], obs[-1:]])
         last = np.concatenate([only[1:], [False]])
         kept = ~only
@@ -68,6 +76,7 @@ def _steps(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
         "action": arrays["actions"][kept],
         "reward": arrays["rewards"][kept],
         "next_obs": after[kept],
+        "first": begins(last[kept]),
         "terminated": solved[kept],
-        "truncated": (last & ~solved)[kept],
+        "truncated": last[kept],
     }

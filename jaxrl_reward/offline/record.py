@@ -14,6 +14,7 @@ from gymnax.environments import spaces
 from jaxrl_reward import envs
 from jaxrl_reward.agents import rollout
 from jaxrl_reward.agents.base import Agent
+from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.offline.dataset import FIELDS
 from jaxrl_reward.types import Array, Transition, UserError
 
@@ -181,13 +182,13 @@ def player(agent: Agent, num_envs: int, greedy: bool, steps: int) -> Player:
 
 
 def anything(key: Array, env: envs.Env, count: int) -> Array:
-    """Uniform actions `[N, ...]`: within the bounds, or within -1 and 1 where there are none."""
+    """Uniform actions `[N, ...]`; as far as -1 and 1 of the unit numbers where they are open."""
     space = env.action_space
     if isinstance(space, spaces.Discrete):
         return jax.random.randint(key, (count,), 0, space.n).astype(space.dtype)
     shape = (count, int(np.prod(space.shape)))
     unit = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
-    return rollout.scale_action(space, unit, unit)
+    return scale_action(space, unit)
 
 
 # ---- rows --------------------------------------------------------------------------

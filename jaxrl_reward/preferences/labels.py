@@ -43,7 +43,7 @@ def hierarchical(first: Array, second: Array, margins: Array) -> Labels:
 
 def bradley_terry(key: Array, difference: Array, temperature: float = 1.0) -> Array:
     """Labels 0 and 1 drawn with probability `sigmoid(difference / temperature)`."""
-    chance = jax.nn.sigmoid(difference / temperature)
+    chance = jax.nn.sigmoid(jnp.asarray(difference, jnp.float32) / temperature)
     return jax.random.bernoulli(key, chance).astype(jnp.float32)
 
 

@@ -62,9 +62,11 @@ def hedged(difference: Array, label: Array | float, weights: Array) -> Array:
       label: `[...]`.
       weights: the router's, `[..., K]`, sum to 1.
     """
-    agree = (weights * jax.nn.sigmoid(difference)).sum(-1)
-    against = (weights * jax.nn.sigmoid(-difference)).sum(-1)
-    return -label * jnp.log(agree + 1e-12) - (1 - label) * jnp.log(against + 1e-12)
+    agree, against = (
+        jax.nn.logsumexp(jax.nn.log_sigmoid(d), axis=-1, b=weights)
+        for d in (difference, -difference)
+    )
+    return -label * agree - (1 - label) * against
 
 
 def rerouted(weights: Array, losses: Array, rate: Array | float = 1.0) -> Array:
@@ -78,7 +80,8 @@ def rerouted(weights: Array, losses: Array, rate: Array | float = 1.0) -> Array:
       losses: of each head on each label, `[..., K, B]`, as by `bradley_terry`.
       rate: how fast it learns.
     """
-    return jax.nn.softmax(jnp.log(weights + 1e-12) - rate * losses.sum(-1), -1)
+    log_weights = jnp.where(weights > 0.0, _log(weights), -jnp.inf)
+    return jax.nn.softmax(log_weights - rate * losses.sum(-1), -1)
 
 
 def balance(weights: Array) -> Array:
@@ -86,4 +89,9 @@ def balance(weights: Array) -> Array:
 
     Lowest, `-log K`, where all heads are used alike.
     """
-    return (weights * jnp.log(weights + 1e-12)).sum(-1)
+    return (weights * _log(weights)).sum(-1)
+
+
+def _log(weights: Array) -> Array:
+    """The logarithm; 0 where a weight is 0, so that no slope is NaN."""
+    return jnp.log(jnp.where(weights > 0.0, weights, 1.0))

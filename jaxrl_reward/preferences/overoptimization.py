@@ -126,6 +126,8 @@ def climb(
 
 def draw(key: Array, logits: Array, count: int) -> Array:
     """Responses of a policy with logits `[L, V]`: tokens `[count, L]` int."""
+    # In half precision a rare token would be drawn too rarely.
+    logits = logits.astype(jnp.float32)
     return jax.random.categorical(key, logits, shape=(count, logits.shape[0]))
 
 

@@ -64,7 +64,7 @@ def score(net: Variational, params: Any, features: Array, z: Array) -> Array:
 
 def divergence(mean: Array, log_variance: Array) -> Array:
     """`KL(N(mean, exp(log_variance)) | N(0, 1))`, summed over the last axis."""
-    return 0.5 * (mean**2 + jnp.exp(log_variance) - 1.0 - log_variance).sum(-1)
+    return 0.5 * (mean**2 + jnp.expm1(log_variance) - log_variance).sum(-1)
 
 
 def loss(

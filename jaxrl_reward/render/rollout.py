@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.agents.rollout import add_time, flatten, recurrent, remember
+from jaxrl_reward.envs.bounds import random_action
 from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Transition
 
@@ -42,10 +43,10 @@ class Episode(NamedTuple):
 
 
 def random(env: Any) -> Policy:
-    """Actions drawn from the action space."""
+    """Uniformly random actions."""
     return Policy(
         lambda key: (),
-        lambda memory, key, obs, first: (memory, env.action_space.sample(key)),
+        lambda memory, key, obs, first: (memory, random_action(env.action_space, key)),
         lambda memory, transition: memory,
     )
 
@@ -138,7 +139,7 @@ def _example(env: Any) -> Transition:
 
     def one(key: Array) -> Transition:
         obs, state = env.reset(key)
-        action = env.action_space.sample(key)
+        action = random_action(env.action_space, key)
         return _transition(env, key, obs, state, action, jnp.array(True))[1]
 
     shapes = jax.eval_shape(one, jax.random.key(0))

@@ -1,6 +1,6 @@
 """Rewards as expressions: small pure transforms composed with `+ * |`."""
 
-from jaxrl_reward.rewards import ltlf, one_step, potentials
+from jaxrl_reward.rewards import discounts, ltlf, one_step, potentials
 from jaxrl_reward.rewards.adversarial import airl, gail
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
 from jaxrl_reward.rewards.bounded import (
@@ -50,7 +50,7 @@ from jaxrl_reward.rewards.group_ranks import group_win_rate, preferred, tourname
 from jaxrl_reward.rewards.grouped import Grouped, Groups, gives_own_steps, grouped
 from jaxrl_reward.rewards.hops import Hops, hop_potential
 from jaxrl_reward.rewards.implicit import implicit_process, prime
-from jaxrl_reward.rewards.inspect import explain, needs_episodes, replay_problem, varies
+from jaxrl_reward.rewards.inspect import check, explain, needs_episodes, replay_problem, varies
 from jaxrl_reward.rewards.intrinsic import rnd
 from jaxrl_reward.rewards.likelihoods import jepo, likelihood, on_scratch
 from jaxrl_reward.rewards.machines import ltl, reward_machine
@@ -152,6 +152,7 @@ __all__ = [
     "centred",
     "chebyshev",
     "chebyshev_return",
+    "check",
     "clip",
     "clip_spread",
     "co_reward",
@@ -167,6 +168,7 @@ __all__ = [
     "difference",
     "direction",
     "disagreement",
+    "discounts",
     "drpo",
     "dynamic_potential",
     "empg",

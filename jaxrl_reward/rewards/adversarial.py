@@ -9,13 +9,14 @@ expressions: `gail(demos='expert.npz') | clip(0, 5)`.
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks, penalties, vectors
 from jaxrl_reward.rewards.base import State, static
+from jaxrl_reward.rewards.checks import Count, CountOrNone, Discount, NotNegative, OneOf, Share
 from jaxrl_reward.rewards.demonstrations import NOISE, shown
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned
@@ -71,7 +72,9 @@ class gail(Learned):  # noqa: N801
       label_high: and this; (0.7, 1.2) is the paper's smoothing.
       entropy: weight of the discriminator's entropy.
       unlabelled: 0, or the share eta of expert-like steps among the agent's, for the
-        positive-unlabelled loss (Xu and Denil 2019, arXiv:1911.00459).
+        positive-unlabelled loss (Xu and Denil 2019, arXiv:1911.00459), which is
+        `eta E_expert[-log P] + max(0, E_agent[-log(1 - P)] - eta E_expert[-log(1 - P)])`
+        (Kiryo et al. 2017, arXiv:1703.00593).
       clamp: states are kept within it, where the slope is then 0; 0 for no bound.
       absorbing: after a step that ends an episode its reward has that of the
         absorbing state behind it, `gamma / (1 - gamma)` times, and the discriminator is
@@ -81,32 +84,31 @@ class gail(Learned):  # noqa: N801
     """
 
     demos: Any = static(default=None)
-    episodes: int = static(default=0)
-    every: int = static(default=1)
-    form: str = static(default="minimax")
-    inputs: str = static(default="state_action")
-    actions: int = static(default=1)
-    penalty: str = static(default="wgan")
-    weight: float = 10.0
-    target: float = 1.0
+    episodes: CountOrNone = static(default=0)
+    every: Count = static(default=1)
+    form: Annotated[str, OneOf(FORMS)] = static(default="minimax")
+    inputs: Annotated[str, OneOf(INPUTS)] = static(default="state_action")
+    actions: Count = static(default=1)
+    penalty: Annotated[str, OneOf(penalties.WHERE)] = static(default="wgan")
+    weight: NotNegative = 10.0
+    target: NotNegative = 1.0
     one_sided: bool = static(default=True)
-    noise: float = 10.0
+    noise: NotNegative = 10.0
     joint: bool = static(default=True)
     spectral: bool = static(default=False)
-    label_low: float = 1.0
-    label_high: float = 1.0
-    entropy: float = 0.001
-    unlabelled: float = static(default=0.0)
-    clamp: float = 5.0
+    label_low: NotNegative = 1.0
+    label_high: NotNegative = 1.0
+    entropy: NotNegative = 0.001
+    unlabelled: Share = static(default=0.0)
+    clamp: NotNegative = 5.0
     absorbing: bool = static(default=False)
-    gamma: float = 0.99
-    width: int = static(default=100)
+    gamma: Discount = None
+    width: Count = static(default=100)
 
-    def __post_init__(self) -> None:
-        checks.one_of(self, "form", FORMS)
-        checks.one_of(self, "inputs", INPUTS)
-        checks.one_of(self, "penalty", penalties.WHERE)
-        checks.positive(self, "every", "width", "batch_size", "updates", "actions")
+    def validate(self) -> None:
+        checks.rising(self, "label_low", "label_high")
+        if self.absorbing and checks.reaches(self.discount, 1.0):
+            raise UserError(f"{self.name}'s gamma must be below 1 where absorbing states are paid")
 
     # ---- the discriminator --------------------------------------------------------
 
@@ -168,7 +170,7 @@ class gail(Learned):  # noqa: N801
         paid = self.paid(jax.vmap(partial(self.logit, params))(*rows[:3]))
         if not self.absorbing:
             return paid[0]
-        return paid[0] + rows.weight[1] * self.gamma / (1.0 - self.gamma) * paid[1]
+        return paid[0] + rows.weight[1] * self.discount / (1.0 - self.discount) * paid[1]
 
     def paid(self, logit: Array) -> Array:
         """The reward's form."""
@@ -198,12 +200,16 @@ class gail(Learned):  # noqa: N801
         return total + self.weight * steep
 
     def told(self, ours: Array, theirs: Array, label: Array, w: Array, v: Array) -> Array:
-        """How well steps are told apart: cross-entropy, or the positive-unlabelled loss."""
+        """How well steps are told apart: cross-entropy, or the positive-unlabelled loss.
+
+        The agent's steps are no negatives: a share of them is as the expert's, whose part
+        is taken off. What is left is a mean of losses, and so is cut at 0.
+        """
+        positive, negative = mean(cross_entropy(theirs, label), v), mean(jax.nn.softplus(ours), w)
         if not self.unlabelled:
-            return mean(jax.nn.softplus(ours), w) + mean(cross_entropy(theirs, label), v)
-        log_p = -jax.nn.softplus(-theirs)
-        negative = jnp.maximum(0.0, log_p + self.unlabelled * jax.nn.softplus(-ours))
-        return mean(self.unlabelled * jax.nn.softplus(theirs), v) - mean(negative, w)
+            return negative + positive
+        left = negative - self.unlabelled * mean(jax.nn.softplus(theirs), v)
+        return self.unlabelled * positive + jnp.maximum(0.0, left)
 
     def slopes(self, params: Any, at: penalties.Parts) -> Array:
         """The length of the logit's gradient at points within episodes, `[B]`."""
@@ -238,11 +244,11 @@ class airl(gail):  # noqa: N801
       shaped: pay the whole sum; else g alone, which outlives a change of dynamics.
     """
 
-    form: str = static(default="logit")
+    form: Annotated[str, OneOf(FORMS)] = static(default="logit")
     shaped: bool = static(default=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def validate(self) -> None:
+        super().validate()
         if self.absorbing:
             raise UserError("airl values the end of an episode at 0; leave absorbing out")
         if self.inputs == "states":
@@ -263,7 +269,7 @@ class airl(gail):  # noqa: N801
     def logit(self, params: Any, state: Array, action: Array, live: Array) -> Array:
         now, after = jnp.split(self.bounded(state), 2)
         h = partial(net, params["h"], spectral=self.spectral)
-        return self.task(params, now, action) + self.gamma * live * h(after) - h(now)
+        return self.task(params, now, action) + self.discount * live * h(after) - h(now)
 
     def task(self, params: Any, now: Array, action: Array) -> Array:
         """g."""

@@ -7,7 +7,7 @@ lives in `State`, which the caller carries.
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, Self, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,10 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from jaxrl_reward.rewards import checks
 from jaxrl_reward.types import Array, Metrics, Transition
 
+DISCOUNT = 0.99  # of a term that has no agent to take its discount from
 CHAIN, SUM, PRODUCT, ATOM = range(4)  # how tightly a printed expression binds
 
 
@@ -50,11 +52,14 @@ class Applied(NamedTuple):
     features: Any
 
 
-def static(*, default: Any = dataclasses.MISSING) -> Any:
-    """A field that is part of the structure: another value compiles anew."""
+def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
+    """A field that is part of the structure: another value compiles anew.
+
+    With `kw_only`, what subclasses add keeps its place among the arguments.
+    """
     if default is dataclasses.MISSING:
         return struct.field(pytree_node=False)
-    return struct.field(pytree_node=False, default=default)
+    return struct.field(pytree_node=False, default=default, kw_only=kw_only)
 
 
 @dataclass_transform(
@@ -64,8 +69,9 @@ class RewardTransform:
     """A pure map from the running reward to another, `[T, N] -> [T, N]`.
 
     Subclasses are frozen dataclasses and pytrees by themselves: annotate the
-    numeric hyper-parameters as fields, and mark the others `static()`. Compose
-    with `a | b`, `a + b`, `a - b`, `2 * a`, `a * b`.
+    numeric hyper-parameters as fields, by types that say what they may be (see
+    `checks`), and mark the others `static()`. Compose with `a | b`, `a + b`,
+    `a - b`, `2 * a`, `a * b`.
     """
 
     name = ""  # in the text form, set by `register`
@@ -78,7 +84,25 @@ class RewardTransform:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        struct.dataclass(cls, repr=False)
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        _register_pytree(cls)
+
+    def __post_init__(self) -> None:
+        checks.arguments(self)
+        self.validate()
+
+    def validate(self) -> None:
+        """Raises a `UserError` for arguments that do not go together."""
+
+    def replace(self, **changes: Any) -> Self:
+        """The term with other arguments."""
+        return dataclasses.replace(cast(Any, self), **changes)
+
+    @property
+    def discount(self) -> Any:
+        """The term's `gamma`: the agent's where it is left out, and without an agent 0.99."""
+        gamma = getattr(self, "gamma", None)
+        return DISCOUNT if gamma is None else gamma
 
     # ---- what a transform does ------------------------------------------------
 
@@ -138,6 +162,10 @@ class RewardTransform:
         """The memory that a policy may see, `[N, F]`; nothing (F = 0) by default."""
         return jnp.zeros((jax.tree.leaves(local)[0].shape[0], 0), jnp.float32)
 
+    def remarks(self) -> tuple[str, ...]:
+        """What `explain` says of the term beside its scope, a line each."""
+        return ()
+
     def children(self) -> tuple["RewardTransform", ...]:
         """The expressions that this one is made of."""
         return ()
@@ -178,7 +206,7 @@ class RewardTransform:
         arguments = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not (isinstance(value, _PLAIN) and value == field.default):
+            if not is_default(value, field.default):
                 arguments.append(f"{field.name}={show(value)}")
         return f"{self.name}({', '.join(arguments)})", ATOM
 
@@ -186,6 +214,34 @@ class RewardTransform:
         return self.text()[0]
 
     __repr__ = __str__
+
+
+def _register_pytree(cls: type) -> None:
+    """Makes a term a pytree of its fields that are not `static`.
+
+    A term that is put together from leaves is not built anew, and so not checked: they may
+    be anything, as in the axes of a `vmap`.
+    """
+    fields = dataclasses.fields(cast(Any, cls))
+    leaves = [f.name for f in fields if f.metadata.get("pytree_node", True)]
+    fixed = [f.name for f in fields if f.name not in leaves]
+    keys = [jax.tree_util.GetAttrKey(name) for name in leaves]
+
+    def flatten(term: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        return [getattr(term, n) for n in leaves], tuple(getattr(term, n) for n in fixed)
+
+    def flatten_with_keys(term: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        values, rest = flatten(term)
+        return list(zip(keys, values, strict=True)), rest
+
+    def unflatten(rest: tuple[Any, ...], values: Any) -> Any:
+        term = object.__new__(cls)
+        for names, each in ((leaves, values), (fixed, rest)):
+            for name, value in zip(names, each, strict=True):
+                object.__setattr__(term, name, value)
+        return term
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
 def no_state(example: Transition, shared: Any = ()) -> State:
@@ -219,7 +275,11 @@ def show(value: Any) -> str:
     return f"<{getattr(value, 'shape', type(value).__name__)} values>"
 
 
-_PLAIN = (bool, int, float, str, tuple)
+def is_default(value: Any, default: Any) -> bool:
+    """Whether an argument need not be printed."""
+    return value is default or (
+        isinstance(value, bool | int | float | str | tuple) and value == default
+    )
 
 
 def _operators() -> Any:

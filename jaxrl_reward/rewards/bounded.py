@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.rewards import checks
+from jaxrl_reward.rewards.checks import Duration, Finite, Finites, Positive
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal, Episodes, Pointwise, episodic
 from jaxrl_reward.types import Array, Transition
@@ -19,10 +19,7 @@ from jaxrl_reward.types import Array, Transition
 class tanh(Pointwise):  # noqa: N801
     """`tanh(r / scale)`, in (-1, 1); close to `r / scale` where that is small."""
 
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.positive(self, "scale")
+    scale: Positive = 1.0
 
     def reward(self, transition: Transition) -> Array:
         return jnp.tanh(transition.reward / self.scale)
@@ -37,11 +34,8 @@ class par(Pointwise):  # noqa: N801
     reference policy. `reference` is one number or several, up to 10 there.
     """
 
-    reference: Any = 0.0
-    slope: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.numbers(self, "reference")
+    reference: Finites = 0.0
+    slope: Positive = 1.0
 
     def reward(self, transition: Transition) -> Array:
         reference = jnp.asarray(self.reference, jnp.float32).reshape(-1)
@@ -58,7 +52,7 @@ class log_sigmoid(Pointwise):  # noqa: N801
     better, a logical AND. The reference there is `gaussian_quantile` at 0.85.
     """
 
-    reference: float = 0.0
+    reference: Finite = 0.0
 
     def reward(self, transition: Transition) -> Array:
         return jax.nn.log_sigmoid(transition.reward - self.reference)
@@ -80,7 +74,7 @@ class shortfall(Pointwise):  # noqa: N801
     Training Time for LLM Reasoning": a sum over any number of steps is at most 0.
     """
 
-    below: float = 0.0
+    below: Finite = 0.0
 
     def reward(self, transition: Transition) -> Array:
         return jnp.minimum(transition.reward - self.below, 0.0)
@@ -110,12 +104,9 @@ class proximity(Pointwise):  # noqa: N801
     that matters, and `dispersion` and `density` shape how it falls off.
     """
 
-    scale: float = 1.0
-    dispersion: float = 1.0
-    density: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.positive(self, "scale", "dispersion", "density")
+    scale: Positive = 1.0
+    dispersion: Positive = 1.0
+    density: Positive = 1.0
 
     def reward(self, transition: Transition) -> Array:
         near = jnp.exp(-0.5 * jnp.abs(transition.reward) / (self.scale * self.dispersion))
@@ -129,7 +120,7 @@ class terminal(Pointwise):  # noqa: N801
     The hint at hard infractions of Jaeger et al. 2025, "CaRL".
     """
 
-    value: float = -1.0
+    value: Finite = -1.0
 
     def reward(self, transition: Transition) -> Array:
         return jnp.where(transition.terminated, self.value, 0.0)
@@ -145,7 +136,7 @@ class hold(Causal):  # noqa: N801
     The policy may see the factor held.
     """
 
-    steps: float = 500.0
+    steps: Duration = 500.0
     reads_history = True
 
     def begin_one(self, shared: Any, obs: Array) -> Array:

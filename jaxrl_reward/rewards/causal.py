@@ -1,12 +1,14 @@
 """Terms with a memory of the running episode: counts, delays."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward import counting
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, Positives, Within
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal
 from jaxrl_reward.types import Array, Transition
@@ -35,19 +37,19 @@ class counts(Causal):  # noqa: N801
     bonus of Strehl and Littman 2008, `lifetime_counts`.
     """
 
-    resolution: Any = 10.0
-    buckets: int = static(default=256)
+    resolution: Positives = 10.0
+    buckets: Count = static(default=256)
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared
-        table = jnp.zeros(self.buckets, jnp.float32)
-        return table.at[bucket(obs, self.resolution, self.buckets)].add(1.0)
+        table = jnp.zeros(self.buckets, jnp.int32)
+        return table.at[bucket(obs, self.resolution, self.buckets)].add(1)
 
     def step(self, shared: Any, local: Array, transition: Transition) -> tuple[Array, Array]:
         del shared
         cell = bucket(transition.next_obs, self.resolution, self.buckets)
-        local = local.at[cell].add(1.0)
-        return local, jax.lax.rsqrt(local[cell])
+        local = local.at[cell].add(1)
+        return local, jax.lax.rsqrt(local[cell].astype(jnp.float32))
 
 
 @register("lifetime_counts", {"buckets": 16})
@@ -58,23 +60,24 @@ class lifetime_counts(RewardTransform):  # noqa: N801
     et al. 2017). The counts used on a block are those from before it.
     """
 
-    resolution: Any = 10.0
-    buckets: int = static(default=4096)
+    resolution: Positives = 10.0
+    buckets: Count = static(default=4096)
     scope = "learned"
     varies = True
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        return no_state(example, jnp.zeros(self.buckets, jnp.float32))
+        return no_state(example, counting.zero((self.buckets,)))
 
     def apply(self, state: State, block: Transition) -> Applied:
         cell = jax.vmap(jax.vmap(self._bucket))(block.next_obs)
-        table = state.shared.at[cell.reshape(-1)].add(1.0)
-        return Applied(state.replace(shared=table), jax.lax.rsqrt(1 + state.shared[cell]), {}, ())
+        table = state.shared.add_at(cell.reshape(-1))
+        reward = jax.lax.rsqrt(1 + state.shared.value[cell])
+        return Applied(state.replace(shared=table), reward, {}, ())
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
-        return jax.lax.rsqrt(1 + shared[jax.vmap(self._bucket)(batch.next_obs)])
+        return jax.lax.rsqrt(1 + shared.value[jax.vmap(self._bucket)(batch.next_obs)])
 
     def _bucket(self, obs: Array) -> Array:
         return bucket(obs, self.resolution, self.buckets)
@@ -88,7 +91,7 @@ class delay(Causal):  # noqa: N801
     rewards of Zheng et al. 2018, section 5).
     """
 
-    steps: float = 10.0
+    steps: Annotated[float, Within("[1, inf]")] = 10.0
     reads_history = True
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
@@ -109,4 +112,4 @@ class delay(Causal):  # noqa: N801
 class episode_end(delay):  # noqa: N801
     """`sum_{i <= t} r_i` at the episode's last step t, 0 before: outcome rewards alone."""
 
-    steps: float = float("inf")
+    steps: Annotated[float, Within("[1, inf]")] = float("inf")

@@ -1,49 +1,215 @@
-"""Checks of arguments that more than one term needs; tracers and batches pass."""
+"""What the arguments of terms may be, declared where they are declared: by their types.
 
-from typing import Any
+    class smooth(Causal):
+        rate: Share = 0.1            # in [0, 1]
+        steps: Count = static(default=8)
+        when: Annotated[str, OneOf(("end", "step"))] = static(default="end")
+
+A term is checked as it is built, and whatever is no number yet passes: tracers, and
+leaves that a `tree.map` puts in place. NaN is refused everywhere, and so is what float32
+does not hold, unless infinity is meant. Rules across arguments are the term's `validate`.
+"""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterator
+from functools import cache
+from numbers import Integral
+from typing import Annotated, Any, get_args, get_origin
+
+import jax
+import numpy as np
+from jax.core import Tracer
 
 from jaxrl_reward.types import Array, UserError, nearest
 
-
-def positive(term: Any, *names: str) -> None:
-    """Raises a `UserError` unless these arguments are above 0, where they are known."""
-    for name in names:
-        value = getattr(term, name)
-        if isinstance(value, int | float) and value <= 0:
-            raise UserError(f"{term.name}'s {name} must be above 0, not {value}")
+_LARGEST, _LEAST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
 
 
-def share(term: Any, *names: str) -> None:
-    """Raises a `UserError` unless these arguments are in [0, 1], where they are known."""
-    for name in names:
-        value = getattr(term, name)
-        if isinstance(value, int | float) and not 0 <= value <= 1:
-            raise UserError(f"{term.name}'s {name} must be in [0, 1], not {value}")
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Numbers of an interval, such as `(0, 1]`: round brackets leave out the end.
+
+    `[0, inf)` are finite; infinity is allowed where a square bracket holds it in.
+    """
+
+    interval: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest number."""
+        low, _, high = self.interval[1:-1].partition(",")
+        return float(low), float(high)
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is in it, as float32 has it."""
+        low, high = self.ends
+        value = _as_float32(value)
+        above = value >= low if self.interval[0] == "[" else value > low
+        return above and (value <= high if self.interval[-1] == "]" else value < high)
+
+    def words(self) -> str:
+        """What a number of it is, after "must be"."""
+        (low, high), (left, right) = self.ends, (self.interval[0], self.interval[-1])
+        if math.isinf(low) and math.isinf(high):
+            return "a number" if left == "[" else "a finite number"
+        if math.isinf(high):
+            return f"{'at least' if left == '[' else 'above'} {low:g}"
+        if left == "(":
+            return f"above {low:g} and {'at most' if right == ']' else 'below'} {high:g}"
+        return f"in {self.interval}"
 
 
-def one_of(term: Any, name: str, known: tuple[str, ...]) -> None:
-    """Raises a `UserError` unless this argument is one of the `known` words."""
-    value = getattr(term, name)
-    if value not in known:
-        hint = nearest(str(value), known)
-        raise UserError(f"{term.name}'s {name} cannot be {value!r}, {hint}")
+@dataclasses.dataclass(frozen=True)
+class Whole(Within):
+    """Whole numbers of an interval."""
+
+    def holds(self, value: float) -> bool:
+        return isinstance(value, Integral) and super().holds(value) and abs(value) < 2**31
+
+    def words(self) -> str:
+        low = self.ends[0]
+        return "a positive integer" if low == 1 else f"an integer of at least {low:g}"
 
 
-def numbers(term: Any, *names: str) -> None:
-    """Raises a `UserError` if these arguments hold text where numbers belong."""
-    for name in names:
-        value = getattr(term, name)
-        if any(isinstance(v, str) for v in (value if isinstance(value, tuple) else (value,))):
-            raise UserError(f"{term.name}'s {name} must be a number or numbers, not {value!r}")
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """One of these words."""
+
+    words: tuple[str, ...]
 
 
-def several(term: Any, *names: str) -> None:
-    """Raises a `UserError` unless these arguments are tuples of numbers."""
-    numbers(term, *names)
-    for name in names:
-        value = getattr(term, name)
-        if isinstance(value, int | float):
-            raise UserError(f"{term.name}'s {name} must be several numbers, as in ({value:g},)")
+Number = Annotated[float, Within("[-inf, inf]")]  # infinite ones too
+Finite = Annotated[float, Within("(-inf, inf)")]  # any finite number is meant
+Positive = Annotated[float, Within("(0, inf)")]
+NotNegative = Annotated[float, Within("[0, inf)")]
+Duration = Annotated[float, Within("[0, inf]")]  # for ever, if infinite
+Length = Annotated[float, Within("(0, inf]")]
+Share = Annotated[float, Within("[0, 1]")]
+AboveZero = Annotated[float, Within("(0, 1]")]
+Percent = Annotated[float, Within("[0, 100]")]
+Count = Annotated[int, Whole("[1, inf)")]
+Several = Annotated[int, Whole("[2, inf)")]
+CountOrNone = Annotated[int, Whole("[0, inf)")]  # none, or all: the term says which
+# One number for all, or several.
+Finites = Annotated[Any, Within("(-inf, inf)")]
+Positives = Annotated[Any, Within("(0, inf)")]
+NotNegatives = Annotated[Any, Within("[0, inf)")]
+# Several numbers, always.
+Row = Annotated[tuple[float, ...], Within("(-inf, inf)")]
+NotNegativeRow = Annotated[tuple[float, ...], Within("[0, inf)")]
+PositiveRow = Annotated[tuple[float, ...], Within("(0, inf)")]
+# A discount: the agent's if it is left out, see `rewards.discounts`.
+Discount = Annotated[float | None, Within("[0, 1]")]
+Divisor = Annotated[float | None, Within("(0, 1]")]  # a discount that is divided by
+
+
+@cache
+def declared(term: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """Of each argument of a term, its type and what is declared of it, inherited ones too."""
+    found = {}
+    for base in reversed(term.__mro__):
+        for name, kind in inspect.get_annotations(base).items():
+            rules: tuple[Any, ...] = ()
+            if get_origin(kind) is Annotated:
+                kind, *rest = get_args(kind)
+                rules = tuple(rest)
+            found[name] = kind, rules
+    return found
+
+
+def rule(term: type, name: str) -> Any:
+    """What is declared of an argument: a `Within`, a `OneOf`, or None."""
+    known = [each for each in declared(term)[name][1] if isinstance(each, Within | OneOf)]
+    return known[0] if known else None
+
+
+def arguments(term: Any) -> None:
+    """Raises a `UserError` unless a term's arguments are such as are declared."""
+    kinds = declared(type(term))
+    for field in dataclasses.fields(term):
+        _one(term, field.name, getattr(term, field.name), kinds[field.name][0])
+
+
+def _one(term: Any, name: str, value: Any, kind: Any) -> None:
+    wanted = rule(type(term), name)
+    whose = f"{term.name or type(term).__name__}'s {name}"
+    if isinstance(wanted, OneOf):
+        if value not in wanted.words:
+            raise UserError(f"{whose} cannot be {value!r}, {nearest(str(value), wanted.words)}")
+        return
+    if wanted is not None:
+        _check_kind(whose, value, kind)
+    wanted = wanted or Within("[-inf, inf]")
+    for number in _numbers(value):
+        if not wanted.holds(number):
+            words = "finite" if math.isinf(_as_float32(number)) else wanted.words()
+            raise UserError(f"{whose} must be {words}, not {_shown(number)}")
+
+
+def _check_kind(whose: str, value: Any, kind: Any) -> None:
+    """Refuses text for numbers, one number for several, and several for one."""
+    parts = value if isinstance(value, tuple) else (value,)
+    row = get_origin(kind) is tuple
+    if any(isinstance(part, str) for part in parts):
+        what = "a number or numbers" if row or kind is Any else "a number"
+        raise UserError(f"{whose} must be {what}, not {value!r}")
+    if row and isinstance(value, int | float):
+        raise UserError(f"{whose} must be several numbers, as in ({value:g},)")
+    if not row and kind is not Any and isinstance(value, tuple):
+        raise UserError(f"{whose} must be one number, not {value!r}")
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """The numbers of an argument that are known by now."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, bool | Tracer):
+        return
+    elif isinstance(value, int | float | np.number):
+        yield value
+    elif isinstance(value, np.ndarray | jax.Array) and np.issubdtype(value.dtype, np.number):
+        here = getattr(value, "is_fully_addressable", True)  # by this process
+        yield from np.asarray(value).reshape(-1) if here else ()
+
+
+def _as_float32(value: Any) -> float:
+    """A number as compiled code has it, where the tiniest are 0."""
+    try:
+        value = float(value)
+    except OverflowError:  # a very large integer
+        return math.inf if value > 0 else -math.inf
+    if abs(value) > _LARGEST:
+        return math.copysign(math.inf, value)
+    return 0.0 if abs(value) < _LEAST else value
+
+
+def _shown(number: Any) -> str:
+    return f"{number}" if isinstance(number, Integral) else f"{float(number):g}"
+
+
+def reaches(value: Any, bound: float) -> bool:
+    """Whether any number of an argument is known to be at least `bound`."""
+    return any(number >= bound for number in _numbers(value))
+
+
+def falls_below(value: Any, bound: float) -> bool:
+    """Whether any number of an argument is known to be below `bound`."""
+    return any(number < bound for number in _numbers(value))
+
+
+def rising(term: Any, low: str, high: str, strictly: bool = False) -> None:
+    """Raises a `UserError` unless argument `low` is below `high`, or as high."""
+    ends = [list(_numbers(getattr(term, name))) for name in (low, high)]
+    for one, other in zip(*ends, strict=False):
+        if one > other or (strictly and one == other):
+            sign = "<" if strictly else "<="
+            raise UserError(
+                f"{term.name} needs {low} {sign} {high}, not {low}={_shown(one)}, "
+                f"{high}={_shown(other)}"
+            )
 
 
 def parts(term: Any, rewards: Array, count: int) -> list[Array]:

@@ -10,7 +10,7 @@ a draw is the term's own (from `init`), plus
     or a wrong label would give it, and averaging over visits does not help.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, static
+from jaxrl_reward.rewards.checks import Finite, NotNegative, OneOf, Share
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Affine
 from jaxrl_reward.types import Array, Transition
@@ -33,9 +34,6 @@ class Corrupted(RewardTransform):
     def draw(self, key: Array) -> Affine:
         """The effect on one step's reward, from a key of its own."""
         raise NotImplementedError
-
-    def __post_init__(self) -> None:
-        checks.one_of(self, "per", PER)
 
     def init(self, key: Array, example: Transition) -> State:
         number = jnp.arange(example.first.shape[1], dtype=jnp.uint32)
@@ -87,8 +85,8 @@ def content(transition: Transition) -> Array:
 class gaussian_noise(Corrupted):  # noqa: N801
     """`r + std * z`, z standard normal, for every step anew or `per="transition"`."""
 
-    std: float = 0.1
-    per: str = static(default="step")
+    std: NotNegative = 0.1
+    per: Annotated[str, OneOf(PER)] = static(default="step")
 
     def draw(self, key: Array) -> Affine:
         return Affine(jnp.float32(1.0), self.std * jax.random.normal(key))
@@ -98,9 +96,12 @@ class gaussian_noise(Corrupted):  # noqa: N801
 class uniform_noise(Corrupted):  # noqa: N801
     """`r + u`, u uniform in [low, high), for every step anew or `per="transition"`."""
 
-    low: float = -0.1
-    high: float = 0.1
-    per: str = static(default="step")
+    low: Finite = -0.1
+    high: Finite = 0.1
+    per: Annotated[str, OneOf(PER)] = static(default="step")
+
+    def validate(self) -> None:
+        checks.rising(self, "low", "high")
 
     def draw(self, key: Array) -> Affine:
         share = jax.random.uniform(key)
@@ -111,12 +112,8 @@ class uniform_noise(Corrupted):  # noqa: N801
 class flip_sign(Corrupted):  # noqa: N801
     """`-r` with `probability`, else r: on average (1 - 2 probability) of the reward is left."""
 
-    probability: float = 0.1
-    per: str = static(default="step")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.share(self, "probability")
+    probability: Share = 0.1
+    per: Annotated[str, OneOf(PER)] = static(default="step")
 
     def draw(self, key: Array) -> Affine:
         hit = jax.random.uniform(key) < self.probability
@@ -140,8 +137,11 @@ class flip_binary(flip_sign):  # noqa: N801
 class replaced(flip_sign):  # noqa: N801
     """A uniform number in [low, high) with `probability`, else r; at low = high = 0, dropped."""
 
-    low: float = -1.0
-    high: float = 1.0
+    low: Finite = -1.0
+    high: Finite = 1.0
+
+    def validate(self) -> None:
+        checks.rising(self, "low", "high")
 
     def draw(self, key: Array) -> Affine:
         draws = jax.random.uniform(key, (2,))

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import networks
+from jaxrl_reward import counting, networks
 from jaxrl_reward.networks import mlp
 from jaxrl_reward.rewards import vectors
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
-from jaxrl_reward.rewards.intrinsic import rnd
+from jaxrl_reward.rewards.checks import Count, NotNegative, Positives, Several, Share
+from jaxrl_reward.rewards.intrinsic import Whitened, rnd
 from jaxrl_reward.rewards.registry import register
-from jaxrl_reward.rewards.ways import Learned
 from jaxrl_reward.types import Array, Transition
 
 SMALL = {"width": 4, "updates": 1, "batch_size": 4}
@@ -34,27 +34,29 @@ class pseudo_counts(RewardTransform):  # noqa: N801
     What is alike in most components is then not new, unlike in `lifetime_counts`.
     """
 
-    resolution: Any = 10.0
-    bins: int = static(default=64)
+    resolution: Positives = 10.0
+    bins: Count = static(default=64)
     scope = "learned"
     varies = True
 
     def init(self, key: Array, example: Transition) -> State:
         del key
         size = example.obs.reshape(*example.first.shape, -1).shape[-1]
-        return no_state(example, jnp.full((size, self.bins), 0.5))
+        return no_state(example, counting.zero((size, self.bins)))
 
     def apply(self, state: State, block: Transition) -> Applied:
         reward = self.relabel(state.shared, block, ())
-        seen = state.shared.at[self._bins(block)].add(1.0)
+        seen = state.shared.add_at(self._bins(block))
         return Applied(state.replace(shared=seen), reward, {}, ())
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
-        count, total = shared[self._bins(batch)], shared[0].sum()
-        before = jnp.log(count / total).sum(-1)
+        table = shared.value + 0.5
+        count, total = table[self._bins(batch)], table[0].sum()
         after = jnp.log((count + 1.0) / (total + 1.0)).sum(-1)
-        pseudo = -jnp.expm1(after) / jnp.maximum(jnp.expm1(after - before), 1e-6)
+        # log rho' - log rho, whose terms are nearly equal after many visits.
+        gain = jnp.log1p((total - count) / (count * (total + 1.0))).sum(-1)
+        pseudo = -jnp.expm1(after) / jnp.maximum(jnp.expm1(gain), 1e-30)
         return jax.lax.rsqrt(pseudo + 0.01).reshape(batch.first.shape)
 
     def _bins(self, batch: Transition) -> tuple[Array, Array]:
@@ -78,7 +80,7 @@ class rdd(rnd):  # noqa: N801
     `sigma=0` is `rnd`.
     """
 
-    sigma: float = 1.0
+    sigma: NotNegative = 1.0
 
     def loss(self, params: Any, key: Array, batch: Transition) -> Array:
         obs = batch.next_obs.reshape(batch.first.shape[0], -1)
@@ -90,14 +92,14 @@ class rdd(rnd):  # noqa: N801
 # ---- what follows an action ---------------------------------------------------------
 
 
-class Dynamics(Learned):
+class Dynamics(Whitened):
     """A term that predicts around an action; `actions` is how many there are.
 
     Leave `actions` at 1 where the action is continuous.
     """
 
-    width: int = static(default=64)
-    actions: int = static(default=1)
+    width: Count = static(default=64)
+    actions: Count = static(default=1)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         vectors.check_actions(self, example)
@@ -141,8 +143,8 @@ class icm(Dynamics):  # noqa: N801
     from both features, plus beta times that of the forward model.
     """
 
-    features: int = static(default=32)
-    beta: float = 0.2
+    features: Count = static(default=32)
+    beta: Share = 0.2
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         k = self.features
@@ -168,8 +170,8 @@ class icm(Dynamics):  # noqa: N801
 class Bootstrapped(Dynamics):
     """Predicts an embedding of the next observation that slowly follows one's own."""
 
-    features: int = static(default=32)
-    follow: float = 0.001
+    features: Count = static(default=32)
+    follow: Share = 0.001
 
     def init_params(self, key: Array, example: Transition) -> Any:
         params = super().init_params(key, example)
@@ -226,9 +228,9 @@ class hindsight(Bootstrapped):  # noqa: N801
     noise is 0 when the bonus is computed.
     """
 
-    hidden: int = static(default=32)
-    negatives: int = static(default=8)
-    invariance: float = 1.0
+    hidden: Count = static(default=32)
+    negatives: Count = static(default=8)
+    invariance: NotNegative = 1.0
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         k, z = self.features, self.hidden
@@ -285,7 +287,7 @@ class disagreement(Dynamics):  # noqa: N801
     its own half of a batch.
     """
 
-    members: int = static(default=5)
+    members: Several = static(default=5)
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         return {"step": (obs + action, obs)}
@@ -314,8 +316,11 @@ class empowerment(Dynamics):  # noqa: N801
     The variational bound on the information between action and next state (Barber
     and Agakov 2003; Mohamed and Rezende 2015), for the policy that is played, whose
     actions p learns to predict. Pays where actions have distinct effects, whatever they are.
-    Both are softmax, or unit Gaussians if the action is continuous.
+    Both are softmax, or unit Gaussians if the action is continuous. What the actions
+    tell does not depend on the scale of what is seen, which is not whitened here.
     """
+
+    whiten: bool = static(default=False, kw_only=True)
 
     def sizes(self, obs: int, action: int) -> dict[str, tuple[int, int]]:
         return {"q": (2 * obs, action), "p": (obs, action)}

@@ -1,5 +1,7 @@
 """What an imitator is shown: some steps of some episodes of an expert."""
 
+import math
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ class Demonstrations(NamedTuple):
     Attributes:
       obs: `[N, ...]`.
       action: `[N, ...]`, as the environment took them.
-      next_obs: true successors, `[N, ...]`.
+      next_obs: successors, `[N, ...]`.
       terminated: `[N]` bool; a step after which there is nothing.
     """
 
@@ -59,8 +61,7 @@ def demonstrations(data: Any, episodes: int = 0, every: int = 1) -> Demonstratio
         begun[first] = np.diff(first, prepend=0)
         within = np.arange(len(rows)) - np.cumsum(begun)
         number = np.cumsum(np.asarray(steps.first)[rows]) - 1
-        # The offset of episode i, spread out over what there is to choose from.
-        offset = (number * 7) % every
+        offset = number * _stride(every) % every
         rows = rows[within % every == offset]
     if not len(rows):
         raise UserError(f"one step in {every} leaves none of the demonstrations; show more of them")
@@ -78,6 +79,7 @@ def shown(term: Any, example: Transition) -> Demonstrations:
         raise UserError(f"{term.name} needs demonstrations, as in {term.name}(demos='expert.npz')")
     if isinstance(term.demos, str) and term.demos == NOISE:
         return _noise(example)
+    _warn_of_unknown(term)
     found = demonstrations(term.demos, term.episodes, term.every)
     for name in ("obs", "action"):
         shape, wanted = getattr(found, name).shape[1:], getattr(example, name).shape
@@ -87,6 +89,30 @@ def shown(term: Any, example: Transition) -> Demonstrations:
                 f"environment of shape {list(wanted)}"
             )
     return found
+
+
+def _stride(every: int) -> int:
+    """How far the offsets of two episodes in a row are apart.
+
+    Near `every` over the golden ratio's square, so that a few episodes are well spread,
+    and without a common divisor, so that `every` of them have all offsets.
+    """
+    ideal = every * (1.5 - math.sqrt(1.25))
+    fit = [each for each in range(1, every + 1) if math.gcd(each, every) == 1]
+    return min(fit, key=lambda each: abs(each - ideal))
+
+
+def _warn_of_unknown(term: Any) -> None:
+    """One line where a term reads successors that the demonstrations do not have."""
+    if getattr(term, "inputs", None) != "states" or isinstance(term.demos, Demonstrations):
+        return
+    data = _read(str(term.demos)) if isinstance(term.demos, str | Path) else term.demos
+    if not data.provenance.terminal_next_obs:
+        warnings.warn(
+            f"{term.name}'s demonstrations do not say where terminated steps led; "
+            "it sees the observation before in place of it",
+            stacklevel=2,
+        )
 
 
 def _noise(example: Transition) -> Demonstrations:
@@ -102,10 +128,18 @@ def _noise(example: Transition) -> Demonstrations:
     return Demonstrations(draw(example.obs), action, draw(example.next_obs), ended)
 
 
-@lru_cache(maxsize=8)
-def _read(path: str) -> Any:
-    from jaxrl_reward import offline  # which reads formats that few rewards need
+def _read(source: str) -> Any:
+    """The data set; the same one until what lies there has changed."""
+    from jaxrl_reward.offline import formats  # which few rewards need
 
+    return _read_once(source, formats.stamp(source))
+
+
+@lru_cache(maxsize=8)
+def _read_once(source: str, stamp: Any) -> Any:
+    from jaxrl_reward.offline import formats
+
+    del stamp
     # Terms look at them as they are traced, and a data set is an array on the device.
     with jax.ensure_compile_time_eval():
-        return offline.read(path)
+        return formats.read(source)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl_reward.networks import mlp
-from jaxrl_reward.rewards import checks, vectors
+from jaxrl_reward.rewards import vectors
 from jaxrl_reward.rewards.base import State, no_state, static
+from jaxrl_reward.rewards.checks import Count, CountOrNone
 from jaxrl_reward.rewards.demonstrations import NOISE, shown
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned, LearnedState
@@ -35,16 +36,13 @@ class red(Learned):  # noqa: N801
     """
 
     demos: Any = static(default=None)
-    episodes: int = static(default=0)
-    every: int = static(default=1)
-    actions: int = static(default=1)
-    fits: int = static(default=1000)
-    width: int = static(default=100)
-    features: int = static(default=100)
+    episodes: CountOrNone = static(default=0)
+    every: Count = static(default=1)
+    actions: Count = static(default=1)
+    fits: Count = static(default=1000)
+    width: Count = static(default=100)
+    features: Count = static(default=100)
     varies = False
-
-    def __post_init__(self) -> None:
-        checks.positive(self, "every", "width", "features", "fits", "actions", "batch_size")
 
     def init(self, key: Array, example: Transition) -> State:
         one = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), example)

@@ -1,15 +1,15 @@
 """A reward that several learned models judge, and what is made of their disagreement."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 
 from jaxrl_reward import reward_models as model
-from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import ATOM, State, no_state, show, static
+from jaxrl_reward.rewards.checks import Count, Finite, OneOf
 from jaxrl_reward.rewards.registry import register
-from jaxrl_reward.rewards.scalarise import HOW, pooled
+from jaxrl_reward.rewards.scalarise import HOW, check_weight, pooled
 from jaxrl_reward.rewards.ways import Learned, LearnedState
 from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
@@ -25,15 +25,15 @@ class ensemble(Learned):  # noqa: N801
     Model Ensembles Help Mitigate Overoptimization"; `spread` pays for disagreement.
     """
 
-    how: str = static(default="mean")
-    weight: float = 0.1
-    members: int = static(default=5)
-    width: int = static(default=64)
-    actions: int = static(default=1)
+    how: Annotated[str, OneOf(HOW)] = static(default="mean")
+    weight: Finite = 0.1
+    members: Count = static(default=5)
+    width: Count = static(default=64)
+    actions: Count = static(default=1)
     start: Any = None
 
-    def __post_init__(self) -> None:
-        checks.one_of(self, "how", HOW)
+    def validate(self) -> None:
+        check_weight(self)
         if isinstance(self.start, str):
             object.__setattr__(self, "start", model.load(self.start))
         if isinstance(self.start, float | tuple):  # a text gives nothing else

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln, xlog1py, xlogy
+from jax.typing import ArrayLike
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state, static
+from jaxrl_reward.rewards.checks import AboveZero, Count, Finite, NotNegative, Share
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid, totals
 from jaxrl_reward.rewards.registry import register
+from jaxrl_reward.rewards.scalarise import vector
 from jaxrl_reward.types import Array, Transition
 
 
@@ -30,8 +33,7 @@ def centred(block: Transition, groups: Groups) -> Array:
 
     The advantage of Dr. GRPO (Liu et al. 2025, "Understanding R1-Zero-Like Training").
     """
-    returns = groups.total(block.reward)
-    return returns - groups.mean(returns)
+    return groups.centre(groups.total(block.reward))
 
 
 @grouped
@@ -42,29 +44,38 @@ def rloo(block: Transition, groups: Groups) -> Array:
     since the baseline does not depend on the episode. A group of one has none, and gives 0.
     """
     returns, size = groups.total(block.reward), groups.size()
-    return (returns - groups.mean(returns)) * size / jnp.maximum(size - 1.0, 1.0)
+    return groups.centre(returns) * size / jnp.maximum(size - 1.0, 1.0)
 
 
 @grouped
-def grpo(block: Transition, groups: Groups, epsilon: float = 1e-6) -> Array:
+def grpo(
+    block: Transition, groups: Groups, epsilon: NotNegative = 1e-6, ddof: NotNegative = 0.0
+) -> Array:
     """`(R - mean) / (std + epsilon)` over the group, the std of the population.
 
-    Shao et al. 2024, "DeepSeekMath", section 4.1. A group whose returns are all equal
-    gives 0. Any positive factor that a whole group has in common cancels.
+    Shao et al. 2024, "DeepSeekMath", section 4.1. A group whose returns are equal but for
+    rounding gives 0. Any positive factor that a whole group has in common cancels.
+    `ddof=1` takes the std of a sample, as TRL's `GRPOTrainer` does (seen in 1.16): in a
+    group of G advantages are `sqrt((G - 1) / G)` times as large, of 4 0.866 times.
     """
-    returns = groups.total(block.reward)
-    return standard(returns, groups, epsilon)
+    rounding = groups.rounding(block.reward)
+    return standard(groups.total(block.reward), groups, rounding, epsilon, ddof)
 
 
-def standard(returns: Array, groups: Groups, epsilon: Any = 1e-6) -> Array:
-    """The returns `[N]` less the mean of the group, over its std; 0 where all are equal."""
-    scaled: Array = (returns - groups.mean(returns)) / (groups.std(returns) + epsilon)
-    # The mean of equal numbers may differ from them by a rounding, and so may the std from 0.
-    return jnp.where(groups.differ(returns), scaled, 0.0)
+def standard(
+    returns: Array,
+    groups: Groups,
+    rounding: Array | None = None,
+    epsilon: Any = 1e-6,
+    ddof: ArrayLike = 0.0,
+) -> Array:
+    """The returns `[N]` less the group's mean, over its std; 0 where only rounding differs."""
+    scaled: Array = groups.centre(returns) / (groups.std(returns, ddof) + epsilon)
+    return jnp.where(groups.differ(returns, rounding), scaled, 0.0)
 
 
 @grouped
-def whitened(block: Transition, groups: Groups, epsilon: float = 1e-8) -> Array:
+def whitened(block: Transition, groups: Groups, epsilon: NotNegative = 1e-8) -> Array:
     """`R - mean of the group`, then less the mean and over the std of all tokens of the block.
 
     Batch whitening of Liu et al. 2025, "DLER: Doing Length pEnalty Right": every token
@@ -72,7 +83,8 @@ def whitened(block: Transition, groups: Groups, epsilon: float = 1e-8) -> Array:
     a small spread is not blown up. DLER's other half is `within(length)`.
     """
     returns, length = groups.total(block.reward), groups.length()
-    centre = jnp.where(groups.differ(returns), returns - groups.mean(returns), 0.0)
+    differ = groups.differ(returns, groups.rounding(block.reward))
+    centre = jnp.where(differ, groups.centre(returns), 0.0)
     mean = (centre * length).sum() / length.sum()
     spread = jnp.sqrt((length * (centre - mean) ** 2).sum() / length.sum())
     return jnp.where(spread > 0, (centre - mean) / (spread + epsilon), 0.0)
@@ -87,17 +99,19 @@ class bnpo(Grouped):  # noqa: N801
     means of the block's groups by their moments; where these are all the same, 1 and
     1. `1 / f` is at most 1e6. `alpha` and `beta` above 0 are taken as given: (1, 1) is
     `centred`, and (3/2, 3/2) is `grpo` times pi / 8. Of a vector reward it is the mean
-    over its parts.
+    over its parts. TRL's `loss_type="bnpo"` is no advantage but a mean over the tokens of
+    the local batch, here `aggregation="token"`.
     """
 
-    alpha: float = 0.0
-    beta: float = 0.0
+    alpha: NotNegative = 0.0
+    beta: NotNegative = 0.0
 
     def rule(self, block: Transition, groups: Groups) -> Array:
-        returns = totals(block, groups)
-        return jax.vmap(lambda r: self._one(r, groups), 1, 1)(returns).mean(1)
+        returns, rounding = totals(block, groups), groups.rounding(vector(block))
+        one = lambda r, off: self._one(r, off, groups)  # noqa: E731
+        return jax.vmap(one, 1, 1)(returns, rounding).mean(1)
 
-    def _one(self, returns: Array, groups: Groups) -> Array:
+    def _one(self, returns: Array, rounding: Array, groups: Groups) -> Array:
         rate = groups.mean(returns)
         mean = groups.over_groups(rate)
         spread = groups.over_groups((rate - mean) ** 2)
@@ -111,7 +125,7 @@ class bnpo(Grouped):  # noqa: N801
         log_beta = gammaln(alpha) + gammaln(beta) - gammaln(alpha + beta)
         log_density = xlogy(alpha - 1.0, rate) + xlog1py(beta - 1.0, -rate) - log_beta
         weight = jnp.minimum(jnp.exp(-log_density), 1e6)
-        return jnp.where(groups.differ(returns), (returns - rate) * weight, 0.0)
+        return jnp.where(groups.differ(returns, rounding), groups.centre(returns) * weight, 0.0)
 
 
 @register("copo", {}, {"gamma": 2.0, "rho": 0.3})
@@ -125,18 +139,20 @@ class copo(Grouped):  # noqa: N801
     losses, which is the same where the clip does not bind.
     """
 
-    gamma: float = 20.0
-    rho: float = 1.5
+    gamma: NotNegative = 20.0
+    rho: Finite = 1.5
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         returns, answer = checks.parts(self, totals(block, groups), 2)
-        entropy = answer_entropy(answer, groups)
+        rounding = groups.rounding(vector(block))[:, 0]
         mean = groups.mean(returns)
-        middle = groups.over_groups(mean)
-        spread = jnp.sqrt(groups.over_groups((mean - middle) ** 2))
-        between = jnp.where(spread > 1e-6, (mean - middle) / (spread + 1e-6), 0.0)
-        weight = jax.nn.sigmoid(self.gamma * (entropy - self.rho))
-        return weight * standard(returns, groups) + (1.0 - weight) * between
+        above = mean - mean.min()
+        middle = groups.over_groups(above)
+        spread = jnp.sqrt(groups.over_groups((above - middle) ** 2))
+        differ = above.max() > rounding.max()
+        between = jnp.where(differ, (above - middle) / (spread + 1e-6), 0.0)
+        weight = jax.nn.sigmoid(self.gamma * (answer_entropy(answer, groups) - self.rho))
+        return weight * standard(returns, groups, rounding) + (1.0 - weight) * between
 
 
 def answer_entropy(answer: Array, groups: Groups) -> Array:
@@ -164,17 +180,16 @@ class riskpo(Grouped):  # noqa: N801
     of it that its own `R - mean` has of the bundle's, or an equal one if that is 0.
     """
 
-    bundle: int = static(default=5)
-    low: float = 0.2
-    high: float = 0.8
-    weight: float = 1.5
-    rate: float = 0.1
+    bundle: Count = static(default=5)
+    low: AboveZero = 0.2
+    high: Share = 0.8
+    weight: NotNegative = 1.5
+    rate: Share = 0.1
     varies = True
     ordered = True
 
-    def __post_init__(self) -> None:
-        checks.positive(self, "bundle")
-        checks.share(self, "low", "high", "rate")
+    def validate(self) -> None:
+        checks.rising(self, "low", "high", strictly=True)
 
     def init(self, key: Array, example: Transition) -> State:
         del key
@@ -190,7 +205,8 @@ class riskpo(Grouped):  # noqa: N801
         empirical = jnp.quantile(scores, jnp.clip(levels, 0.0, 1.0))
         quantiles: Quantiles = known
         at = jnp.where(quantiles.seen, quantiles.values, empirical)
-        earned = self._credit(returns, scores, at, groups, within)
+        unsure = within.sum(groups.rounding(block.reward))
+        earned = self._credit(returns, scores, unsure, at, groups, within)
         below = (scores[:, None] < at[None]).mean(0)
         after = Quantiles(at + self.rate * (levels - below), jnp.bool_(True))
         return Applied(state.replace(shared=after), paid(earned, groups), {}, ())
@@ -201,7 +217,13 @@ class riskpo(Grouped):  # noqa: N801
         return groups.ids // self.bundle * largest + groups.position()
 
     def _credit(
-        self, returns: Array, scores: Array, at: Array, groups: Groups, within: Groups
+        self,
+        returns: Array,
+        scores: Array,
+        unsure: Array,
+        at: Array,
+        groups: Groups,
+        within: Groups,
     ) -> Array:
         over = jax.nn.relu(scores[:, None] - at[None])
         middle = (over[:, 0] - over[:, 1]) / (self.high - self.low)
@@ -209,8 +231,8 @@ class riskpo(Grouped):  # noqa: N801
         bundles = Groups(groups.ids // self.bundle, groups.alive)
         spread = bundles.std(scores)
         advantage = (self.weight * tail + middle) / (self.weight + 1.0) / (spread + 1e-6)
-        share = returns - groups.mean(returns)
+        share = groups.centre(returns)
         whole = within.sum(share)
-        equal = jnp.abs(whole) < 1e-6
+        equal = jnp.abs(whole) <= unsure
         share = jnp.where(equal, 1.0 / within.size(), share / jnp.where(equal, 1.0, whole))
-        return jnp.where(bundles.differ(scores), advantage * share, 0.0)
+        return jnp.where(bundles.differ(scores, unsure), advantage * share, 0.0)

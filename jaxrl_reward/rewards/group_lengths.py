@@ -6,8 +6,11 @@ being wrong, or the shortest answer wins.
 
 import jax.numpy as jnp
 
+from jaxrl_reward import counting
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state
+from jaxrl_reward.rewards.checks import Finite, Length, NotNegative, Number, Positive, PositiveRow
+from jaxrl_reward.rewards.group_advantages import standard
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
@@ -15,7 +18,7 @@ from jaxrl_reward.types import Array, Transition
 
 
 @grouped
-def within(block: Transition, groups: Groups, length: float = 24.0) -> Array:
+def within(block: Transition, groups: Groups, length: Length = 24.0) -> Array:
     """The return of an episode of at most `length` steps, else 0.
 
     Truncation as the only price on length: Liu et al. 2025, "DLER: Doing Length pEnalty
@@ -28,9 +31,9 @@ def within(block: Transition, groups: Groups, length: float = 24.0) -> Array:
 def within_by_success(
     block: Transition,
     groups: Groups,
-    length: float = 24.0,
-    easy_length: float = 12.0,
-    success: float = 0.5,
+    length: Length = 24.0,
+    easy_length: Length = 12.0,
+    success: Number = 0.5,
 ) -> Array:
     """As `within`, `easy_length` in groups whose mean return is at least `success` (DA-DLER).
 
@@ -53,14 +56,11 @@ class hbpo(Grouped):  # noqa: N801
     announces the budget in the prompt; here it shapes the reward alone.
     """
 
-    budgets: tuple[float, ...]
-    limit: float = 64.0
-    beta: float = 4.0
-    alpha: float = 1.0 / 4096.0
+    budgets: PositiveRow
+    limit: Positive = 64.0
+    beta: NotNegative = 4.0
+    alpha: NotNegative = 1.0 / 4096.0
     ordered = True
-
-    def __post_init__(self) -> None:
-        checks.several(self, "budgets")
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         budgets = jnp.stack([jnp.asarray(b, jnp.float32) for b in self.budgets])
@@ -74,17 +74,13 @@ class hbpo(Grouped):  # noqa: N801
         mine = which[:, None] == jnp.arange(budgets.shape[0])[None]
         sums = groups.sum(jnp.where(mine, reward[:, None], 0.0))
         means = (sums / jnp.maximum(groups.sum(mine), 1.0) * mine).sum(1)
-        spread = groups.std(reward)
-        between = jnp.where(
-            groups.differ(reward), (reward - groups.mean(reward)) / (spread + 1e-6), 0.0
-        )
-        return means - wave(budget) + between
+        return means - wave(budget) + standard(reward, groups)
 
 
 class Annealed(Grouped):
     """A term that counts its blocks: how far training has come. Override `annealed`."""
 
-    steps: float = 1000.0
+    steps: Positive = 1000.0
     varies = True
 
     def annealed(self, block: Transition, groups: Groups, done: Array) -> Array:
@@ -93,12 +89,12 @@ class Annealed(Grouped):
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        return no_state(example, jnp.float32(0.0))
+        return no_state(example, counting.zero())
 
     def apply(self, state: State, block: Transition) -> Applied:
         groups = groups_of(block)
-        earned = self.annealed(block, groups, state.shared)
-        return Applied(state.replace(shared=state.shared + 1.0), paid(earned, groups), {}, ())
+        earned = self.annealed(block, groups, state.shared.value)
+        return Applied(state.replace(shared=state.shared.add(1)), paid(earned, groups), {}, ())
 
 
 @register("crf")
@@ -111,7 +107,7 @@ class crf(Annealed):  # noqa: N801
     alpha are our reading: the paper's values are not known to us.
     """
 
-    alpha: float = 0.3
+    alpha: NotNegative = 0.3
 
     def annealed(self, block: Transition, groups: Groups, done: Array) -> Array:
         outcome, concise = checks.parts(self, totals(block, groups), 2)
@@ -128,16 +124,19 @@ class pear(Grouped):  # noqa: N801
     `scratch` is the number of tokens up to and with that mark, 0 without it, told at the
     end, and the entropy is told at every step:
     `stack(env, signal('scratch'), signal('entropy', when='step')) | pear()`.
+    Where thinking ends without a mark (`sequence:think`), `info["mark"]` is 0, and all of
+    the scratch is thinking.
     """
 
-    alpha: float = 1.0
-    wrong: float = 0.0
+    alpha: NotNegative = 1.0
+    wrong: Finite = 0.0
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         outcome, scratch, _ = checks.parts(self, totals(block, groups), 3)
         entropy = vector(block)[..., 2]
         step = jnp.arange(entropy.shape[0])[:, None]
-        thinks = groups.alive & (step < scratch[None] - 1)
+        mark = groups.final(block.info["mark"]) if "mark" in block.info else 1.0
+        thinks = groups.alive & (step < (scratch - mark)[None])
         answers = groups.alive & (step >= scratch[None])
 
         def mean(where: Array) -> Array:
@@ -162,9 +161,9 @@ class drpo(Grouped):  # noqa: N801
     `stack(env, signal('log_prob', when='step')) | drpo()`.
     """
 
-    temperature: float = 10.0
-    sharpness: float = 0.1
-    limit: float = 64.0
+    temperature: Positive = 10.0
+    sharpness: Positive = 0.1
+    limit: Positive = 64.0
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         outcome, log_prob = checks.parts(self, totals(block, groups), 2)

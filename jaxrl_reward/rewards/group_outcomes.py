@@ -1,9 +1,14 @@
 """Outcomes joined with what else is judged: confidence, thinking, many tests, each step."""
 
-import jax.numpy as jnp
+from typing import Annotated
 
+import jax.numpy as jnp
+from jax.scipy.special import xlog1py
+
+from jaxrl_reward import rounding
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import NotNegative, OneOf, Positive, Share
 from jaxrl_reward.rewards.group_lengths import Annealed
 from jaxrl_reward.rewards.grouped import Grouped, Groups, totals
 from jaxrl_reward.rewards.registry import register
@@ -22,10 +27,7 @@ class rlcr(Scalariser):  # noqa: N801
     right one earns.
     """
 
-    score: str = static(default="brier")
-
-    def __post_init__(self) -> None:
-        checks.one_of(self, "score", ("brier", "log"))
+    score: Annotated[str, OneOf(("brier", "log"))] = static(default="brier")
 
     def combine(self, rewards: Array) -> Array:
         right, sure = checks.parts(self, rewards, 2)
@@ -46,7 +48,7 @@ class trust(Annealed):  # noqa: N801
     wrong responses is not followed. In groups without both kinds gamma is 1.
     """
 
-    alpha: float = 0.3
+    alpha: NotNegative = 0.3
 
     def annealed(self, block: Transition, groups: Groups, done: Array) -> Array:
         outcome, thinking = checks.parts(self, totals(block, groups), 2)
@@ -72,10 +74,10 @@ class verpo(Grouped):  # noqa: N801
     division by a deviation. The paper's constants are not known to us.
     """
 
-    alpha: float = 2.0
-    beta: float = 1.0
-    width: float = 0.1
-    delta: float = 1e-6
+    alpha: NotNegative = 2.0
+    beta: NotNegative = 1.0
+    width: Positive = 0.1
+    delta: NotNegative = 1e-6
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         passed = totals(block, groups)
@@ -85,7 +87,7 @@ class verpo(Grouped):  # noqa: N801
         weight = jnp.exp(-self.alpha * rate) / (density + self.delta)
         dense = (weight * passed).sum(-1)
         every = (passed >= 0.5).all(-1).astype(jnp.float32)
-        return every - groups.mean(every) + self.beta * (dense - groups.mean(dense))
+        return groups.centre(every) + self.beta * groups.centre(dense)
 
 
 # ---- a credit of its own for each step -----------------------------------------------------
@@ -102,8 +104,8 @@ class empg(Grouped):  # noqa: N801
     `stack(env | grpo(), signal('entropy', when='step')) | empg()`.
     """
 
-    k: float = 1.0
-    clarity: float = 0.05
+    k: NotNegative = 1.0
+    clarity: NotNegative = 0.05
     own_step = True
 
     def rule(self, block: Transition, groups: Groups) -> Array:
@@ -111,7 +113,9 @@ class empg(Grouped):  # noqa: N801
         entropy, alive = vector(block)[..., 1], groups.alive
         low = jnp.where(alive, entropy, jnp.inf).min()
         high = jnp.where(alive, entropy, -jnp.inf).max()
-        scaled = (entropy - low) / jnp.maximum(high - low, 1e-8)
+        # Entropies that only rounding tells apart are all as sure.
+        varies = high - low > rounding.ulps(high)
+        scaled = jnp.where(varies, (entropy - low) / jnp.where(varies, high - low, 1.0), 0.0)
         sure = jnp.where(alive, jnp.exp(-self.k * jnp.where(alive, scaled, 0.0)), 0.0)
         count = alive.sum()
         behind = jnp.concatenate([sure[1:], jnp.zeros_like(sure[:1])])
@@ -130,9 +134,9 @@ class pav(Grouped):  # noqa: N801
     potential. As in `stack(env | centred(), signal('value', when='step')) | pav()`.
     """
 
-    alpha: float = 3.0
-    best_of: float = 4.0
-    start: float = 0.0
+    alpha: NotNegative = 3.0
+    best_of: Positive = 4.0
+    start: Share = 0.0
     own_step = True
 
     def rule(self, block: Transition, groups: Groups) -> Array:
@@ -140,5 +144,5 @@ class pav(Grouped):  # noqa: N801
         value = vector(block)[..., 1]
         first = jnp.full_like(value[:1], 1.0) * self.start
         value = jnp.clip(jnp.concatenate([first, value]), 0.0, 1.0)
-        best = 1.0 - jnp.exp(self.best_of * jnp.log(jnp.maximum(1.0 - value, 1e-12)))
+        best = -jnp.expm1(xlog1py(self.best_of, -value))
         return advantage[None] + self.alpha * jnp.diff(best, axis=0)

@@ -4,13 +4,14 @@ Only the order counts, so a judge whose scores lie close together is not blown u
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.rewards.base import Applied, State, no_state, static
+from jaxrl_reward.rewards.checks import NotNegative, Several, Within
 from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid
 from jaxrl_reward.rewards.registry import register
@@ -24,8 +25,9 @@ def group_win_rate(block: Transition, groups: Groups) -> Array:
     The reward of SPO (Swamy et al. 2024) and of Pref-GRPO (2025) for a judge who compares
     scores; 0.5 for a group of one. See `win_rate` for one's own past as the opponent.
     """
-    returns, size = groups.total(block.reward), groups.size()
-    return jnp.where(size > 1, groups.below(returns) / jnp.maximum(size - 1.0, 1.0), 0.5)
+    won = groups.below(groups.total(block.reward), groups.rounding(block.reward))
+    size = groups.size()
+    return jnp.where(size > 1, won / jnp.maximum(size - 1.0, 1.0), 0.5)
 
 
 CYCLE = ((0.5, 1.0, 0.0), (0.0, 0.5, 1.0), (1.0, 0.0, 0.5))
@@ -41,11 +43,12 @@ class preferred(Grouped):  # noqa: N801
     describe it, and the policy that no other beats plays all three.
     """
 
-    table: tuple[tuple[float, ...], ...] = static()
+    table: Annotated[tuple[tuple[float, ...], ...], Within("[0, 1]")] = static()
 
-    def __post_init__(self) -> None:
-        table = np.asarray(self.table, np.float32)
-        if table.ndim != 2 or not np.allclose(table + table.T, 1.0):
+    def validate(self) -> None:
+        square = all(np.shape(row) == (len(self.table),) for row in self.table)
+        table = np.asarray(self.table, np.float32) if square else np.zeros(1)
+        if not np.allclose(table + table.T, 1.0):
             raise UserError("preferred needs a square table with table[i][j] + table[j][i] = 1")
 
     def rule(self, block: Transition, groups: Groups) -> Array:
@@ -67,13 +70,9 @@ class tournament(Grouped):  # noqa: N801
     Groups are `size` environments side by side.
     """
 
-    size: int = static()
-    noise: float = 0.0
+    size: Several = static()
+    noise: NotNegative = 0.0
     ordered = True
-
-    def __post_init__(self) -> None:
-        if self.size < 2:
-            raise UserError(f"tournament's size must be at least 2, not {self.size}")
 
     def init(self, key: Array, example: Transition) -> State:
         if example.first.shape[1] % self.size:

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxrl_reward.rewards import operators
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State
 from jaxrl_reward.rewards.scalarise import vector
 from jaxrl_reward.rewards.ways import _arguments, _float, _from_function
+from jaxrl_reward.rounding import ULPS, ulps
 from jaxrl_reward.types import Array, Transition
 
 
@@ -65,13 +67,30 @@ class Groups(NamedTuple):
         return self.sum(jnp.ones(self.ids.shape))
 
     def mean(self, values: Array) -> Array:
-        """The group's mean of `values[N, ...]`, `[N, ...]`."""
+        """The group's mean of `values[N, ...]`, `[N, ...]`; of equal numbers it is just that."""
+        values, low = _float(values), self.min(values)
+        return low + self._average(values - low)
+
+    def centre(self, values: Array) -> Array:
+        """`values[N, ...]` less the group's mean, exactly 0 where all are equal, `[N, ...]`.
+
+        The smallest is taken off first: a large mean costs no digits.
+        """
+        above = _float(values) - self.min(values)
+        return above - self._average(above)
+
+    def std(self, values: Array, ddof: ArrayLike = 0.0) -> Array:
+        """The group's standard deviation of `values[N]`, `[N]`; 0 in a group of one.
+
+        Of the population, or with `ddof=1` of a sample: the sum of squares is divided by
+        the number of episodes less `ddof`.
+        """
+        squares, size = self.sum(self.centre(values) ** 2), self.size()
+        return jnp.sqrt(squares / jnp.where(size > ddof, size - ddof, 1.0))
+
+    def _average(self, values: Array) -> Array:
         size = self.size()
         return self.sum(values) / size.reshape(size.shape + (1,) * (values.ndim - 1))
-
-    def std(self, values: Array) -> Array:
-        """The group's standard deviation (of the population) of `values[N]`, `[N]`."""
-        return jnp.sqrt(self.mean((values - self.mean(values)) ** 2))
 
     def max(self, values: Array) -> Array:
         """The group's largest of `values[N]`, `[N]`."""
@@ -80,6 +99,18 @@ class Groups(NamedTuple):
     def min(self, values: Array) -> Array:
         """The group's smallest of `values[N]`, `[N]`."""
         return -self.max(-_float(values))
+
+    def logsumexp(self, values: Array, others: bool = False) -> Array:
+        """The log of the group's sum of `exp(values)`, `[N]`; of all but oneself with `others`.
+
+        `-inf` where there are no others. A difference of sums would lose those that are far
+        less than one's own.
+        """
+        there = self.ids[:, None] == self.ids[None]
+        if others:
+            there &= ~jnp.eye(self.ids.shape[0], dtype=bool)
+        logs = jnp.broadcast_to(values[None], there.shape)
+        return jax.nn.logsumexp(logs, axis=1, where=there)
 
     def position(self) -> Array:
         """How many of the group come before, in the order of the environments, `[N]` int32."""
@@ -91,18 +122,46 @@ class Groups(NamedTuple):
         weight = 1.0 / self.size()
         return (weight * values).sum() / weight.sum()
 
-    def differ(self, values: Array) -> Array:
-        """Whether any two of the group differ in `values[N]`, `[N]` bool."""
-        return self.max(values) > self.min(values)
+    def rounding(self, values: Array) -> Array:
+        """What rounding may have done to each episode's total of `values[T, N, ...]`, `[N, ...]`.
+
+        A few ulps of the largest sum on the way, and one more for every four of the steps
+        that were added, here or in what paid it: one number added again and again drifts by
+        an eighth of an ulp a step.
+        """
+        alive = self.alive.reshape(self.alive.shape + (1,) * (values.ndim - 2))
+        steps = values.shape[0]
+        on_the_way = jnp.tensordot(
+            jnp.tril(jnp.ones((steps, steps))), jnp.where(alive, _float(values), 0.0), 1
+        )
+        return self._ulps(jnp.abs(on_the_way).max(0))
+
+    def _ulps(self, size: Array) -> Array:
+        count = ULPS + 0.25 * self.length()
+        return ulps(size, count.reshape(count.shape + (1,) * (size.ndim - 1)))
+
+    def differ(self, values: Array, rounding: Array | None = None) -> Array:
+        """Whether any two of the group differ in `values[N]` by more than rounding, `[N]` bool.
+
+        Args:
+          values: one number an episode.
+          rounding: of each of them, `[N]`; by default that of sums no larger than they are.
+        """
+        unsure = self.max(self._ulps(_float(values)) if rounding is None else rounding)
+        return self.max(values) - self.min(values) > unsure
 
     def count(self, where: Array) -> Array:
         """How many of the group have a true entry in `where[N]`, `[N]` float32."""
         return self.sum(where)
 
-    def below(self, values: Array) -> Array:
-        """How many of the group have less, ties by half and oneself not at all, `[N]`."""
-        mine, theirs = values[:, None], values[None]
-        return self._pairs(theirs < mine) + 0.5 * (self._pairs(theirs == mine) - 1)
+    def below(self, values: Array, rounding: Array) -> Array:
+        """How many of the group have less, ties by half and oneself not at all, `[N]`.
+
+        What differs by no more than the `rounding[N]` of either is a tie.
+        """
+        more = values[:, None] - values[None]
+        unsure = jnp.maximum(rounding[:, None], rounding[None])
+        return self._pairs(more > unsure) + 0.5 * (self._pairs(jnp.abs(more) <= unsure) - 1)
 
     def agree(self, values: Array) -> Array:
         """How many of the group have the same of `values[N]`, oneself too, `[N]`."""

@@ -11,16 +11,17 @@ and from the goal. Where they disagree the model does not know what it sees.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import Discount, Finite, NotNegative, OneOf, Share
 from jaxrl_reward.rewards.potentials import lookup
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Array, Transition
 
 FUSIONS = ("mean", "gate")
 TINY = 1e-6
@@ -77,21 +78,18 @@ class hop_potential(Causal):  # noqa: N801
     """
 
     function: Any = static()
-    low: float = 0.0
-    high: float = 1.0
-    gamma: float = 0.99
-    fusion: str = static(default="mean")
-    alpha: float = 1.0
-    success: float = 0.0
-    near: float = 0.05
+    low: Finite = 0.0
+    high: Finite = 1.0
+    gamma: Discount = None
+    fusion: Annotated[str, OneOf(FUSIONS)] = static(default="mean")
+    alpha: NotNegative = 1.0
+    success: Finite = 0.0
+    near: Share = 0.05
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         if not isinstance(self.function, Hops):
             lookup(self.function)
-        checks.one_of(self, "fusion", FUSIONS)
-        known = all(isinstance(each, int | float) for each in (self.low, self.high))
-        if known and self.low >= self.high:
-            raise UserError(f"hop_potential needs low < high, not {self.low:g} and {self.high:g}")
+        checks.rising(self, "low", "high", strictly=True)
 
     def begin_one(self, shared: Any, obs: Array) -> Memory:
         del shared
@@ -103,7 +101,7 @@ class hop_potential(Causal):  # noqa: N801
         fused = self.fused(local, seen)
         after = jnp.where(transition.terminated, 0.0, fused)
         achieved = self.success * (fused >= 1.0 - self.near)
-        return Memory(local.start, seen, fused), achieved + self.gamma * after - known
+        return Memory(local.start, seen, fused), achieved + self.discount * after - known
 
     def fused(self, local: Memory, seen: Array) -> Array:
         """P of the observation that follows a memory, a scalar."""

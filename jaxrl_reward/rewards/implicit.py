@@ -9,6 +9,7 @@ import optax
 from jaxrl_reward.networks import mlp
 from jaxrl_reward.rewards import checks, vectors
 from jaxrl_reward.rewards.base import State, static
+from jaxrl_reward.rewards.checks import Count, CountOrNone, Positive
 from jaxrl_reward.rewards.grouped import Grouped, Groups, groups_of, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
@@ -56,15 +57,12 @@ class implicit_process(Learned):  # noqa: N801
       batch_size: episodes of an update.
     """
 
-    actions: int = static(default=1)
-    tokens: int = static(default=0)
-    width: int = static(default=64)
-    beta: float = 0.05
+    actions: Count = static(default=1)
+    tokens: CountOrNone = static(default=0)
+    width: Count = static(default=64)
+    beta: Positive = 0.05
     scope = "group"
     learns_in_order = True
-
-    def __post_init__(self) -> None:
-        checks.positive(self, "actions", "width", "beta", "batch_size", "updates")
 
     def init_params(self, key: Array, example: Transition) -> Any:
         vectors.check_actions(self, example)

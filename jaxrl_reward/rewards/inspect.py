@@ -2,10 +2,21 @@
 
 from rich.tree import Tree
 
-from jaxrl_reward.rewards import operators
+from jaxrl_reward.rewards import checks, operators
 from jaxrl_reward.rewards.base import RewardTransform
 
 WHOLE = {"episodic": "whole episodes", "group": "groups of whole episodes"}
+
+
+def check(reward: RewardTransform) -> None:
+    """Raises a `UserError` unless all arguments are such as are declared.
+
+    As when an expression is built, for one whose numbers were put in place since.
+    """
+    checks.arguments(reward)
+    reward.validate()
+    for part in reward.children():
+        check(part)
 
 
 def needs_episodes(reward: RewardTransform) -> bool:
@@ -57,6 +68,7 @@ def explain(reward: RewardTransform, upstream: bool = False) -> Tree:
         needs = {"causal": "the steps of its episode in order", **WHOLE}
         need = needs.get(reward.scope, "one transition")
         tree = Tree(f"{reward}  scope: {reward.scope}; needs: {need}; replay: {problem or replay}")
+    tree.children += [Tree(f"warning: {each}") for each in reward.remarks()]
     for part in reward.children():
         tree.children.append(explain(part, upstream))
         if isinstance(reward, operators.Chain):

@@ -9,16 +9,18 @@ scored. The gradient has two parts, of the scratch and of the answer:
   advantage="stack(rloo(), signal('scratch')) | on_scratch()"
 """
 
+from typing import Annotated
+
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import OneOf
 from jaxrl_reward.rewards.grouped import Grouped, Groups, totals
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Transition
 
 FORMS = ("probability", "mean_probability", "log", "mean_log")
-LEAST = 1e-6  # what the others of a group have together, at least, beside its best
 
 
 def score(form: str, log_probs: Array) -> Array:
@@ -69,10 +71,7 @@ class likelihood(Grouped):  # noqa: N801
     (signal('bare_answer_log_probs') | likelihood(form='mean_probability')) | clip(0, 1)`.
     """
 
-    form: str = static(default="probability")
-
-    def __post_init__(self) -> None:
-        checks.one_of(self, "form", FORMS)
+    form: Annotated[str, OneOf(FORMS)] = static(default="probability")
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         return score(self.form, totals(block, groups))
@@ -83,16 +82,15 @@ class jepo(Grouped):  # noqa: N801
     """Of `signal('answer_log_probs')`, `log mean_G pi(a | z)` less that of the others of the group.
 
     Tang et al. 2025, "Beyond Verifiable Rewards" (JEPO, the bound of several draws): an
-    advantage, whose baseline leaves the episode out. It is at most about 14, and 0 in a
-    group of one.
+    advantage, whose baseline leaves the episode out; 0 in a group of one. Where all others
+    are far less likely it is large: `| clip(low=-10, high=10)` bounds it.
     """
 
     def rule(self, block: Transition, groups: Groups) -> Array:
         total, size = score("log", totals(block, groups)), groups.size()
-        likely = jnp.exp(total - groups.max(total))
-        whole = groups.sum(likely)
-        others = jnp.maximum(whole - likely, LEAST) / jnp.maximum(size - 1.0, 1.0)
-        return jnp.where(size > 1, jnp.log(whole / size) - jnp.log(others), 0.0)
+        whole = groups.logsumexp(total) - jnp.log(size)
+        others = groups.logsumexp(total, others=True) - jnp.log(jnp.maximum(size - 1.0, 1.0))
+        return jnp.where(size > 1, whole - others, 0.0)
 
 
 @register("on_scratch")

@@ -1,9 +1,25 @@
 """Linear temporal logic on finite traces, as finite automata.
 
 De Giacomo and Vardi 2013, "Linear Temporal Logic and Linear Dynamic Logic on Finite
-Traces". Of `!f`, `f & g`, `f | g`, `f -> g`; `X f` (there is a next step, and f from it on),
-`N f` (f from the next step on, if there is one), `F f`, `G f`, `f U g`, `f R g`. Binding
-falls in the order: the signs in front, `U` and `R`, `&`, `|`, `->`.
+Traces". Of `!f`, `f & g`, `f | g`, `f -> g`, `f <-> g`; `X f` (there is a next step, and f
+from it on), `N f` (f from the next step on, if there is one), `last` (there is no next step:
+`N false`), `F f`, `G f`, `f U g`, `f R g`, `f W g` (`f U g`, or f to the end) and `f M g` (g
+until both). Binding falls in the order: the signs in front; `U`, `R`, `W` and `M`; `&`; `|`;
+`->`; `<->`. What stands without brackets between signs of one strength is read from the
+right: `a -> b -> c` is `a -> (b -> c)`, and `a R b U c` is `a R (b U c)`.
+
+Other spellings of these are read too: `~` `&&` `||` `=>` `<=>`, `WX` for `N`, `X[!]` for `X`.
+The same text can be another task elsewhere (`explain` marks the first two):
+
+| text          | here              | flloat 0.3.0, ltlf2dfa 2.0.0 | pylogics 0.2.1          |
+| ------------- | ----------------- | ---------------------------- | ----------------------- |
+| `a -> b -> c` | `a -> (b -> c)`   | `(a -> b) -> c`              | one sign of three parts |
+| `a R b U c`   | `a R (b U c)`     | `(a R b) U c`                | `(a R b) U c`           |
+| `a U b W c`   | `a U (b W c)`     | W is not read                | `(a U b) W c`           |
+| `X a`         | strong            | strong                       | weak, `N a` here        |
+| `WX a`        | weak, as `N a`    | weak; `N a` is not read      | neither is read         |
+| `X[!] a`      | strong            | not read                     | strong                  |
+| `last`        | `N false`         | `N false`                    | `G false`               |
 
 The automaton is built by progression (Bacchus and Kabanza 2000): what is left to be true of
 the rest of a trace after its first label. Formulas that are left are kept as sets of
@@ -28,7 +44,10 @@ TRUE, FALSE = ("true",), ("false",)
 EMPTY, SOME = ("empty",), ("some",)  # is the rest of the trace empty, or is there some?
 _DUAL = {"and": "or", "or": "and", "X": "N", "N": "X", "U": "R", "R": "U"}
 _DUAL |= {"true": "false", "false": "true", "is": "not", "not": "is"}
-_TOKENS = re.compile(r"\s*(->|[!&|()]|[A-Za-z_]\w*)")
+_TOKENS = re.compile(r"\s*(<->|<=>|->|=>|&&|\|\||X\[!\]|[!~&|()]|[A-Za-z_]\w*)")
+_SPELT = {"~": "!", "&&": "&", "||": "|", "=>": "->", "<=>": "<->", "WX": "N", "X[!]": "X"}
+_UNTIL = ("U", "R", "W", "M")
+_PAST = ("Y", "O", "H", "S", "P")  # of logics that look back, which this is none of
 
 
 class Automaton(NamedTuple):
@@ -84,11 +103,20 @@ def parse(text: str) -> Formula:
     Raises:
       UserError: what is wrong, and where.
     """
+    return _read(text)[0]
+
+
+def readings(text: str) -> tuple[str, ...]:
+    """How a formula is read here where others group it otherwise, in a line each."""
+    return _read(text)[1]
+
+
+def _read(text: str) -> tuple[Formula, tuple[str, ...]]:
     reader = _Reader(text)
-    formula = reader.implied()
+    formula = reader.equal()
     if reader.token is not None:
         raise reader.fail("something is left over")
-    return formula
+    return formula, tuple(dict.fromkeys(reader.readings))
 
 
 def propositions(formula: Formula) -> set[str]:
@@ -112,6 +140,7 @@ class _Reader:
     def __init__(self, text: str):
         self.text, self.place, self.start = text, 0, 0
         self.token: str | None = None
+        self.readings: list[str] = []
         self.advance()
 
     def fail(self, why: str) -> UserError:
@@ -122,7 +151,8 @@ class _Reader:
         self.start = self.place
         if found is None and self.text[self.place :].strip():
             raise self.fail("not readable")
-        self.token, self.place = (found[1], found.end()) if found else (None, len(self.text))
+        token, self.place = (found[1], found.end()) if found else (None, len(self.text))
+        self.token = _SPELT.get(token or "", token)
 
     def takes(self, *tokens: str) -> str | None:
         token = self.token
@@ -131,9 +161,24 @@ class _Reader:
         self.advance()
         return token
 
-    def implied(self) -> Formula:
+    def equal(self) -> Formula:
+        left = self.implied()
+        while self.takes("<->"):
+            right = self.implied()
+            both, neither = ("and", left, right), ("and", negated(left), negated(right))
+            left = ("or", both, neither)
+        return left
+
+    def implied(self, chained: bool = False) -> Formula:
         left = self.either()
-        return ("or", negated(left), self.implied()) if self.takes("->") else left
+        if not self.takes("->"):
+            return left
+        if chained:
+            self.readings.append(
+                "a chain of arrows is read from the right, a -> (b -> c); flloat and ltlf2dfa "
+                "read (a -> b) -> c"
+            )
+        return ("or", negated(left), self.implied(chained=True))
 
     def either(self) -> Formula:
         left = self.both()
@@ -147,15 +192,27 @@ class _Reader:
             left = ("and", left, self.until())
         return left
 
-    def until(self) -> Formula:
+    def until(self, before: str | None = None) -> Formula:
         left = self.single()
-        kind = self.takes("U", "R")
-        return (kind, left, self.until()) if kind else left
+        kind = self.takes(*_UNTIL)
+        if self.token == "V":
+            raise self.fail("V is written R here")
+        if not kind:
+            return left
+        if before not in (None, kind):
+            self.readings.append(
+                f"{before} beside {kind} is read from the right, a {before} (b {kind} c); others "
+                "bind one of them tighter: use brackets"
+            )
+        right = self.until(kind)
+        # What is weak holds also where the other never comes; M is its dual.
+        weak = {"W": ("R", right, ("or", left, right)), "M": ("U", right, ("and", left, right))}
+        return weak.get(kind, (kind, left, right))
 
     def single(self) -> Formula:
         sign = self.takes("!", "X", "N", "F", "G", "(")
         if sign == "(":
-            inside = self.implied()
+            inside = self.equal()
             if not self.takes(")"):
                 raise self.fail("a bracket is not closed")
             return inside
@@ -167,6 +224,10 @@ class _Reader:
             return TRUE
         if self.takes("false"):
             return FALSE
+        if self.takes("last"):
+            return ("N", FALSE)
+        if self.token in _PAST:
+            raise self.fail(f"{self.token} looks back, and only what is to come can be told")
         if self.token is None or not self.token[0].islower():
             raise self.fail("a proposition (a lower-case word) is missing")
         return ("is", self.takes(self.token))

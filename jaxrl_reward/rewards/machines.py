@@ -7,14 +7,15 @@ What a reward machine or a temporal formula pays depends on what happened before
 import re
 import string
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward.rewards import checks, ltlf
+from jaxrl_reward.rewards import ltlf
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import OneOf, Row
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal
 from jaxrl_reward.types import Array, Transition, UserError
@@ -119,16 +120,19 @@ class reward_machine(Causal):  # noqa: N801
     """
 
     edges: str = static()
-    rewards: Any = (1.0,)
+    rewards: Row = (1.0,)
     at: Any = static(default=(0,))
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         _read_places(self)
-        checks.several(self, "rewards")
         machine(self.edges, _names(self.at))
         count = len(self.edges.split(";"))
         if isinstance(self.rewards, tuple) and len(self.rewards) != count:
             raise UserError(f"reward_machine has {count} edges and {len(self.rewards)} rewards")
+
+    def remarks(self) -> tuple[str, ...]:
+        edges = map(_EDGE.fullmatch, self.edges.split(";"))
+        return tuple(line for edge in edges if edge for line in ltlf.readings(edge[2]))
 
     @property
     def machine(self) -> Machine:
@@ -162,12 +166,14 @@ class ltl(Causal):  # noqa: N801
 
     formula: str = static()
     at: Any = static(default=(0,))
-    when: str = static(default="end")
+    when: Annotated[str, OneOf(WHEN)] = static(default="end")
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         _read_places(self)
-        checks.one_of(self, "when", WHEN)
         ltlf.automaton(self.formula, _names(self.at))
+
+    def remarks(self) -> tuple[str, ...]:
+        return ltlf.readings(self.formula)
 
     @property
     def automaton(self) -> ltlf.Automaton:

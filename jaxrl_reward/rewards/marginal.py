@@ -6,15 +6,16 @@ states; its marginal gains are, of histories.
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 
 from jaxrl_reward import submodular
 from jaxrl_reward.rewards.base import ATOM, show, static
+from jaxrl_reward.rewards.checks import Count, Finite, OneOf, Positive
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal
-from jaxrl_reward.types import Array, Transition, UserError, nearest
+from jaxrl_reward.types import Array, Transition, UserError
 
 OBSERVED = ("memory", "path")
 _PLAIN = (int, float, str)
@@ -25,9 +26,9 @@ class _SetReward(Causal):
 
     of: Any
     at: Any = static(default=None)
-    initial: float = 1.0
+    initial: Finite = 1.0
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         if isinstance(self.of, str | submodular.SetFunction):
             object.__setattr__(self, "of", submodular.objective(self.of))
         if isinstance(self.of, float | tuple):  # a text gives nothing else
@@ -70,16 +71,9 @@ class marginal_gain(_SetReward):  # noqa: N801
     elements so far over `scale`, `[length]`, and -1 over `scale` for those to come.
     """
 
-    initial: float = 1.0  # again, for `parse` to know their types
-    observed: str = static(default="memory")
-    length: int = static(default=40)
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.observed not in OBSERVED:
-            hint = nearest(self.observed, OBSERVED)
-            raise UserError(f"a set function cannot be observed as {self.observed!r}, {hint}")
+    observed: Annotated[str, OneOf(OBSERVED)] = static(default="memory")
+    length: Count = static(default=40)
+    scale: Positive = 1.0
 
     def begin_one(self, shared: Any, obs: Array) -> Any:
         del shared
@@ -112,8 +106,6 @@ class modular(_SetReward):  # noqa: N801
 
     The modular baseline; `of` and `initial` are those of `marginal_gain`.
     """
-
-    initial: float = 1.0  # again, for `parse` to know its type
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared, obs

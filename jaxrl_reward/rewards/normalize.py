@@ -1,76 +1,35 @@
 """Scaling a reward by the spread of its discounted return."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from jaxrl_reward.rewards.base import Applied, RewardTransform, State
+from jaxrl_reward import running_statistics
+from jaxrl_reward.rewards.checks import NotNegative
 from jaxrl_reward.rewards.registry import register
-from jaxrl_reward.types import Array, Transition
+from jaxrl_reward.rewards.standardize import OfReturns, scale
+from jaxrl_reward.types import Array, Metrics
 
 
-class Moments(NamedTuple):
-    """Count, mean and sum of squared deviations of the discounted return."""
-
-    count: Array
-    mean: Array
-    squares: Array
-
-
-@register("normalize", {}, {"gamma": 0.5})
-class normalize(RewardTransform):  # noqa: N801
+@register("normalize", {}, {"gamma": 0.5}, {"episodic": False})
+class normalize(OfReturns):  # noqa: N801
     """`r / std(G)`, G the running discounted return of every environment.
 
     One variance for all environments, merged block by block (Chan et al.
-    1979); the one used on a block is from before it, 1 at first. The mean is
-    not taken off, which would change the task (Engstrom et al. 2020,
-    "Implementation Matters", appendix A.1).
+    1979); the one used on a block is from before it, 1 until returns have differed.
+    The mean is not taken off, which would change the task (Engstrom et al. 2020,
+    "Implementation Matters", appendix A.1). With `episodic=False` G runs on where an
+    episode ends, as is usual for curiosity, whose value does too.
     """
 
-    gamma: float = 0.99
-    epsilon: float = 1e-8
-    scope = "learned"
-    varies = True
+    epsilon: NotNegative = 1e-8
 
-    def init(self, key: Array, example: Transition) -> State:
-        del key
-        zero = jnp.float32(0.0)
-        return State(Moments(zero, zero, zero), jnp.zeros(example.first.shape[1], jnp.float32))
+    def start(self) -> Any:
+        return running_statistics.init()
 
-    def begin(self, state: State, obs: Array, first: Array) -> State:
-        return state.replace(local=jnp.where(first, 0.0, state.local))
+    def follow(self, known: Any, rewards: Array) -> Any:
+        return running_statistics.update(known, rewards)
 
-    def apply(self, state: State, block: Transition) -> Applied:
-        def step(running: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
-            reward, first = xs
-            running = jnp.where(first, 0.0, running) * self.gamma + reward
-            return running, running
+    def judge(self, known: Any, rewards: Array) -> Array:
+        return rewards * scale(known, self.epsilon)
 
-        local, returns = jax.lax.scan(step, state.local, (block.reward, block.first))
-        reward = self.relabel(state.shared, block, ())
-        shared = _merge(state.shared, returns)
-        std = jnp.sqrt(_variance(shared))
-        return Applied(State(shared, local), reward, {"normalize/std": std}, ())
-
-    def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
-        del features
-        return batch.reward * jax.lax.rsqrt(_variance(shared) + self.epsilon)
-
-
-def _variance(m: Moments) -> Array:
-    return jnp.where(m.count > 1, m.squares / jnp.maximum(m.count, 1.0), 1.0)
-
-
-def _merge(m: Moments, values: Array) -> Moments:
-    size = jnp.float32(values.size)
-    mean = values.mean()
-    squares = ((values - mean) ** 2).sum()
-    # A float32 count stops growing at 2**24; capping it keeps the window moving.
-    count = jnp.minimum(m.count, 1e7)
-    kept = m.squares * count / jnp.maximum(m.count, 1.0)
-    total = count + size
-    delta = mean - m.mean
-    return Moments(
-        total, m.mean + delta * size / total, kept + squares + delta**2 * count * size / total
-    )
+    def metrics(self, known: Any) -> Metrics:
+        return {"normalize/std": running_statistics.spread(known)}

@@ -5,13 +5,14 @@ All of them take the vector reward of `stack`. `gradient_weights` and
 loop of one's own.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, Finites, NotNegative, OneOf, Row, Within
 from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
@@ -57,15 +58,13 @@ class hypervolume_weight(RewardTransform):  # noqa: N801
     holds `capacity` points; then the one that adds least makes way.
     """
 
-    weights: tuple[float, ...]
-    reference: Any = 0.0
-    capacity: int = static(default=16)
+    weights: Row
+    reference: Finites = 0.0
+    capacity: Count = static(default=16)
     scope = "learned"
     varies = True
 
-    def __post_init__(self) -> None:
-        checks.several(self, "weights")
-        checks.numbers(self, "reference")
+    def validate(self) -> None:
         if self.capacity ** (len(self.weights) + 1) > 2**22:
             raise UserError(f"{self.name} with {len(self.weights)} weights needs a lower capacity")
 
@@ -135,15 +134,11 @@ class lagrangian(RewardTransform):  # noqa: N801
     weights act on normalised advantages: bring the rewards to one scale first.
     """
 
-    thresholds: tuple[float, ...]
-    rate: float = 0.1
-    squash: str = static(default="relu")
+    thresholds: Row
+    rate: NotNegative = 0.1
+    squash: Annotated[str, OneOf(SQUASH)] = static(default="relu")
     scope = "learned"
     varies = True
-
-    def __post_init__(self) -> None:
-        checks.several(self, "thresholds")
-        checks.one_of(self, "squash", SQUASH)
 
     def init(self, key: Array, example: Transition) -> State:
         del key
@@ -215,10 +210,13 @@ class direction(RewardTransform):  # noqa: N801
     linear utility misses what is concave in a Pareto front.
     """
 
-    objectives: int = static(default=2)
-    low: float = 0.0
-    high: float = 90.0
+    objectives: Count = static(default=2)
+    low: Annotated[float, Within("[-360, 360]")] = 0.0
+    high: Annotated[float, Within("[-360, 360]")] = 90.0
     scope = "causal"
+
+    def validate(self) -> None:
+        checks.rising(self, "low", "high")
 
     def init(self, key: Array, example: Transition) -> State:
         number = jnp.arange(example.first.shape[1], dtype=jnp.uint32)
@@ -234,10 +232,11 @@ class direction(RewardTransform):  # noqa: N801
 
     def apply(self, state: State, block: Transition) -> Applied:
         memory, steps = state.local, block.first.shape[0]
-        now = memory.steps[None] + jnp.arange(steps, dtype=jnp.uint32)[:, None]
-        # The steps at which episodes start only grow: the latest is the largest.
-        started = jnp.where(block.first, now, memory.started[None])
-        started = jax.lax.cummax(jnp.maximum(started, memory.started[None]), axis=0)
+        # By rows of the block: the numbers of steps begin again at 2**32.
+        row = jnp.where(block.first, jnp.arange(steps, dtype=jnp.int32)[:, None], -1)
+        row = jax.lax.cummax(row, axis=0)
+        now = memory.steps[None] + row.astype(jnp.uint32)
+        started = jnp.where(row < 0, memory.started[None], now)
         numbers = jnp.broadcast_to(memory.number[None], started.shape)
         drawn = self._draw(state.shared, numbers.reshape(-1), started.reshape(-1))
         drawn = drawn.reshape(*started.shape, self.objectives)

@@ -21,6 +21,7 @@ from jaxrl_reward.rewards.base import (
     show,
     static,
 )
+from jaxrl_reward.rewards.checks import Finite
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
@@ -43,7 +44,7 @@ class env(RewardTransform):  # noqa: N801, the name of a term is the name in the
 class constant(RewardTransform):  # noqa: N801
     """The same reward at every step; a plain number in an expression becomes this."""
 
-    value: float
+    value: Finite
 
     def apply(self, state: State, block: Transition) -> Applied:
         return Applied(state, self.relabel((), block, ()), {}, ())

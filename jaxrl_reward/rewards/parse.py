@@ -11,7 +11,7 @@ import math
 import warnings
 from typing import Any
 
-from jaxrl_reward.rewards import operators
+from jaxrl_reward.rewards import checks, operators
 from jaxrl_reward.rewards.base import RewardTransform
 from jaxrl_reward.rewards.registry import entries, lookup
 from jaxrl_reward.types import UserError, nearest
@@ -164,13 +164,15 @@ class _Reader:
             if (kind is bool) is not isinstance(value, bool):
                 what = "True or False" if kind is bool else "a number or text, not True or False"
                 raise self.fail(f"{entry.name}'s {name} must be {what}", node)
-            if kind is float and not isinstance(value, float):
+            if kind in (float, float | None) and not isinstance(value, float):
                 raise self.fail(f"{entry.name}'s {name} must be a number", node)
             if kind is int or (isinstance(default, int) and not isinstance(default, bool)):
-                whole = isinstance(value, float) and value.is_integer()
-                if not whole or not 1 <= value < 2**31:
-                    raise self.fail(f"{entry.name}'s {name} must be a positive integer", node)
+                rule = checks.rule(entry.build, name) or checks.Whole("[1, inf)")
+                if not isinstance(value, float) or not value.is_integer():
+                    raise self.fail(f"{entry.name}'s {name} must be {rule.words()}", node)
                 value = int(value)
+                if not rule.holds(value):
+                    raise self.fail(f"{entry.name}'s {name} must be {rule.words()}", node)
             if kind is RewardTransform:
                 value = self.reward(value, node)
             if kind is str and not isinstance(value, str):

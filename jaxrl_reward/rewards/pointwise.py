@@ -5,7 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, static
+from jaxrl_reward.rewards.checks import Discount, Finite, Number, Row
 from jaxrl_reward.rewards.potentials import lookup
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Pointwise
@@ -16,7 +18,7 @@ from jaxrl_reward.types import Array, Transition, UserError
 class scale(Pointwise):  # noqa: N801
     """`by * r`."""
 
-    by: float
+    by: Finite
 
     def reward(self, transition: Transition) -> Array:
         return self.by * transition.reward
@@ -26,13 +28,11 @@ class scale(Pointwise):  # noqa: N801
 class clip(Pointwise):  # noqa: N801
     """`min(max(r, low), high)`."""
 
-    low: float = -1.0
-    high: float = 1.0
+    low: Number = -1.0
+    high: Number = 1.0
 
-    def __post_init__(self) -> None:
-        low, high = self.low, self.high
-        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
-            raise UserError(f"clip needs low <= high, not low={low}, high={high}")
+    def validate(self) -> None:
+        checks.rising(self, "low", "high")
 
     def reward(self, transition: Transition) -> Array:
         return jnp.clip(transition.reward, self.low, self.high)
@@ -58,7 +58,7 @@ class symlog(Pointwise):  # noqa: N801
 class threshold(Pointwise):  # noqa: N801
     """1 where `r >= at`, else 0."""
 
-    at: float = 0.0
+    at: Number = 0.0
 
     def reward(self, transition: Transition) -> Array:
         return (transition.reward >= self.at).astype(jnp.float32)
@@ -68,7 +68,7 @@ class threshold(Pointwise):  # noqa: N801
 class weighted_sum(RewardTransform):  # noqa: N801
     """The scalariser `sum_k w_k r_k` of a vector reward from `stack`."""
 
-    weights: tuple[float, ...]
+    weights: Row
 
     def apply(self, state: State, block: Transition) -> Applied:
         return Applied(state, self.relabel((), block, ()), {}, ())
@@ -89,20 +89,20 @@ class potential(Pointwise):  # noqa: N801
     Phi is 0 after termination and Phi(next_obs) after truncation, so that the
     optimal policy stays what it was (Ng, Harada and Russell 1999, theorem 1;
     Grzes 2017 for the terminal state). `function` is a function of one
-    observation or the name of one (`potentials.names()`); `gamma` must be the
-    agent's.
+    observation or the name of one (`potentials.names()`), of this environment; `gamma`
+    is the agent's, if it is left out.
     """
 
     function: str | Callable[[Array], Array] = static()
-    gamma: float = 0.99
+    gamma: Discount = None
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         lookup(self.function)
 
     def reward(self, transition: Transition) -> Array:
         phi = lookup(self.function)
         after = jnp.where(transition.terminated, 0.0, phi(transition.next_obs))
-        return self.gamma * after - phi(transition.obs)
+        return self.discount * after - phi(transition.obs)
 
 
 @register("state_bonus", {"function": "norm"})
@@ -115,7 +115,7 @@ class state_bonus(Pointwise):  # noqa: N801
 
     function: str | Callable[[Array], Array] = static()
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         lookup(self.function)
 
     def reward(self, transition: Transition) -> Array:

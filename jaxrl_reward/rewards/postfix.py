@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward.rewards.checks import Finites
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import Scalariser
 from jaxrl_reward.types import Array, UserError
@@ -26,9 +27,9 @@ class postfix(Scalariser):  # noqa: N801
     Evolutionary Reinforcement Learning", 2025). `formula` writes it out.
     """
 
-    code: Any = (1.0,)
+    code: Finites = (1.0,)
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         known = [each for each in _tuple(self.code) if isinstance(each, int | float)]
         if len(known) == len(_tuple(self.code)):
             check(known)

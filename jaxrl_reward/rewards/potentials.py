@@ -1,6 +1,7 @@
 """Named functions of one observation, for shaping by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -45,6 +46,35 @@ def acrobot_height(obs: Array) -> Array:
     """Acrobot: the height of the tip, `-cos(a) - cos(a + b)`."""
     cos_a, sin_a, cos_b, sin_b = obs[0], obs[1], obs[2], obs[3]
     return -cos_a - (cos_a * cos_b - sin_a * sin_b)
+
+
+# Functions that read the observations of one environment, by part of its name.
+_WORLDS = {
+    "mountain_car_height": "MountainCar",
+    "mountain_car_energy": "MountainCar",
+    "mountain_car_push": "MountainCar-",  # whose actions are numbered
+    "cartpole_upright": "CartPole",
+    "pendulum_upright": "Pendulum",
+    "acrobot_height": "Acrobot",
+}
+
+
+def fitting(known: Iterable[str], env: str) -> list[str]:
+    """Those of the names that have a meaning in the environment of this name."""
+    return sorted(name for name in known if _WORLDS.get(name, env) in env)
+
+
+def check(reward: Any, env: str) -> None:
+    """Raises a `UserError` where an expression names a function of another environment."""
+    function = getattr(reward, "function", None)
+    if isinstance(function, str) and _WORLDS.get(function, env) not in env:
+        known = _ADVICE if function in _ADVICE else _NAMED
+        raise UserError(
+            f"{reward} reads observations of {_WORLDS[function].strip('-')}, not of {env}; "
+            f"these fit: {', '.join(fitting(known, env))}"
+        )
+    for part in reward.children():
+        check(part, env)
 
 
 _NAMED = {

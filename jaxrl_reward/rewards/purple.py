@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.networks import mlp
-from jaxrl_reward.rewards import checks, vectors
+from jaxrl_reward.rewards import vectors
 from jaxrl_reward.rewards.base import State, static
+from jaxrl_reward.rewards.checks import Count, NotNegative, Share
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Learned
 from jaxrl_reward.types import Array, Metrics, Transition
@@ -35,14 +36,10 @@ class purple(Learned):  # noqa: N801
       width: of the model's two hidden layers.
     """
 
-    steepest: float = 7.0
-    least: float = 0.7
-    actions: int = static(default=1)
-    width: int = static(default=100)
-
-    def __post_init__(self) -> None:
-        checks.share(self, "least")
-        checks.positive(self, "width", "actions", "updates", "batch_size")
+    steepest: NotNegative = 7.0
+    least: Share = 0.7
+    actions: Count = static(default=1)
+    width: Count = static(default=100)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         vectors.check_actions(self, example)

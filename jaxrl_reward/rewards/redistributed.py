@@ -4,7 +4,7 @@
 block of an agent (T environment steps), so T must exceed an episode's length.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ import optax
 
 from jaxrl_reward import networks
 from jaxrl_reward import reward_models as model
-from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, static
+from jaxrl_reward.rewards.checks import Count, Within
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
 from jaxrl_reward.rewards.ways import Episodes, Episodic, Learned, LearnedState, episodic
@@ -61,8 +61,8 @@ class progress(Learned):  # noqa: N801
     `progress() + 0.5*valid`. With `actions=1` discrete actions are not seen.
     """
 
-    width: int = static(default=64)
-    actions: int = static(default=1)
+    width: Count = static(default=64)
+    actions: Count = static(default=1)
     learns_in_order = True
 
     def init_params(self, key: Array, example: Transition) -> Any:
@@ -104,7 +104,7 @@ class decomposed_return(progress):  # noqa: N801
     replacement, and episodes in proportion to their length.
     """
 
-    samples: int = static(default=64)
+    samples: Count = static(default=64)
 
     def misfit(self, params: Any, key: Array, block: Transition, episodes: Played) -> Array:
         key_row, key_env, key_step = jax.random.split(key, 3)
@@ -226,10 +226,7 @@ class gated(Episodic):  # noqa: N801
     instead of the outcome. One threshold fewer than rewards.
     """
 
-    thresholds: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        checks.several(self, "thresholds")
+    thresholds: Annotated[tuple[float, ...], Within("[-inf, inf]")]
 
     def reward(self, block: Transition, episodes: Episodes) -> Array:
         rewards = vector(block)

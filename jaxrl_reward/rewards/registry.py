@@ -1,10 +1,10 @@
 """The table of reward terms: what the text form knows and the laws sweep over."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import RewardTransform
 from jaxrl_reward.types import UserError, nearest
 
@@ -33,15 +33,13 @@ class Entry:
     @property
     def arguments(self) -> dict[str, Any]:
         """Argument names with their defaults (`dataclasses.MISSING` if required)."""
-        return {f.name: f.default for f in dataclasses.fields(self.build)}
+        fields = sorted(dataclasses.fields(self.build), key=lambda field: field.kw_only is True)
+        return {field.name: field.default for field in fields}
 
     @property
     def kinds(self) -> dict[str, Any]:
-        """Argument names with their annotations, inherited ones too."""
-        kinds: dict[str, Any] = {}
-        for base in reversed(self.build.__mro__):
-            kinds |= inspect.get_annotations(base)
-        return kinds
+        """Argument names with their types, without what `checks` declares of them."""
+        return {name: kind for name, (kind, _) in checks.declared(self.build).items()}
 
 
 _ENTRIES: dict[str, Entry] = {}

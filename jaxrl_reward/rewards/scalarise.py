@@ -5,12 +5,22 @@ They act on every step's vector. What is concave in the return (`chebyshev`,
 of the whole episode.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 
+from jaxrl_reward import rounding
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, static
+from jaxrl_reward.rewards.checks import (
+    Count,
+    Finite,
+    Finites,
+    NotNegativeRow,
+    NotNegatives,
+    OneOf,
+    Positive,
+)
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal, Pointwise
 from jaxrl_reward.types import Array, Transition, UserError
@@ -45,7 +55,7 @@ class objective(Pointwise):  # noqa: N801
     `tabular:deep_sea_treasure`. An environment with one reward has that as number 1.
     """
 
-    number: int = static(default=1)
+    number: Count = static(default=1)
 
     def reward(self, transition: Transition) -> Array:
         rewards = transition.info.get("rewards", transition.env_reward[None])
@@ -91,10 +101,7 @@ class harmonic(Scalariser):  # noqa: N801
     (1, 0) give the first reward, and between, the lower one counts for more.
     """
 
-    weights: Any = 0.5
-
-    def __post_init__(self) -> None:
-        checks.numbers(self, "weights")
+    weights: NotNegatives = 0.5
 
     def combine(self, rewards: Array) -> Array:
         (weights,) = weights_of(self, rewards, "weights")
@@ -109,17 +116,26 @@ def pooled(values: Array, how: str, weight: Any) -> Array:
 
     `mean`; `median`; `min`, the worst case; `variance`, mean - weight * Var
     (unbiased); `std`, mean - weight * std; `discount`, mean * exp(-u) - u with
-    u = weight * Var; `spread`, the std alone, a bonus for disagreement.
+    u = weight * Var, and mean - u below 0; `spread`, the std alone, a bonus for disagreement.
     """
-    mean = values.mean()
-    variance = ((values - mean) ** 2).sum() / max(values.shape[0] - 1, 1)
+    mean, above = values.mean(), values - values[0]
+    variance = ((above - above.mean()) ** 2).sum() / max(values.shape[0] - 1, 1)
+    variance = jnp.where(rounding.varies(values), variance, 0.0)
     if how in ("mean", "median", "min"):
         return {"mean": jnp.mean, "median": jnp.median, "min": jnp.min}[how](values)
     if how == "discount":
-        return mean * jnp.exp(-weight * variance) - weight * variance
-    spread = jnp.sqrt(variance + 1e-12)
+        unsure = weight * variance
+        return jnp.minimum(mean, mean * jnp.exp(-unsure)) - unsure
+    some = variance > 0.0  # the root of zero has no gradient
+    spread = jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1.0)), 0.0)
     penalties = {"variance": mean - weight * variance, "std": mean - weight * spread}
     return penalties.get(how, spread)
+
+
+def check_weight(term: Any) -> None:
+    """Raises a `UserError` where `discount` would pay for disagreement, exponentially."""
+    if term.how == "discount" and checks.falls_below(term.weight, 0.0):
+        raise UserError(f"{term.name}'s weight must be at least 0 where how='discount'")
 
 
 @register("pool", {"how": "min"}, {"how": "discount", "weight": 0.5})
@@ -131,15 +147,16 @@ class pool(Scalariser):  # noqa: N801
     Ensembles Help Mitigate Overoptimization"; `std` takes the standard
     deviation instead. `discount` is `mean * exp(-u) - u`, u = weight * variance:
     the weighting of Zhang et al. 2024, "Ctrl-U", whose uncertainty (a KL
-    divergence between two outputs) is the variance for Gaussian ones. `spread` is the
-    disagreement itself, a bonus.
+    divergence between two outputs) is the variance for Gaussian ones. A mean below 0 is
+    not discounted, `mean - u`: the paper's loss `l exp(-u) + u` falls as u grows where l is
+    above 1, and would pay for disagreement. `spread` is the disagreement itself, a bonus.
     """
 
-    how: str = static(default="mean")
-    weight: float = 0.1
+    how: Annotated[str, OneOf(HOW)] = static(default="mean")
+    weight: Finite = 0.1
 
-    def __post_init__(self) -> None:
-        checks.one_of(self, "how", HOW)
+    def validate(self) -> None:
+        check_weight(self)
 
     def combine(self, rewards: Array) -> Array:
         return pooled(rewards, self.how, self.weight)
@@ -159,11 +176,8 @@ class chebyshev(Scalariser):  # noqa: N801
     there is `chebyshev_return`.
     """
 
-    weights: Any = 1.0
-    ideal: Any = 0.0
-
-    def __post_init__(self) -> None:
-        checks.numbers(self, "weights", "ideal")
+    weights: NotNegatives = 1.0
+    ideal: Finites = 0.0
 
     def combine(self, rewards: Array) -> Array:
         return -distance_to_ideal(rewards, *weights_of(self, rewards, "weights", "ideal"))
@@ -180,15 +194,10 @@ class chebyshev_return(Causal):  # noqa: N801
     is that of Van Moffaert, Drugan and Nowe 2013, here of returns.
     """
 
-    weights: tuple[float, ...]
-    ideal: Any = 0.0
-    scale: float = 1.0
+    weights: NotNegativeRow
+    ideal: Finites = 0.0
+    scale: Positive = 1.0
     reads_history = True
-
-    def __post_init__(self) -> None:
-        checks.several(self, "weights")
-        checks.numbers(self, "ideal")
-        checks.positive(self, "scale")
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared, obs

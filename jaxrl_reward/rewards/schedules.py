@@ -4,7 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxrl_reward import counting
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state
+from jaxrl_reward.rewards.checks import Finite, Positive
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Transition
 
@@ -17,21 +19,21 @@ class scheduled(RewardTransform):  # noqa: N801
     The weight of a block is the one at its start.
     """
 
-    start: float = 1.0
-    end: float = 0.0
-    steps: float = 1e6
+    start: Finite = 1.0
+    end: Finite = 0.0
+    steps: Positive = 1e6
     varies = True
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        return no_state(example, jnp.int32(0))
+        return no_state(example, counting.zero())
 
     def apply(self, state: State, block: Transition) -> Applied:
         reward = self.relabel(state.shared, block, ())
-        count = jnp.minimum(state.shared, 2**30) + block.first.size  # never overflows
+        count = counting.of(state.shared).add(block.first.size)
         return Applied(state.replace(shared=count), reward, {}, ())
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
-        share = jnp.clip(shared / self.steps, 0.0, 1.0)
+        share = jnp.clip(counting.of(shared).value / self.steps, 0.0, 1.0)
         return jnp.ones_like(batch.reward) * (self.start + share * (self.end - self.start))

@@ -7,8 +7,8 @@ An answer is a number of at least 0; below, there is none. As in
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, State, no_state
+from jaxrl_reward.rewards.checks import Finite, Share
 from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.group_advantages import answer_entropy
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid
@@ -39,7 +39,7 @@ def majority(block: Transition, groups: Groups) -> Array:
 
 
 @grouped
-def agreement(block: Transition, groups: Groups, alpha: float = 0.0) -> Array:
+def agreement(block: Transition, groups: Groups, alpha: Finite = 0.0) -> Array:
     """The share of the group with the same answer, less `alpha` times their entropy.
 
     TTRV (2025): `p(answer) + alpha sum_a p log p`. The second part is the same for all of
@@ -71,11 +71,8 @@ def co_reward(block: Transition, groups: Groups) -> Array:
 class Tossed(Grouped):
     """A term that tosses coins for a block. Override `tossed`."""
 
-    probability: float = 0.1
+    probability: Share = 0.1
     ordered = True
-
-    def __post_init__(self) -> None:
-        checks.share(self, "probability")
 
     def tossed(self, returns: Array, heads: Array, groups: Groups) -> Array:
         """What episodes earn, `[N]`, given N coins."""
@@ -113,7 +110,7 @@ class coin(Tossed):  # noqa: N801
     not learnt from the reward.
     """
 
-    probability: float = 0.5
+    probability: Share = 0.5
 
     def tossed(self, returns: Array, heads: Array, groups: Groups) -> Array:
         return heads.astype(jnp.float32)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, static
+from jaxrl_reward.rewards.checks import Count
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.standardize import Recent, win_share
 from jaxrl_reward.types import Array, Transition
@@ -22,7 +23,7 @@ class win_rate(RewardTransform):  # noqa: N801
     there are any, 0.5. The paper compares within a batch too.
     """
 
-    size: int = static(default=256)
+    size: Count = static(default=256)
     scope = "causal"
     varies = True
     reads_history = True

@@ -4,14 +4,14 @@ And the mistakes that look like it. `potential` is the plain form.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import networks
-from jaxrl_reward.rewards import checks
+from jaxrl_reward import counting, networks
 from jaxrl_reward.rewards.base import Applied, State, static
+from jaxrl_reward.rewards.checks import Count, Discount, Divisor, Finite, OneOf, Positive
 from jaxrl_reward.rewards.potentials import advice, lookup
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal, Episodes, Episodic, Learned, Pointwise
@@ -30,34 +30,33 @@ class dynamic_potential(Causal):  # noqa: N801
     """
 
     function: str | Callable[[Array], Array] = static()
-    gamma: float = 0.99
-    start: float = 1.0
-    end: float = 0.0
-    steps: float = 1e6
+    gamma: Discount = None
+    start: Finite = 1.0
+    end: Finite = 0.0
+    steps: Positive = 1e6
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         lookup(self.function)
-        checks.positive(self, "steps")
 
     def init(self, key: Array, example: Transition) -> State:
         del key
         held = jnp.zeros(example.first.shape[1], jnp.float32)
-        return State(jnp.int32(0), held)
+        return State(counting.zero(), held)
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         return self._given(shared, obs)
 
     def step(self, shared: Any, local: Array, transition: Transition) -> tuple[Array, Array]:
         given = self._given(shared, transition.next_obs)
-        return given, self.gamma * jnp.where(transition.terminated, 0.0, given) - local
+        return given, self.discount * jnp.where(transition.terminated, 0.0, given) - local
 
     def apply(self, state: State, block: Transition) -> Applied:
         out = super().apply(state, block)
-        count = jnp.minimum(state.shared, 2**30) + block.first.size  # never overflows
+        count = counting.of(state.shared).add(block.first.size)
         return out._replace(state=out.state.replace(shared=count))
 
-    def _given(self, count: Array, obs: Array) -> Array:
-        share = jnp.clip(count / self.steps, 0.0, 1.0)
+    def _given(self, count: Any, obs: Array) -> Array:
+        share = jnp.clip(counting.of(count).value / self.steps, 0.0, 1.0)
         weight = self.start + share * (self.end - self.start)
         return jnp.asarray(weight * lookup(self.function)(obs), jnp.float32)
 
@@ -73,21 +72,21 @@ class learned_potential(Learned):  # noqa: N801
     under does not quite telescope.
     """
 
-    gamma: float = 0.99
-    width: int = static(default=64)
+    gamma: Discount = None
+    width: Count = static(default=64)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         return self._net().init(key, example.obs.reshape(-1).astype(jnp.float32))
 
     def reward(self, params: Any, transition: Transition) -> Array:
         after = jnp.where(transition.terminated, 0.0, self._value(params, transition.next_obs))
-        return self.gamma * after - self._value(params, transition.obs)
+        return self.discount * after - self._value(params, transition.obs)
 
     def loss(self, params: Any, key: Array, batch: Transition) -> Array:
         del key
         value = jax.vmap(lambda obs: self._value(params, obs))
         after = jnp.where(batch.terminated, 0.0, value(batch.next_obs))
-        goal = jax.lax.stop_gradient(batch.env_reward + self.gamma * after)
+        goal = jax.lax.stop_gradient(batch.env_reward + self.discount * after)
         return ((goal - value(batch.obs)) ** 2).mean()
 
     def _value(self, params: Any, obs: Array) -> Array:
@@ -108,15 +107,14 @@ class look_back(Causal):  # noqa: N801
     Reinforcement Learning Agents", section 4). There is nothing before the first step, and
     a termination takes back what it gave: an episode that ends so sums to 0 whatever was
     advised. `function` is one of an observation and an action, or the name of one
-    (`potentials.advice_names()`); `gamma` must be the agent's.
+    (`potentials.advice_names()`); `gamma` is the agent's, if it is left out.
     """
 
     function: str | Callable[[Array, Array], Array] = static()
-    gamma: float = 0.99
+    gamma: Divisor = None
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         advice(self.function)
-        checks.positive(self, "gamma")
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
         del shared, obs
@@ -125,7 +123,7 @@ class look_back(Causal):  # noqa: N801
     def step(self, shared: Any, local: Array, transition: Transition) -> tuple[Array, Array]:
         del shared
         given = jnp.asarray(advice(self.function)(transition.obs, transition.action), jnp.float32)
-        return given, jnp.where(transition.terminated, 0.0, given) - local / self.gamma
+        return given, jnp.where(transition.terminated, 0.0, given) - local / self.discount
 
 
 @register("look_ahead", {"function": "action", "gamma": 0.5})
@@ -139,9 +137,9 @@ class look_ahead(Episodic):  # noqa: N801
     """
 
     function: str | Callable[[Array, Array], Array] = static()
-    gamma: float = 0.99
+    gamma: Discount = None
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         advice(self.function)
 
     def reward(self, block: Transition, episodes: Episodes) -> Array:
@@ -149,7 +147,7 @@ class look_ahead(Episodic):  # noqa: N801
         phi = jax.vmap(jax.vmap(advice(self.function)))(block.obs, block.action)
         phi = jnp.asarray(phi, jnp.float32)
         after = jnp.concatenate([phi[1:], jnp.zeros_like(phi[:1])])
-        return self.gamma * jnp.where(block.last, 0.0, after) - phi
+        return self.discount * jnp.where(block.last, 0.0, after) - phi
 
 
 @register("difference", {"function": "sum_to_one", "default": 0.5})
@@ -163,12 +161,11 @@ class difference(Pointwise):  # noqa: N801
     """
 
     function: str | Callable[[Array, Array], Array] = static()
-    agent: int = static(default=1)
-    default: float = 0.0
+    agent: Count = static(default=1)
+    default: Finite = 0.0
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         advice(self.function)
-        checks.positive(self, "agent")
 
     def reward(self, transition: Transition) -> Array:
         action = transition.action.astype(jnp.float32)
@@ -198,12 +195,11 @@ class mistaken_potential(Pointwise):  # noqa: N801
     """
 
     function: str | Callable[[Array], Array] = static()
-    mistake: str = static(default="undiscounted")
-    gamma: float = 0.99
+    mistake: Annotated[str, OneOf(tuple(MISTAKES))] = static(default="undiscounted")
+    gamma: Discount = None
 
-    def __post_init__(self) -> None:
+    def validate(self) -> None:
         lookup(self.function)
-        checks.one_of(self, "mistake", tuple(MISTAKES))
 
     def reward(self, transition: Transition) -> Array:
         phi = lookup(self.function)
@@ -213,6 +209,6 @@ class mistaken_potential(Pointwise):  # noqa: N801
         if self.mistake == "clocked":
             ended = transition.last
         after = jnp.where(ended, 0.0, phi(transition.next_obs))
-        gamma = 1.0 if self.mistake == "undiscounted" else self.gamma
+        gamma = 1.0 if self.mistake == "undiscounted" else self.discount
         change = gamma * after - phi(transition.obs)
         return jnp.maximum(change, 0.0) if self.mistake == "gains" else change

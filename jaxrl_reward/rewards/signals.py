@@ -1,9 +1,11 @@
 """Numbers that come with a step: from the environment's `info` or the agent's `policy`."""
 
+from typing import Annotated
+
 import jax.numpy as jnp
 
-from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import OneOf
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Pointwise
 from jaxrl_reward.types import Array, Transition, UserError, nearest
@@ -18,10 +20,7 @@ class signal(Pointwise):  # noqa: N801
     """
 
     of: str = static()
-    when: str = static(default="end")
-
-    def __post_init__(self) -> None:
-        checks.one_of(self, "when", ("end", "step"))
+    when: Annotated[str, OneOf(("end", "step"))] = static(default="end")
 
     def reward(self, transition: Transition) -> Array:
         told = {**transition.policy, **transition.info}

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import running_statistics
+from jaxrl_reward import rounding, running_statistics
+from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, Discount, NotNegative, Percent, Share
 from jaxrl_reward.rewards.registry import register
-from jaxrl_reward.rewards.ways import Affine
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
 
 class Running(RewardTransform):
@@ -49,15 +50,22 @@ class Running(RewardTransform):
         return self.judge(shared, batch.reward)
 
 
+def scale(known: running_statistics.RunningStatistics, epsilon: Any) -> Array:
+    """`1 / sqrt(variance + epsilon)`; 1 while nothing has differed."""
+    differ = running_statistics.differ(known)
+    return jnp.where(differ, jax.lax.rsqrt(known.variance + epsilon), 1.0)
+
+
 @register("standardize")
 class standardize(Running):  # noqa: N801
     """`(r - mean) / std` of all rewards so far; the reward itself before there are any.
 
+    While all were alike the deviation is 1: there is no scale to take from them.
     The mean-std comparison of Fu et al. 2025, "Reward Shaping to Mitigate Reward
     Hacking in RLHF".
     """
 
-    epsilon: float = 1e-8
+    epsilon: NotNegative = 1e-8
 
     def start(self) -> Any:
         return running_statistics.init()
@@ -67,7 +75,7 @@ class standardize(Running):  # noqa: N801
 
     def judge(self, known: Any, rewards: Array) -> Array:
         seen: Array = known.count > 0
-        scaled: Array = (rewards - known.mean) * jax.lax.rsqrt(known.variance + self.epsilon)
+        scaled: Array = (rewards - known.mean) * scale(known, self.epsilon)
         return jnp.where(seen, scaled, rewards)
 
 
@@ -75,14 +83,15 @@ class standardize(Running):  # noqa: N801
 class clip_spread(standardize):  # noqa: N801
     """Clips to `[mean - width std, mean + width std]` of all rewards so far.
 
+    While all were alike nothing is clipped: there is no spread to clip to.
     The running clip of Fu et al. 2025, as `standardize`.
     """
 
-    width: float = 1.0
+    width: NotNegative = 1.0
 
     def judge(self, known: Any, rewards: Array) -> Array:
         reach = self.width * jnp.sqrt(known.variance + self.epsilon)
-        reach = jnp.where(known.count > 0, reach, jnp.float32(jnp.finfo(jnp.float32).max))
+        reach = jnp.where(running_statistics.differ(known), reach, jnp.finfo(jnp.float32).max)
         return jnp.clip(rewards, known.mean - reach, known.mean + reach)
 
 
@@ -113,8 +122,9 @@ class min_max(Running):  # noqa: N801
 
     def judge(self, known: Range, rewards: Array) -> Array:
         size = known.high - known.low
-        share = jnp.clip((rewards - known.low) / jnp.where(size > 0, size, 1.0), 0.0, 1.0)
-        return jnp.where(size > 0, share, 0.5)
+        varies = size > rounding.ulps(jnp.maximum(jnp.abs(known.low), jnp.abs(known.high)))
+        share = jnp.clip((rewards - known.low) / jnp.where(varies, size, 1.0), 0.0, 1.0)
+        return jnp.where(varies, share, 0.5)
 
 
 class Recent(NamedTuple):
@@ -132,7 +142,7 @@ class rank(Running):  # noqa: N801
     its outliers matter (a win rate against one's own past, as in Swamy et al. 2024).
     """
 
-    size: int = static(default=256)
+    size: Count = static(default=256)
 
     def start(self) -> Recent:
         return Recent(jnp.zeros(self.size), jnp.int32(0))
@@ -146,10 +156,15 @@ class rank(Running):  # noqa: N801
 
 
 def win_share(known: Recent, values: Array) -> Array:
-    """The share of the `known` values below each of `values`, ties by half."""
+    """The share of the `known` values below each of `values`, ties by half.
+
+    What differs by a few roundings is a tie.
+    """
     absent = jnp.arange(known.values.shape[0]) < known.values.shape[0] - known.filled
     ordered = jnp.sort(jnp.where(absent, jnp.inf, known.values))
-    below = jnp.searchsorted(ordered, values) + jnp.searchsorted(ordered, values, side="right")
+    unsure = rounding.ulps(values)
+    below = jnp.searchsorted(ordered, values - unsure)
+    below += jnp.searchsorted(ordered, values + unsure, side="right")
     share = below / (2.0 * jnp.maximum(known.filled, 1))
     return jnp.where(known.filled > 0, share, 0.5)
 
@@ -158,33 +173,64 @@ def win_share(known: Recent, values: Array) -> Array:
 
 
 class OfReturns(Running):
-    """What follows the running discounted return of every environment, as `normalize` does."""
+    """What follows the running discounted return of every environment.
 
-    gamma: float = 0.99
+    Attributes:
+      gamma: the discount.
+      episodic: whether the return begins anew with every episode.
+    """
+
+    gamma: Discount = None
+    episodic: bool = static(default=True, kw_only=True)
+
+    def validate(self) -> None:
+        if not self.episodic and checks.reaches(self.discount, 1.0):
+            raise UserError(
+                f"{self.name}'s gamma must be below 1 with episodic=False: else the return "
+                "that it divides by grows without end"
+            )
+
+    def metrics(self, known: Any) -> Metrics:
+        """What to log of what is known."""
+        del known
+        return {}
 
     def init(self, key: Array, example: Transition) -> State:
         del key
         return State(self.start(), jnp.zeros(example.first.shape[1], jnp.float32))
 
     def begin(self, state: State, obs: Array, first: Array) -> State:
-        return state.replace(local=jnp.where(first, 0.0, state.local))
+        return state.replace(local=self._begun(state.local, first))
 
     def apply(self, state: State, block: Transition) -> Applied:
         def step(running: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
             reward, first = xs
-            running = jnp.where(first, 0.0, running) * self.gamma + reward
+            running = self._begun(running, first) * self.discount + reward
             return running, running
 
         local, returns = jax.lax.scan(step, state.local, (block.reward, block.first))
         reward = self.judge(state.shared, block.reward)
-        return Applied(State(self.follow(state.shared, returns), local), reward, {}, ())
+        shared = self.follow(state.shared, returns)
+        return Applied(State(shared, local), reward, self.metrics(shared), ())
+
+    def _begun(self, running: Array, first: Array) -> Array:
+        return jnp.where(first, 0.0, running) if self.episodic else running
 
 
 class Averages(NamedTuple):
-    """Moving averages of the return and of its square."""
+    """Moving averages of the return, of its squared deviation, and of what they began at.
+
+    Attributes:
+      mean: of the returns that were seen.
+      spread: the sum of their squared deviations from it, each with its weight.
+      weight: of all of them.
+      before: the weight that is left to the 1 at which the square is said to start.
+    """
 
     mean: Array
-    square: Array
+    spread: Array
+    weight: Array
+    before: Array
 
 
 @register("popart", {"gamma": 0.5, "rate": 0.1})
@@ -192,28 +238,35 @@ class popart(OfReturns):  # noqa: N801
     """`r / sigma`, sigma^2 = nu - mu^2 from moving averages of the return and its square.
 
     The statistics of PopArt (van Hasselt et al. 2016, equation 6): mu and nu move by
-    `rate` at every step, and sigma stays in [1e-4, 1e6]; nu starts at 1. Unlike in
-    `normalize`, old returns are forgotten. The mean is not taken off, and no value is
-    rescaled: an agent's value follows as sigma moves.
+    `rate` at every step, and sigma stays in [1e-4, 1e6]; nu starts at 1, and sigma is 1
+    until returns have differed. Unlike in `normalize`, old returns are forgotten. The
+    mean is not taken off, and no value is rescaled: an agent's value follows as sigma moves.
     """
 
-    rate: float = 3e-4
+    rate: Share = 3e-4
 
     def start(self) -> Averages:
-        return Averages(jnp.float32(0.0), jnp.float32(1.0))
+        return Averages(*(jnp.float32(x) for x in (0.0, 0.0, 0.0, 1.0)))
 
     def follow(self, known: Averages, rewards: Array) -> Averages:
         steps = rewards.shape[0]
         # As if the steps had come one by one, each the mean over environments.
         kept = (1.0 - self.rate) ** jnp.arange(steps, -1, -1, dtype=jnp.float32)
-        weights = self.rate * kept[1:]
-        mean = kept[0] * known.mean + weights @ rewards.mean(1)
-        square = kept[0] * known.square + weights @ (rewards**2).mean(1)
-        return Averages(mean, square)
+        weights, old = self.rate * kept[1:], kept[0] * known.weight
+        new = weights.sum()
+        weight, tiny = old + new, jnp.finfo(jnp.float32).tiny
+        mean = weights @ rewards.mean(1) / jnp.maximum(new, tiny)
+        gap, share = mean - known.mean, new / jnp.maximum(weight, tiny)
+        # About the means: as nu - mu^2 a spread far below the mean is lost.
+        spread = kept[0] * known.spread + weights @ ((rewards - mean) ** 2).mean(1)
+        spread += gap**2 * old * share
+        return Averages(known.mean + gap * share, spread, weight, kept[0] * known.before)
 
     def judge(self, known: Averages, rewards: Array) -> Array:
-        variance = jnp.maximum(known.square - known.mean**2, 0.0)
-        return rewards / jnp.clip(jnp.sqrt(variance), 1e-4, 1e6)
+        square = known.weight * known.mean**2
+        variance = known.spread + known.before * (1.0 + square)
+        differ = known.spread > 1e-10 * square  # by more than rounding
+        return rewards / jnp.where(differ, jnp.clip(jnp.sqrt(variance), 1e-4, 1e6), 1.0)
 
 
 @register("percentile_scale", {"low": 10.0, "high": 90.0, "rate": 0.5})
@@ -224,9 +277,12 @@ class percentile_scale(OfReturns):  # noqa: N801
     what is small. S moves by `rate` with every block and starts at 0.
     """
 
-    low: float = 5.0
-    high: float = 95.0
-    rate: float = 0.01
+    low: Percent = 5.0
+    high: Percent = 95.0
+    rate: Share = 0.01
+
+    def validate(self) -> None:
+        checks.rising(self, "low", "high", strictly=True)
 
     def start(self) -> Array:
         return jnp.float32(0.0)
@@ -243,16 +299,26 @@ class percentile_scale(OfReturns):  # noqa: N801
 # ---- across the environments of one step --------------------------------------------
 
 
+class Scale(NamedTuple):
+    """`(r - first - mean) * gain`: in two parts, as their sum would round."""
+
+    first: Array
+    mean: Array
+    gain: Array
+
+
 @register("standardize_batch")
 class standardize_batch(RewardTransform):  # noqa: N801
     """`(r - mean) / (std + epsilon)` over the environments of the same step.
+
+    0 where their rewards are equal, or differ by rounding alone.
 
     Batch standardisation without rollout groups: what is common to all environments
     at a step is no signal. It needs at least two of them, and replay keeps the
     mean and deviation of the step that a transition came from.
     """
 
-    epsilon: float = 1e-8
+    epsilon: NotNegative = 1e-8
     scope = "causal"
     reads_history = True  # what is recorded is stale once the stage before it changes
 
@@ -263,11 +329,16 @@ class standardize_batch(RewardTransform):  # noqa: N801
         return no_state(example)
 
     def apply(self, state: State, block: Transition) -> Applied:
-        mean = block.reward.mean(1, keepdims=True)
-        gain = 1.0 / (block.reward.std(1, keepdims=True) + self.epsilon)
-        effect = Affine(*(jnp.broadcast_to(x, block.reward.shape) for x in (gain, -mean * gain)))
+        reward = block.reward
+        first = reward[:, :1]
+        above = reward - first  # of equal rewards it is 0, and a large mean costs no digits
+        mean = above.mean(1, keepdims=True)
+        spread = jnp.sqrt(jnp.square(above - mean).mean(1, keepdims=True))
+        differ = rounding.varies(reward, axis=1, keepdims=True)
+        gain = jnp.where(differ, 1.0 / (spread + self.epsilon), 0.0)
+        effect = Scale(*(jnp.broadcast_to(x, reward.shape) for x in (first, mean, gain)))
         return Applied(state, self.relabel((), block, effect), {}, effect)
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del shared
-        return features.gain * batch.reward + features.bonus
+        return (batch.reward - features.first - features.mean) * features.gain

@@ -6,14 +6,15 @@ The stock starts at a chosen `c_0` and follows `c' = (c + r) / gamma`, so that
 section 3). A target return g is the stock `-g`.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 
 from jaxrl_reward.rewards.base import static
+from jaxrl_reward.rewards.checks import Divisor, Finite, Finites, OneOf, Positive
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Affine, Causal
-from jaxrl_reward.types import Array, Transition, UserError, nearest
+from jaxrl_reward.types import Array, Transition, UserError
 
 LARGEST = 1e6  # what a policy sees at most, in units of `scale`
 VIEWS = ("stock", "discounted")
@@ -23,26 +24,16 @@ VIEWS = ("stock", "discounted")
 class stock(Causal):  # noqa: N801
     """Leaves the reward as it is and keeps its stock, for a policy that sees it (`placement`).
 
-    `c0` may be several numbers, for a vector reward from `stack`; `gamma` must
-    be the agent's. The policy sees `c_t / scale`; with `observed="discounted"` it
+    `c0` may be several numbers, for a vector reward from `stack`; `gamma` is the
+    agent's, if it is left out. The policy sees `c_t / scale`; with `observed="discounted"` it
     sees `gamma^t c_t / scale`, which stays bounded, and `gamma^t`.
     """
 
-    c0: Any = 0.0
-    gamma: float = 0.99
-    scale: float = 1.0
-    observed: str = static(default="stock")
+    c0: Finites = 0.0
+    gamma: Divisor = None
+    scale: Positive = 1.0
+    observed: Annotated[str, OneOf(VIEWS)] = static(default="stock")
     reads_history = True
-
-    def __post_init__(self) -> None:
-        if isinstance(self.c0, str):
-            raise UserError(f"{self.name}'s c0 must be a number or numbers, not {self.c0!r}")
-        if isinstance(self.gamma, int | float) and not 0 < self.gamma <= 1:
-            raise UserError(f"{self.name}'s gamma must be above 0 and at most 1, not {self.gamma}")
-        if self.observed not in VIEWS:
-            raise UserError(
-                f"stock cannot be observed as {self.observed!r}, {nearest(self.observed, VIEWS)}"
-            )
 
     def begin_one(self, shared: Any, obs: Array) -> tuple[Array, Array]:
         del shared, obs
@@ -54,7 +45,7 @@ class stock(Causal):  # noqa: N801
         del shared
         held, discount = local
         check(held, transition.reward)
-        after = ((held + transition.reward) / self.gamma, discount * self.gamma)
+        after = ((held + transition.reward) / self.discount, discount * self.discount)
         return after, self.effect(held, transition.reward)
 
     def effect(self, held: Array, reward: Array) -> Array | Affine:
@@ -80,11 +71,8 @@ class stock_utility(stock):  # noqa: N801
     termination f of the last stock is kept, unlike a potential.
     """
 
-    gamma: float = 0.99  # again, for `parse` to know their types
-    scale: float = 1.0
-    observed: str = static(default="stock")
-    left: float = 1.0
-    right: float = 0.0
+    left: Finite = 1.0
+    right: Finite = 0.0
 
     def effect(self, held: Array, reward: Array) -> Array | Affine:
         # gamma f(c') is f(c + r), and the difference is taken piece by piece:

@@ -17,6 +17,7 @@ import optax
 from flax import struct
 
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.checks import Count, NotNegative
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.types import Array, Metrics, Transition
 
@@ -188,10 +189,15 @@ def episodic(function: Callable[..., Array]) -> type[Episodic]:
 
 
 class LearnedState(struct.PyTreeNode):
-    """Parameters and the optimiser's state of a learned reward."""
+    """Parameters and the optimiser's state of a learned reward.
+
+    Attributes:
+      stats: of what it has seen, where it is told on their scale.
+    """
 
     params: Any
     opt_state: Any
+    stats: Any = ()
 
 
 class Learned(RewardTransform):
@@ -204,9 +210,9 @@ class Learned(RewardTransform):
     scope = "learned"
     varies = True
 
-    learning_rate: float = 1e-3
-    updates: int = static(default=4)
-    batch_size: int = static(default=256)
+    learning_rate: NotNegative = 1e-3
+    updates: Count = static(default=4)
+    batch_size: Count = static(default=256)
 
     def init_params(self, key: Array, example: Transition) -> Any:
         """Parameters; `example` is one transition of zeros."""
@@ -251,7 +257,7 @@ class Learned(RewardTransform):
             loss, grads = jax.value_and_grad(self.loss)(learned.params, key_loss, batch)
             change, opt_state = optimiser.update(grads, learned.opt_state, learned.params)
             params = self.settle(optax.apply_updates(learned.params, change))
-            return LearnedState(params, opt_state), loss
+            return learned.replace(params=params, opt_state=opt_state), loss
 
         learned, losses = jax.lax.scan(update, state.shared, jax.random.split(key, self.updates))
         return state.replace(shared=learned), {f"{self.name}/loss": losses.mean()}
@@ -275,7 +281,9 @@ def _from_function(function: Callable, base: type, methods: dict[str, Any], skip
     for parameter in list(inspect.signature(function).parameters.values())[skip:]:
         default = parameter.default
         required = default is inspect.Parameter.empty
-        annotations[parameter.name] = Any
+        declared = parameter.annotation
+        unknown = declared is inspect.Parameter.empty or isinstance(declared, str)
+        annotations[parameter.name] = Any if unknown else declared
         if isinstance(default, float):
             fields[parameter.name] = default
         else:

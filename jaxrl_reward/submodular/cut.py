@@ -20,7 +20,10 @@ class Side(NamedTuple):
 class GraphCut(SetFunction):
     """The weight of the edges between the chosen nodes and the others.
 
-    Submodular and not monotone: all nodes cut nothing. A gain costs O(n).
+    Submodular and not monotone: all nodes cut nothing. A gain costs O(n). What apricot and
+    submodlib call graph cut has a factor lambda: `sum_{i in V, j in S} s_ij` and
+    `sum_{i, j in S} s_ij`, the second taken off (apricot's `alpha` weighs the first,
+    submodlib's `lambdaVal` the second). With a factor of 1 it is this one.
 
     Attributes:
       weights: of the edges, `[n, n]` symmetric, not negative; the diagonal does

@@ -21,15 +21,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular.functionals import Functional, require
 from jaxrl_reward.tabular.laws import Laws, Representation
 from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.stock import Grid, add_reward
+from jaxrl_reward.tabular.stock import Grid, add_reward, size_nearby
 from jaxrl_reward.types import Array, UserError, nearest
 
 Ties = Literal["first", "mean", "uniform"]
 TIES = ("first", "mean", "uniform")
-TIED = 1e-5  # relative: nearer than this to the best is as good
+TIED = 1e-5  # of the values about a stock: nearer than this to the best is as good
 
 
 class Solved(NamedTuple):
@@ -47,6 +48,7 @@ class Solved(NamedTuple):
     values: Array
 
 
+@checks.arguments(gamma=checks.STOCK, iterations=checks.COUNT)
 def value_iteration(
     mdp: MDP,
     functional: Functional,
@@ -88,8 +90,6 @@ def value_iteration(
     require(functional, gamma, iterations if finite else None, unsound)
     if ties not in TIES:
         raise UserError(f"unknown ties {ties!r}, {nearest(ties, TIES)}")
-    if iterations < 1:
-        raise UserError(f"iterations must be at least 1, not {iterations}")
     return _iterate(
         mdp, functional, grid, representation, initial, gamma, iterations, ties=ties, keep=keep
     )
@@ -108,6 +108,9 @@ def _iterate(
     ties: Ties,
     keep: bool,
 ) -> Solved:
+    mdp, functional, grid, representation, initial, gamma = numerics.same_type(
+        mdp, functional, grid, representation, initial, gamma
+    )
     if initial is None:
         initial = _nothing(mdp, grid, representation)
 
@@ -125,6 +128,7 @@ def _iterate(
     return jax.lax.fori_loop(1, iterations, last, improve(initial))
 
 
+@checks.arguments(gamma=checks.STOCK, iterations=checks.COUNT)
 def evaluate(
     mdp: MDP,
     policy: Array,
@@ -153,6 +157,9 @@ def _evaluate(
     gamma: Any,
     iterations: Any,
 ) -> Laws:
+    mdp, policy, grid, representation, initial, gamma = numerics.same_type(
+        mdp, policy, grid, representation, initial, gamma
+    )
     if initial is None:
         initial = _nothing(mdp, grid, representation)
 
@@ -162,6 +169,7 @@ def _evaluate(
     return jax.lax.fori_loop(0, iterations, step, initial)
 
 
+@checks.arguments(gamma=checks.STOCK, rounds=checks.COUNT, iterations=checks.COUNT)
 def policy_iteration(
     mdp: MDP,
     functional: Functional,
@@ -209,6 +217,10 @@ def _improve(
     rounds: int,
     ties: Ties,
 ) -> Solved:
+    mdp, functional, grid, representation, policy, gamma = numerics.same_type(
+        mdp, functional, grid, representation, policy, gamma
+    )
+
     def improve(carry: tuple[Array, Laws], _: None) -> tuple[tuple[Array, Laws], Solved]:
         policy, laws = carry
         laws = evaluate(
@@ -250,22 +262,23 @@ def backup(
         one, given = row
         values, weights, lost = _outcomes(one, grid, laws, points, gamma)  # [A, C, P]
         lifted = points[None, :, None] + values
-        worth = jnp.zeros(lost.shape)
+        worth = jnp.zeros(lost.shape, values.dtype)
         if functional is not None:
             worth = functional(lifted, weights)
         chosen = _choose(worth, values, weights, ties) if given is None else given
+        chosen = chosen.astype(values.dtype)
         law = _mix(
             representation, chosen, values, weights, lost, one=given is None and ties != "uniform"
         )
         return law, chosen, (jnp.where(chosen > 0, worth.T, 0.0) * chosen).sum(-1)
 
-    rows = mdp.replace(start=jnp.zeros(mdp.states))
+    rows = mdp.replace(start=jnp.zeros_like(mdp.start))
     return Solved(*jax.lax.map(state, (rows, policy)))
 
 
 def _nothing(mdp: MDP, grid: Grid, representation: Representation) -> Laws:
     """The return is 0 everywhere."""
-    return representation.zero((mdp.states, grid.size), mdp.reward.shape[3:])
+    return representation.zero((mdp.states, grid.size), mdp.reward.shape[3:], mdp.reward.dtype)
 
 
 def _outcomes(
@@ -292,15 +305,16 @@ def _outcomes(
 
 def _choose(worth: Array, values: Array, weights: Array, ties: Ties) -> Array:
     """The greedy policy `[C, A]` from K `[A, C]`."""
-    slack = TIED * (1 + jnp.abs(worth).max(0, keepdims=True))
+    slack = TIED * size_nearby(worth)
     best = worth >= worth.max(0, keepdims=True) - slack
     if ties == "uniform":
         return (best / best.sum(0, keepdims=True)).T
     if ties == "mean":
         wide = weights.reshape(*weights.shape, *(1,) * (values.ndim - 3))
         mean = (values * wide).sum(tuple(range(2, values.ndim)))
+        slack = TIED * size_nearby(mean)
         mean = jnp.where(best, mean, -jnp.inf)
-        best = mean >= mean.max(0, keepdims=True) - TIED * (1 + jnp.abs(mean.max(0)))[None]
+        best = mean >= mean.max(0, keepdims=True) - slack
     return jax.nn.one_hot(best.argmax(0), worth.shape[0])
 
 

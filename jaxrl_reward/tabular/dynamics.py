@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax.core import Tracer
 
+from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.types import Array
+from jaxrl_reward.types import Array, UserError
 
 
 class Dynamics(struct.PyTreeNode):
@@ -70,8 +73,16 @@ class Best(NamedTuple):
     q: Array
 
 
+@checks.arguments(gamma=checks.FOREVER)
 def of(mdp: MDP, gamma: Array | float) -> Dynamics:
-    """The dynamics of an MDP in which no episode ends (see `absorbing`)."""
+    """The dynamics of an MDP in which no episode ends (see `absorbing`).
+
+    Raises:
+      UserError: episodes end, or gamma is not below 1.
+    """
+    if not isinstance(mdp.ends, Tracer) and np.asarray(mdp.ends & (mdp.probability > 0)).any():
+        raise UserError("dynamics.of needs an MDP without ends: tabular.absorbing(mdp) is one")
+    mdp = numerics.same_type(mdp)
     return Dynamics(mdp.transition(), mdp.start, gamma)
 
 
@@ -108,15 +119,19 @@ def reward_table(mdp: MDP) -> Array:
     return jnp.where(chance > 0, paid / jnp.where(chance > 0, chance, 1.0), mean)
 
 
+@checks.arguments()
 @jax.jit
 def values(dynamics: Dynamics, policy: Array, reward: Array) -> Array:
     """The value of each state, `[S]`, of a policy `[S, A]` paid `reward[S, A]`."""
+    dynamics, policy, reward = numerics.widest(dynamics, policy, reward)
     return jnp.linalg.solve(_system(dynamics, policy), (policy * reward).sum(-1))
 
 
+@checks.arguments()
 @jax.jit
 def occupancy(dynamics: Dynamics, policy: Array) -> Array:
     """The discounted number of visits from `start`, `[S, A]`; it sums to `1 / (1 - gamma)`."""
+    dynamics, policy = numerics.widest(dynamics, policy)
     visits = jnp.linalg.solve(_system(dynamics, policy).T, dynamics.start)
     return visits[:, None] * policy
 
@@ -126,6 +141,7 @@ def q_values(dynamics: Dynamics, reward: Array, state_values: Array) -> Array:
     return reward + dynamics.gamma * dynamics.expect(state_values)
 
 
+@checks.arguments(rounds=checks.COUNT)
 @jax.jit
 def best(
     dynamics: Dynamics, reward: Array, actions: Array | None = None, *, rounds: Array | int = 100
@@ -141,6 +157,7 @@ def best(
       actions: where it begins, `[S]`; near the end it takes a round or two.
       rounds: the most it takes.
     """
+    dynamics, reward = numerics.widest(dynamics, reward)
     size = jnp.finfo(reward.dtype).eps * jnp.abs(reward).max() / (1 - dynamics.gamma)
     begin = jnp.zeros(dynamics.states, jnp.int32) if actions is None else actions
 

@@ -17,6 +17,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from jaxrl_reward.tabular import numerics
 from jaxrl_reward.types import Array, UserError
 
 
@@ -71,7 +72,7 @@ class Utility(Functional):
 
     def scaling(self, gamma: Array | float) -> tuple[Array, Array]:
         """a and b in `f(gamma x) = a f(x) + b`."""
-        gamma = jnp.asarray(gamma, jnp.float32)
+        gamma = jnp.asarray(gamma, jnp.result_type(gamma, float))
         return gamma**self.degree, self.shift * jnp.log(gamma)
 
     def beyond(self, distance: Array) -> Array:
@@ -104,16 +105,18 @@ class PiecewiseLinear(Utility):
 class Reach(Utility):
     """`f(x) = 1[x >= 0]`: the probability of a return of at least -c.
 
-    `slack` forgives rounding: reaching is `x >= -slack`.
+    `slack` forgives rounding: reaching is `x >= -slack`. By default it is what rounding
+    does to the largest of the numbers that are asked about together.
     """
 
-    slack: float = 1e-4
+    slack: Any = None
     gammas = True
     degree = 0.0
     tail = "flat"
 
     def utility(self, x: Array) -> Array:
-        return (x >= -self.slack).astype(jnp.float32)
+        slack = numerics.rounding(x) if self.slack is None else self.slack
+        return (x >= -slack).astype(x.dtype)
 
 
 class Power(Utility):
@@ -123,7 +126,7 @@ class Power(Utility):
     gammas = True
 
     def scaling(self, gamma: Array | float) -> tuple[Array, Array]:
-        gamma = jnp.asarray(gamma, jnp.float32)
+        gamma = jnp.asarray(gamma, jnp.result_type(gamma, float))
         return gamma**self.exponent, jnp.zeros_like(gamma)
 
     def utility(self, x: Array) -> Array:
@@ -182,7 +185,7 @@ class Quantile(Functional):
         order = jnp.argsort(values, -1)
         values, weights = (jnp.take_along_axis(x, order, -1) for x in (values, weights))
         below = weights.cumsum(-1)
-        enough = below >= self.level * below[..., -1:] - 1e-5
+        enough = below >= self.level * below[..., -1:] - numerics.rounding(below)
         return jnp.where(enough & (weights > 0), values, jnp.inf).min(-1)
 
 
@@ -199,8 +202,10 @@ class MeanDeviation(Functional):
 
     def __call__(self, values: Array, weights: Array) -> Array:
         mean = (values * weights).sum(-1)
-        variance = (jnp.square(values - mean[..., None]) * weights).sum(-1)
-        return self.mean * mean - self.weight * variance ** (self.power / 2)
+        apart = values - mean[..., None]
+        unit = numerics.unit(numerics.size(apart))  # squares could leave the range of float32
+        variance = (jnp.square(apart / unit) * weights).sum(-1)
+        return self.mean * mean - self.weight * unit**self.power * variance ** (self.power / 2)
 
 
 # ---- by name ------------------------------------------------------------------------

@@ -10,11 +10,17 @@ is kept.
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.tabular import planning
+from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array
 
 
+@checks.arguments(
+    vector=False,
+    gamma=checks.DISCOUNT,
+    limit=checks.Range(0, whole=True),
+    tolerance=checks.TOLERANCE,
+)
 @jax.jit
 def effective_horizon(
     mdp: MDP, gamma: Array | float, *, limit: Array | int = 200, tolerance: float = 1e-4
@@ -31,12 +37,19 @@ def effective_horizon(
       mdp: a reward is part of it; `tabulate` pays another.
       gamma: the discount; with 1 the uniform policy must end.
       limit: where it gives up, and returns `limit + 1`.
-      tolerance: what counts as equal, as a share of the range of optimal values.
+      tolerance: what counts as equal, as a share of what the worst action loses.
     """
+    mdp = numerics.in_units(mdp)[0]
     uniform = jnp.full(mdp.probability.shape[:2], 1.0 / mdp.actions, mdp.reward.dtype)
     return _first(mdp, gamma, planning.evaluate(mdp, uniform, gamma), limit, tolerance)
 
 
+@checks.arguments(
+    vector=False,
+    gamma=checks.DISCOUNT,
+    limit=checks.Range(0, whole=True),
+    tolerance=checks.TOLERANCE,
+)
 @jax.jit
 def planning_depth(
     mdp: MDP, gamma: Array | float, *, limit: Array | int = 200, tolerance: float = 1e-4
@@ -47,21 +60,23 @@ def planning_depth(
     "Potential-based shaping and Q-value initialization are equivalent"): by the optimal
     values, one step is enough. Arguments as for `effective_horizon`.
     """
+    mdp = numerics.in_units(mdp)[0]
     return _first(mdp, gamma, jnp.zeros_like(mdp.reward[:, 0, 0]), limit, tolerance)
 
 
 def _first(
     mdp: MDP, gamma: Array | float, values: Array, limit: Array | int, tolerance: float
 ) -> Array:
-    """How many backups of `values[S]` it takes."""
+    """How many backups of `values[S]` it takes, of an MDP in units of its rewards."""
+    gamma = jnp.asarray(gamma, mdp.reward.dtype)
     near = planning.value_iteration(mdp, gamma).q
     chosen = jax.nn.one_hot(near.argmax(-1), mdp.actions, dtype=near.dtype)
     best = planning.q_values(mdp, planning.evaluate(mdp, chosen, gamma), gamma)
-    margin = tolerance * (best.max() - best.min())
-    right = planning.optimal_actions(best, margin)
+    margin = planning.margin(best, tolerance)
+    right = _greedy(best, margin)
 
     def wrong(q: Array) -> Array:
-        greedy = planning.optimal_actions(q, margin)
+        greedy = _greedy(q, margin)
         return (greedy & ~right & reached(mdp, greedy)[:, None]).any()
 
     def deeper(carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -73,6 +88,10 @@ def _first(
 
     begin = (planning.q_values(mdp, values, gamma), jnp.int32(1))
     return jax.lax.while_loop(unsolved, deeper, begin)[1]
+
+
+def _greedy(q: Array, margin: Array) -> Array:
+    return q >= q.max(-1, keepdims=True) - margin
 
 
 def reached(mdp: MDP, allowed: Array) -> Array:

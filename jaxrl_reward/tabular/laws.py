@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl_reward.tabular import numerics
 from jaxrl_reward.types import Array
 
 
@@ -58,9 +59,9 @@ class Representation(struct.PyTreeNode):
         """
         raise NotImplementedError
 
-    def zero(self, shape: tuple[int, ...], parts: tuple[int, ...] = ()) -> Laws:
+    def zero(self, shape: tuple[int, ...], parts: tuple[int, ...] = (), dtype: Any = None) -> Laws:
         """The laws `[*shape]` that are 0 for certain; `parts` is `(m,)` for vectors."""
-        law = self.project(jnp.zeros((1, *parts)), jnp.ones(1))
+        law = self.project(jnp.zeros((1, *parts), dtype), jnp.ones(1, dtype))
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), law)
 
 
@@ -76,13 +77,15 @@ class Categorical(Representation):
         return self.atoms
 
     def project(self, values: Array, weights: Array) -> Laws:
-        spacing = (self.high - self.low) / (self.atoms - 1)
-        place = jnp.clip((values - self.low) / spacing, 0.0, self.atoms - 1.0)
+        low, high = numerics.astype((self.low, self.high), values.dtype)
+        spacing = (high - low) / (self.atoms - 1)
+        place = jnp.clip((values - low) / spacing, 0.0, self.atoms - 1.0)
         below = jnp.minimum(jnp.floor(place), self.atoms - 2.0)
         index, share = below.astype(jnp.int32), place - below
-        total = jnp.zeros(self.atoms).at[index].add(weights * (1 - share))
+        total = jnp.zeros(self.atoms, values.dtype).at[index].add(weights * (1 - share))
         total = total.at[index + 1].add(weights * share)
-        return Laws(self.low + spacing * jnp.arange(self.atoms), total, jnp.zeros(()))
+        atoms = low + spacing * jnp.arange(self.atoms, dtype=values.dtype)
+        return Laws(atoms, total, jnp.zeros((), values.dtype))
 
 
 class Quantiles(Representation):
@@ -97,21 +100,22 @@ class Quantiles(Representation):
     def project(self, values: Array, weights: Array) -> Laws:
         order = jnp.argsort(values)
         below = weights[order].cumsum()
-        levels = (jnp.arange(self.count) + 0.5) / self.count
-        found = jnp.searchsorted(below, levels * below[-1] - 1e-6)
-        equal = jnp.full(self.count, 1.0 / self.count)
-        return Laws(values[order][jnp.minimum(found, values.size - 1)], equal, jnp.zeros(()))
+        levels = (jnp.arange(self.count, dtype=weights.dtype) + 0.5) / self.count
+        found = jnp.searchsorted(below, levels * below[-1] - numerics.rounding(below, 8))
+        equal = jnp.full(self.count, 1.0 / self.count, weights.dtype)
+        chosen = values[order][jnp.minimum(found, values.size - 1)]
+        return Laws(chosen, equal, jnp.zeros((), weights.dtype))
 
 
 class Particles(Representation):
-    """At most `capacity` values of any weight; those within `tolerance` are one.
+    """At most `capacity` values of any weight; those within rounding are one.
 
     If there are more, the largest share one particle at their mean, and `lost`
-    is their probability.
+    is their probability. `tolerance` is a share of a law's largest value.
     """
 
     capacity: int = struct.field(pytree_node=False, default=64)
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
 
     @property
     def size(self) -> int:
@@ -123,7 +127,8 @@ class Particles(Representation):
         # What is not there goes last; the first component decides first.
         order = jnp.lexsort((*(rows[:, i] for i in reversed(range(rows.shape[1]))), ~there))
         rows, weights, there = rows[order], weights[order], there[order]
-        apart = (jnp.abs(rows[1:] - rows[:-1]) > self.tolerance).any(1)
+        near = self.tolerance * jnp.max(jnp.abs(rows), 0, where=there[:, None], initial=0.0)
+        apart = (jnp.abs(rows[1:] - rows[:-1]) > near[None]).any(1)
         new = jnp.concatenate([jnp.zeros(1, bool), apart & there[1:]])
         group = new.cumsum()
         last = self.capacity - 1

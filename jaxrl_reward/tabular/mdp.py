@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl_reward.tabular import checks
 from jaxrl_reward.types import Array, UserError
 
 
@@ -70,27 +71,37 @@ def from_outcomes(
       start: the state in which episodes start.
 
     Raises:
-      UserError: probabilities that do not sum to 1, or an unknown successor.
+      UserError: probabilities that are none or do not sum to 1, a reward that is not
+        finite, an unknown successor, or a state without actions.
     """
+    if not outcomes or not all(row and all(row) for row in outcomes):
+        raise UserError("from_outcomes: each state needs an action, each action an outcome")
     states, actions = len(outcomes), max(map(len, outcomes))
+    if not 0 <= start < states:
+        raise UserError(f"from_outcomes: the start is state {start}, of {states} states")
     rows = [[list(row[a] if a < len(row) else row[0]) for a in range(actions)] for row in outcomes]
     most = max(len(each) for row in rows for each in row)
     shape = np.shape(rows[0][0][0][2])
-    probability = np.zeros((states, actions, most), np.float32)
+    probability = np.zeros((states, actions, most))
     successor = np.zeros(probability.shape, np.int32)
-    reward = np.zeros((*probability.shape, *shape), np.float32)
+    reward = np.zeros((*probability.shape, *shape))
     ends = np.ones(probability.shape, bool)
     for s, row in enumerate(rows):
         for a, each in enumerate(row):
             total = sum(p for p, _, _ in each)
-            if abs(total - 1) > 1e-6:
+            if not abs(total - 1) <= checks.SUM:
                 raise UserError(f"outcomes of state {s}, action {a} have probability {total:g}")
             for k, (p, after, r) in enumerate(each):
+                if p < 0:
+                    raise UserError(f"state {s}, action {a} has an outcome of probability {p:g}")
+                if not np.isfinite(r).all():
+                    raise UserError(f"state {s}, action {a} pays {r}, which is not finite")
                 if after is not None and not 0 <= after < states:
                     raise UserError(f"state {s}, action {a} leads to {after}, of {states} states")
                 probability[s, a, k], reward[s, a, k] = p, r
                 successor[s, a, k], ends[s, a, k] = after or 0, after is None
-    first = np.eye(states, dtype=np.float32)[start]
+    first = np.eye(states)[start]
+    # Without x64 JAX makes float32 of them.
     return MDP(*map(jnp.asarray, (probability, successor, reward, ends, first)))
 
 
@@ -107,14 +118,26 @@ def from_tables(
       start: `[S]`; uniform by default.
 
     Raises:
-      UserError: the shapes do not fit.
+      UserError: the shapes do not fit, rows are no probabilities (negative, or not of
+        sum 1), or a number is not finite; traced tables are not looked into.
     """
     transition, reward = jnp.asarray(transition), jnp.asarray(reward)
+    dtype = jnp.result_type(transition, reward)
+    dtype = dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float)
+    transition, reward = transition.astype(dtype), reward.astype(dtype)
     shape = transition.shape
     if len(shape) != 3 or shape[0] != shape[2]:
         raise UserError(f"transition must be [S, A, S'], not {list(shape)}")
     if reward.shape not in (shape, shape[:2]):
         raise UserError(f"reward must be [S, A] or [S, A, S'], not {list(reward.shape)}")
+    if ends is not None and np.shape(ends) != shape[:1]:
+        raise UserError(f"ends must be [S], not {list(np.shape(ends))}")
+    first = jnp.full(shape[0], 1.0 / shape[0]) if start is None else jnp.asarray(start)
+    if first.shape != shape[:1]:
+        raise UserError(f"start must be [S], not {list(first.shape)}")
+    checks.distributions("from_tables", "transition", transition)
+    checks.finite("from_tables", "reward", reward)
+    checks.distributions("from_tables", "start", first)
     if reward.ndim == 2:
         reward = reward[..., None]
     after = jnp.arange(shape[0], dtype=jnp.int32)[None, None]
@@ -124,10 +147,11 @@ def from_tables(
         successor=jnp.broadcast_to(after, shape),
         reward=jnp.broadcast_to(reward, shape),
         ends=jnp.broadcast_to(over[None, None], shape),
-        start=jnp.full(shape[0], 1.0 / shape[0]) if start is None else jnp.asarray(start),
+        start=first.astype(dtype),
     )
 
 
+@checks.arguments(states=checks.COUNT, actions=checks.COUNT)
 @partial(jax.jit, static_argnames=("states", "actions", "branching", "random_rewards"))
 def garnet(
     key: Array, states: int, actions: int, branching: int, *, random_rewards: bool = False
@@ -164,6 +188,7 @@ def garnet(
     )
 
 
+@checks.arguments(horizon=checks.COUNT)
 def with_clock(mdp: MDP, horizon: int) -> MDP:
     """The MDP with the time as part of the state, which ends after `horizon` steps.
 
@@ -171,10 +196,8 @@ def with_clock(mdp: MDP, horizon: int) -> MDP:
     the horizon needs no other clock, and a learner that sees the state can find it.
 
     Raises:
-      UserError: the horizon is not positive.
+      UserError: the horizon is not a positive whole number.
     """
-    if horizon < 1:
-        raise UserError(f"a horizon must be at least 1, not {horizon}")
     over = (jnp.arange(horizon) == horizon - 1).repeat(mdp.states)
     again = lambda x: jnp.tile(x, (horizon, *(1,) * (x.ndim - 1)))  # noqa: E731
     later = (jnp.arange(horizon, dtype=jnp.int32) + 1).repeat(mdp.states) * mdp.states
@@ -185,7 +208,7 @@ def with_clock(mdp: MDP, horizon: int) -> MDP:
         successor=jnp.where(ends, 0, again(mdp.successor) + later),
         reward=again(mdp.reward),
         ends=ends,
-        start=jnp.zeros(horizon * mdp.states).at[: mdp.states].set(mdp.start),
+        start=jnp.zeros(horizon * mdp.states, mdp.start.dtype).at[: mdp.states].set(mdp.start),
     )
 
 
@@ -193,8 +216,10 @@ def stack(mdps: Sequence[MDP]) -> MDP:
     """MDPs of one shape as a batch, with a leading axis.
 
     Raises:
-      UserError: their shapes differ.
+      UserError: their shapes differ, or there are none.
     """
+    if not mdps:
+        raise UserError("stack needs at least one MDP")
     shapes = {mdp.reward.shape for mdp in mdps}
     if len(shapes) != 1:
         raise UserError(f"MDPs of one shape make a batch, not of {sorted(shapes)}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.tabular import planning
+from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array
 
@@ -30,6 +30,9 @@ class Soft(NamedTuple):
     policy: Array
 
 
+@checks.arguments(
+    vector=False, gamma=checks.DISCOUNT, temperature=checks.POSITIVE, iterations=checks.COUNT
+)
 @partial(jax.jit, static_argnames="iterations")
 def soft_planning(
     mdp: MDP, gamma: Array | float, temperature: Array | float, *, iterations: int = 500
@@ -39,6 +42,8 @@ def soft_planning(
     `V(s) = temperature log sum_a exp(Q(s, a) / temperature)` (Ziebart 2010). After n backups
     values are right to `gamma^n` of their size.
     """
+    mdp = numerics.same_type(mdp)
+    gamma, temperature = numerics.astype((gamma, temperature), mdp.reward.dtype)
 
     def backup(values: Array, _: None) -> tuple[Array, None]:
         q = planning.q_values(mdp, values, gamma)
@@ -66,6 +71,7 @@ class Spread(NamedTuple):
     gap: Array
 
 
+@checks.arguments(gamma=checks.FOREVER, iterations=checks.COUNT)
 @partial(jax.jit, static_argnames=("function", "iterations"))
 def best_visits(
     mdp: MDP, gamma: Array | float, function: Callable[[Array], Array], *, iterations: int = 200
@@ -82,6 +88,8 @@ def best_visits(
       function: of the visits `[S, A]` (`planning.occupancy`), concave, with a slope.
       iterations: the gap falls as one over their number.
     """
+    mdp = numerics.same_type(mdp)
+    dtype = mdp.probability.dtype
 
     def planned(visits: Array) -> tuple[Array, Array]:
         """The visits of the best plan for the slope, and what it promises at most."""
@@ -92,11 +100,11 @@ def best_visits(
         return best, (slope * (best - visits)).sum()
 
     def step(visits: Array, i: Array) -> tuple[Array, None]:
-        return visits + 2.0 / (i + 2.0) * (planned(visits)[0] - visits), None
+        return visits + (2.0 / (i + 2.0)).astype(dtype) * (planned(visits)[0] - visits), None
 
-    uniform = jnp.full((mdp.states, mdp.actions), 1.0 / mdp.actions)
+    uniform = jnp.full((mdp.states, mdp.actions), 1.0 / mdp.actions, dtype)
     start = planning.occupancy(mdp, uniform, gamma)
     visits = jax.lax.scan(step, start, 1.0 + jnp.arange(iterations))[0]
     each = visits.sum(-1, keepdims=True)
-    policy = jnp.where(each > 0, visits / jnp.maximum(each, 1e-30), uniform)
+    policy = jnp.where(each > 0, visits / jnp.where(each > 0, each, 1.0), uniform)
     return Spread(policy, visits, function(visits), planned(visits)[1])

@@ -2,7 +2,8 @@
 
 Of one MDP; `vmap` over MDPs and discounts. With `gamma=1` every policy that is
 evaluated must end with probability 1. In float32 a value of size v is right to
-about `1e-6 v / (1 - gamma)`; enable x64 for more.
+about `1e-6 v / (1 - gamma)`; enable x64 for more. The unit of the rewards does not
+matter: tolerances are shares of what the MDP pays and is worth.
 """
 
 from functools import partial
@@ -11,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.tabular import checks, numerics
+from jaxrl_reward.tabular.checks import COUNT, DISCOUNT, TOLERANCE
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array
 
@@ -37,14 +40,23 @@ def q_values(mdp: MDP, values: Array, gamma: Array | float) -> Array:
     return (mdp.probability * (mdp.reward + gamma * follows)).sum(-1)
 
 
+def _in_units(mdp: MDP, gamma: Array | float) -> tuple[MDP, Array, Array]:
+    """The MDP in units of its rewards, the discount of the same type, and the unit."""
+    scaled, unit = numerics.in_units(mdp)
+    return scaled, jnp.asarray(gamma, scaled.reward.dtype), unit
+
+
+@checks.arguments(vector=False, gamma=DISCOUNT, tolerance=TOLERANCE, max_iterations=COUNT)
 @jax.jit
 def value_iteration(
     mdp: MDP, gamma: Array | float, *, tolerance: float = 1e-6, max_iterations: int = 100_000
 ) -> Plan:
-    """Optimal values, by backups until none changes by more than `tolerance (1 + max |V|)`.
+    """Optimal values, by backups until none changes by more than `tolerance (u + max |V|)`.
 
-    The values are then within `gamma / (1 - gamma) * residual` of the optimum.
+    u is the power of two at or below the largest reward. The values are then within
+    `gamma / (1 - gamma) * residual` of the optimum.
     """
+    mdp, gamma, unit = _in_units(mdp, gamma)
 
     def backup(plan: Plan) -> Plan:
         q = q_values(mdp, plan.values, gamma)
@@ -55,14 +67,15 @@ def value_iteration(
         enough = tolerance * (1 + jnp.abs(plan.values).max())
         return (plan.residual > enough) & (plan.iterations < max_iterations)
 
-    zero = jnp.zeros_like(mdp.reward[..., 0])
-    start = Plan(zero[:, 0], zero, jnp.int32(0), jnp.full((), jnp.inf, zero.dtype))
-    return jax.lax.while_loop(unfinished, backup, start)
+    return _times(unit, jax.lax.while_loop(unfinished, backup, _nothing(mdp)))
 
 
+@checks.arguments(vector=False, gamma=DISCOUNT, horizon=COUNT)
 @partial(jax.jit, static_argnames="horizon")
 def finite_horizon(mdp: MDP, horizon: int, gamma: Array | float = 1.0) -> Plan:
     """Optimal values with `1, ..., horizon` steps left: `values[H, S]`, `q[H, S, A]`."""
+    mdp = numerics.same_type(mdp)
+    gamma = jnp.asarray(gamma, mdp.reward.dtype)
 
     def backup(values: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         q = q_values(mdp, values, gamma)
@@ -73,35 +86,48 @@ def finite_horizon(mdp: MDP, horizon: int, gamma: Array | float = 1.0) -> Plan:
     return Plan(values, q, jnp.int32(horizon), jnp.zeros((), zero.dtype))
 
 
+@checks.arguments(vector=False, gamma=DISCOUNT, tolerance=TOLERANCE, max_iterations=COUNT)
 @jax.jit
 def policy_iteration(
-    mdp: MDP, gamma: Array | float, *, tolerance: Array | float = 1e-5, max_iterations: int = 1000
+    mdp: MDP, gamma: Array | float, *, tolerance: Array | float = 0.0, max_iterations: int = 1000
 ) -> Plan:
     """Optimal values, by exact evaluation and improvement (Howard 1960).
 
-    An action is changed only where another is better by more than `tolerance`,
-    so that rounding cannot make it go round in circles.
+    Args:
+      mdp: the MDP.
+      gamma: the discount.
+      tolerance: an action is changed only where another is better by more than this
+        share of the largest |Q|, and by more than rounding.
+      max_iterations: where it stops in any case.
     """
+    mdp, gamma, unit = _in_units(mdp, gamma)
 
-    def improve(carry: tuple[Array, Plan]) -> tuple[Array, Plan]:
-        actions, plan = carry
-        values = evaluate(mdp, jax.nn.one_hot(actions, mdp.actions), gamma)
+    def small(q: Array) -> Array:
+        return jnp.maximum(tolerance * numerics.size(q), numerics.rounding(q, 8))
+
+    def improve(carry: tuple[Array, Plan, Array]) -> tuple[Array, Plan, Array]:
+        actions, old, _ = carry
+        values = _evaluate(mdp, jax.nn.one_hot(actions, mdp.actions), gamma)
         q = q_values(mdp, values, gamma)
         kept = jnp.take_along_axis(q, actions[:, None], 1)[:, 0]
-        better = q.max(-1) > kept + tolerance
-        actions = jnp.where(better, q.argmax(-1), actions)
-        return actions, Plan(values, q, plan.iterations + 1, (q.max(-1) - kept).max())
+        gain = q.max(-1) - kept
+        new = Plan(values, q, old.iterations + 1, gain.max())
+        # A policy that seems better but has no larger values is so by rounding: without
+        # this the search could go round in circles.
+        rises = (old.iterations == 0) | (values.sum() > old.values.sum())
+        plan = jax.tree.map(lambda x, y: jnp.where(rises, x, y), new, old)
+        better = gain > small(q)
+        return jnp.where(better, q.argmax(-1), actions), plan, rises & better.any()
 
-    def unfinished(carry: tuple[Array, Plan]) -> Array:
-        plan = carry[1]
-        return (plan.residual > tolerance) & (plan.iterations < max_iterations)
+    def unfinished(carry: tuple[Array, Plan, Array]) -> Array:
+        return carry[2] & (carry[1].iterations < max_iterations)
 
-    zero = jnp.zeros_like(mdp.reward[..., 0])
-    plan = Plan(zero[:, 0], zero, jnp.int32(0), jnp.full((), jnp.inf, zero.dtype))
-    start = (jnp.zeros(mdp.states, jnp.argmax(zero).dtype), plan)
-    return jax.lax.while_loop(unfinished, improve, start)[1]
+    plan = _nothing(mdp)
+    start = (jnp.zeros(mdp.states, jnp.argmax(plan.q).dtype), plan, jnp.bool_(True))
+    return _times(unit, jax.lax.while_loop(unfinished, improve, start)[1])
 
 
+@checks.arguments(gamma=DISCOUNT)
 @jax.jit
 def evaluate(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     """The value of each state under a policy, `[S]` (`[S, m]` of a vector reward).
@@ -113,11 +139,17 @@ def evaluate(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
       policy: probabilities `[S, A]`.
       gamma: the discount.
     """
+    return _evaluate(numerics.same_type(mdp), policy, gamma)
+
+
+def _evaluate(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
+    policy = policy.astype(mdp.reward.dtype)
     matrix = _system(mdp, policy, gamma)
     reward = jnp.einsum("sa,sa...->s...", policy, mdp.expected_reward())
     return jnp.linalg.solve(matrix, reward)
 
 
+@checks.arguments(gamma=DISCOUNT)
 @jax.jit
 def occupancy(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     """The expected discounted number of visits `sum_t gamma^t P(s_t, a_t)`, `[S, A]`.
@@ -125,18 +157,33 @@ def occupancy(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     From `mdp.start`. Its sum with the rewards is the policy's return; without
     ends it sums to `1 / (1 - gamma)`.
     """
+    mdp = numerics.same_type(mdp)
+    policy = policy.astype(mdp.reward.dtype)
     visits = jnp.linalg.solve(_system(mdp, policy, gamma).T, mdp.start)
     return visits[:, None] * policy
 
 
 def optimal_actions(q: Array, tolerance: Array | float = 1e-4) -> Array:
-    """All actions within `tolerance` of the best, bool `[..., A]`.
+    """All actions that are as good as the best, bool `[..., A]`, of one problem.
 
-    With the optimal q, every policy that only takes these is optimal.
+    With the optimal q, every policy that only takes these is optimal. `tolerance` is a
+    share of what the worst action of all loses: see `margin`.
     """
-    return q >= q.max(-1, keepdims=True) - tolerance
+    return q >= q.max(-1, keepdims=True) - margin(q, tolerance)
 
 
+def margin(q: Array, tolerance: Array | float = 1e-4) -> Array:
+    """How much worse counts as equal, a scalar.
+
+    A share of the largest loss of an action of q `[..., A]`, which neither the unit of
+    the rewards nor a potential changes but by a factor; and at least q's rounding.
+    """
+    return jnp.maximum(
+        tolerance * numerics.size(q.max(-1, keepdims=True) - q), numerics.rounding(q)
+    )
+
+
+@checks.arguments(vector=False, gamma=DISCOUNT, tolerance=TOLERANCE)
 @jax.jit
 def optimal_set(mdp: MDP, gamma: Array | float, *, tolerance: Array | float = 1e-4) -> Array:
     """The actions that some optimal policy takes in each state, bool `[S, A]`.
@@ -146,19 +193,20 @@ def optimal_set(mdp: MDP, gamma: Array | float, *, tolerance: Array | float = 1e
     Args:
       mdp: the MDP.
       gamma: the discount.
-      tolerance: what counts as equally good; below 1e-4 enable x64.
+      tolerance: what counts as equally good, as a share of what the worst action
+        loses; below 1e-4 enable x64.
     """
-    rounding = 64 * jnp.finfo(mdp.reward.dtype).eps * jnp.abs(mdp.reward).max() / (1 - gamma)
-    plan = policy_iteration(mdp, gamma, tolerance=jnp.minimum(tolerance / 10, rounding))
-    return optimal_actions(plan.q, tolerance)
+    return optimal_actions(policy_iteration(mdp, gamma).q, tolerance)
 
 
-@partial(jax.jit, static_argnames="horizon")
+@checks.arguments(gamma=DISCOUNT, horizon=COUNT, tolerance=TOLERANCE, max_iterations=COUNT)
+@partial(jax.jit, static_argnames=("horizon", "shorter"))
 def bounds(
     mdp: MDP,
     gamma: Array | float,
     *,
     horizon: int | None = None,
+    shorter: bool = False,
     tolerance: float = 1e-5,
     max_iterations: int = 10_000,
 ) -> tuple[Array, Array]:
@@ -169,6 +217,7 @@ def bounds(
       gamma: the discount.
       horizon: how many steps; needed where returns have no bound otherwise
         (`gamma=1` and a loop that pays or costs).
+      shorter: also of fewer steps than the horizon, down to none, whose return is 0.
       tolerance: as in `value_iteration`.
       max_iterations: where it stops in any case.
 
@@ -178,37 +227,50 @@ def bounds(
       come to rest.
     """
     vector = mdp.reward.ndim > 3
+    mdp, gamma, unit = _in_units(mdp, gamma)
     reward = mdp.reward if vector else mdp.reward[..., None]
     exists, ends = (mdp.probability > 0)[..., None], mdp.ends[..., None]
-    gamma = jnp.asarray(gamma, reward.dtype)
 
     def extreme(sign: float) -> Array:
-        def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            values, count, _ = carry
+        def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+            values, count, _, most = carry
             total = sign * reward + gamma * jnp.where(ends, 0.0, values[mdp.successor])
             after = jnp.where(exists, total, -jnp.inf).max((1, 2))
-            return after, count + 1, jnp.abs(after - values).max()
+            return after, count + 1, jnp.abs(after - values).max(), jnp.maximum(most, after)
 
         def moving(values: Array, change: Array) -> Array:
             return change > tolerance * (1 + jnp.abs(values).max())
 
-        def unfinished(carry: tuple[Array, Array, Array]) -> Array:
-            values, count, change = carry
+        def unfinished(carry: tuple[Array, ...]) -> Array:
+            values, count, change, _ = carry
             if horizon is not None:
                 return count < horizon
             return moving(values, change) & (count < max_iterations)
 
         zero = jnp.zeros_like(reward[:, 0, 0])
-        start = (zero, jnp.int32(0), jnp.full((), jnp.inf, zero.dtype))
-        values, _, change = jax.lax.while_loop(unfinished, step, start)
-        lacks = jnp.where(gamma < 1, change * gamma / jnp.maximum(1 - gamma, 1e-9), 0.0)
+        start = (zero, jnp.int32(0), jnp.full((), jnp.inf, zero.dtype), zero)
+        values, _, change, most = jax.lax.while_loop(unfinished, step, start)
+        if horizon is not None:
+            return sign * (most if shorter else values).max(0)
+        lacks = jnp.where(gamma < 1, change * gamma / jnp.where(gamma < 1, 1 - gamma, 1.0), 0.0)
         lacks = jnp.where(moving(values, change), jnp.inf, lacks)
-        return sign * (values.max(0) + (lacks if horizon is None else 0.0))
+        return sign * (values.max(0) + lacks)
 
-    least, most = extreme(-1.0), extreme(1.0)
+    least, most = extreme(-1.0) * unit, extreme(1.0) * unit
     return (least, most) if vector else (least[0], most[0])
 
 
 def _system(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
     step = jnp.einsum("sa,sat->st", policy, mdp.transition())
-    return jnp.eye(mdp.states) - gamma * step
+    return jnp.eye(mdp.states, dtype=step.dtype) - jnp.asarray(gamma, step.dtype) * step
+
+
+def _nothing(mdp: MDP) -> Plan:
+    """Where planning begins."""
+    zero = jnp.zeros_like(mdp.reward[..., 0])
+    return Plan(zero[:, 0], zero, jnp.int32(0), jnp.full((), jnp.inf, zero.dtype))
+
+
+def _times(unit: Array, plan: Plan) -> Plan:
+    """What was found in units of the rewards, as they are."""
+    return Plan(unit * plan.values, unit * plan.q, plan.iterations, unit * plan.residual)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular import dynamics as worlds
 from jaxrl_reward.tabular.dynamics import Dynamics
 from jaxrl_reward.tabular.reward_distance import size
@@ -72,6 +73,7 @@ class _Search(NamedTuple):
     ended: Array
 
 
+@checks.arguments()
 @jax.jit
 def worst_case(dynamics: Dynamics, first: Array, second: Array) -> Worst:
     """The most that a policy which the second reward prefers can lose by the first.
@@ -85,6 +87,9 @@ def worst_case(dynamics: Dynamics, first: Array, second: Array) -> Worst:
       first: the reward that counts, `[S, A]`.
       second: the reward that policies are chosen by, `[S, A]`.
     """
+    dynamics, first, second = numerics.widest(dynamics, first, second)
+    unit = numerics.unit(jnp.abs(first).max())
+    first, second = first / unit, second / numerics.unit(jnp.abs(second).max())
     zero = jnp.zeros(dynamics.states, jnp.int32)
     # For J1 itself, a price of 0; and against J2, the largest price there is.
     ends = jax.vmap(lambda reward: _pair(dynamics, reward, first, second, zero, zero))(
@@ -127,9 +132,10 @@ def worst_case(dynamics: Dynamics, first: Array, second: Array) -> Worst:
     safe = jnp.where(~pointless, total, 1.0)
     regret = jnp.where(~pointless, jnp.clip(value / safe, 0.0, 1.0), 0.0)
     gap = jnp.where(~known, (search.least - value) / safe, 0.0)
-    return Worst(regret, gap, search.rounds, total)
+    return Worst(regret, gap, search.rounds, unit * total)
 
 
+@checks.arguments()
 @jax.jit
 def of_optimum(dynamics: Dynamics, first: Array, second: Array) -> Array:
     """What the best policy by the second reward loses by the first, over J1's range.
@@ -137,6 +143,8 @@ def of_optimum(dynamics: Dynamics, first: Array, second: Array) -> Array:
     The regret of STARC's experiments, there from rollouts, here exact. Where several
     policies are best by the second, it is that of one of them.
     """
+    dynamics, first, second = numerics.widest(dynamics, first, second)
+    first = first / numerics.unit(jnp.abs(first).max())
     best, worst, chosen = jax.vmap(lambda reward: worlds.best(dynamics, reward).actions)(
         jnp.stack([first, -first, second])
     )
@@ -147,10 +155,11 @@ def of_optimum(dynamics: Dynamics, first: Array, second: Array) -> Array:
     total, lost = returns[0] - returns[1], returns[0] - returns[2]
     rounding = 256 * jnp.finfo(first.dtype).eps / (1 - dynamics.gamma) ** 2
     pointless = total <= rounding * jnp.abs(first).max()
-    share = lost / jnp.maximum(total, jnp.finfo(first.dtype).tiny)
+    share = lost / jnp.where(pointless, 1.0, total)
     return jnp.where(pointless, 0.0, jnp.clip(share, 0.0, 1.0))
 
 
+@checks.arguments()
 def bound(
     dynamics: Dynamics,
     canonical: Array,

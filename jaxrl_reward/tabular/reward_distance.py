@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.tabular import canonical as forms
+from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular import dynamics as worlds
 from jaxrl_reward.tabular.dynamics import Dynamics
 from jaxrl_reward.types import Array, UserError, nearest
@@ -24,7 +25,7 @@ Canonical = Callable[[Dynamics, Array], Array]
 
 NORMS = ("l1", "l2", "linf")
 METRICS = (*NORMS, "angle")
-_ROUNDING = 1e3  # of returns, in units of the least difference of two numbers
+_ROUNDING = 1e3  # of returns, in units of the least difference of numbers of their size
 
 
 def starc(
@@ -56,7 +57,7 @@ def starc(
         0 the reward does not count.
 
     Raises:
-      UserError: an unknown norm or metric.
+      UserError: an unknown norm or metric, or a reward of another shape.
     """
     metric = norm if metric is None else metric
     if norm not in NORMS:
@@ -65,6 +66,8 @@ def starc(
         raise UserError(f"unknown metric {metric!r}, {nearest(metric, METRICS)}")
     if metric == "angle" and norm != "l2":
         raise UserError(f"an angle is between rewards of l2 norm 1, not {norm}")
+    checks.dynamics("starc", dynamics)
+    dynamics, first, second = numerics.widest(dynamics, *_tables(dynamics, first, second))
     scaled = [standardise(dynamics, reward, canonical, norm, weights) for reward in (first, second)]
     apart = size(scaled[0] - scaled[1], "l2" if metric == "angle" else metric, weights) / 2
     if metric != "angle":
@@ -75,6 +78,7 @@ def starc(
     return jnp.where(none[0] ^ none[1], 0.5, arc)
 
 
+@checks.arguments()
 def epic(
     dynamics: Dynamics,
     first: Array,
@@ -102,6 +106,7 @@ def epic(
     return _centred(dynamics, first, second, form, weights)
 
 
+@checks.arguments()
 def dard(
     dynamics: Dynamics,
     first: Array,
@@ -145,9 +150,11 @@ def size(table: Array, norm: str = "l2", weights: Array | None = None) -> Array:
     values = jnp.abs(table)
     if norm == "linf":
         return values.max() if weights is None else jnp.where(weights > 0, values, 0.0).max()
-    values = values if norm == "l1" else values**2
-    total = (values if weights is None else weights * values).sum()
-    return total if norm == "l1" else jnp.sqrt(total)
+    if norm == "l1":
+        return (values if weights is None else weights * values).sum()
+    unit = numerics.unit(values.max())  # squares would leave the range of float32
+    values = (values / unit) ** 2
+    return unit * jnp.sqrt((values if weights is None else weights * values).sum())
 
 
 def standardise(
@@ -158,6 +165,8 @@ def standardise(
     weights: Array | None = None,
 ) -> Array:
     """The canonical reward at norm 1; 0 where only rounding is left of it."""
+    # The canonical form is linear, and its unit does not count.
+    reward = reward / numerics.unit(jnp.abs(reward).max())
     found = canonical(dynamics, reward)
     length = size(found, norm, weights)
     rounding = 64 * jnp.finfo(reward.dtype).eps / (1 - dynamics.gamma)
@@ -172,50 +181,94 @@ def coverage(dynamics: Dynamics, policy: Array | None = None) -> Array:
     return visits[..., None] * dynamics.transition
 
 
+def _tables(dynamics: Dynamics, *rewards: Array) -> list[Array]:
+    """Rewards as arrays, of the shape of the transitions."""
+    tables = [jnp.asarray(each) for each in rewards]
+    for each in tables:
+        checks.finite("starc", "a reward", each)
+        if each.shape != dynamics.transition.shape:
+            want = list(dynamics.transition.shape)
+            raise UserError(f"rewards must be [S, A, S'], here {want}, not {list(each.shape)}")
+    return tables
+
+
 # ---- orders of returns ------------------------------------------------------------
 
 
-def order_distance(first: Array, second: Array, *, ranks: bool = True) -> Array:
+def order_distance(
+    first: Array,
+    second: Array,
+    *,
+    ranks: bool = True,
+    equal: tuple[Array, Array] | None = None,
+) -> Array:
     """`sqrt((1 - rho) / 2)` of two lists of returns `[P]`.
 
     rho is Spearman's (ties share their mean rank), or Pearson's without `ranks`; it
     counts as 0 where one list is constant.
+
+    Args:
+      first: by one reward.
+      second: by another.
+      ranks: whether only the order counts.
+      equal: how far apart returns still tie, for each list; by default what rounding
+        does to numbers of their size. Sums whose terms cancel need more.
     """
-    both = [_ranks(each) if ranks else each for each in (first, second)]
+    if equal is None:
+        equal = (numerics.rounding(first, _ROUNDING), numerics.rounding(second, _ROUNDING))
     scaled = []
-    for values in both:
+    for values, close in zip((first, second), equal, strict=True):
+        values = values - values.mean()
+        apart = jnp.abs(values).max() > close
+        values = _ranks(values, close) if ranks else values
         centred = values - values.mean()
         length = size(centred)
-        some = length > _ROUNDING * jnp.finfo(values.dtype).eps * size(values)
+        some = apart & (length > 0)
         scaled.append(jnp.where(some, centred / jnp.where(some, length, 1.0), 0.0))
     return size(scaled[0] - scaled[1]) / 2
 
 
+@checks.arguments()
 def policy_order(
     dynamics: Dynamics, first: Array, second: Array, policies: Array, *, ranks: bool = True
 ) -> Array:
-    """How differently two rewards order policies `[P, S, A]`, by their exact returns."""
+    """How differently two rewards order policies `[P, S, A]`, by their exact returns.
+
+    Returns that differ by what the rounding of their terms can do tie.
+    """
+    dynamics, first, second, policies = numerics.widest(dynamics, first, second, policies)
     visits = jax.vmap(lambda policy: worlds.occupancy(dynamics, policy))(policies)
-    returns = [jnp.einsum("psa,sa->p", visits, dynamics.level(each)) for each in (first, second)]
-    return order_distance(*returns, ranks=ranks)
+    returns, equal = [], []
+    for each in (first, second):
+        mean = dynamics.level(each / numerics.unit(jnp.abs(each).max()))
+        returns.append(jnp.einsum("psa,sa->p", visits, mean))
+        # What a potential pays and takes again cancels in the sum, but its rounding does not;
+        # and solving for the visits multiplies it by their number.
+        terms = jnp.einsum("psa,sa->p", visits, jnp.abs(mean))
+        equal.append(numerics.rounding(terms) / (1 - dynamics.gamma))
+    return order_distance(*returns, ranks=ranks, equal=(equal[0], equal[1]))
 
 
+@checks.arguments(gamma=checks.DISCOUNT)
 def rollout_order(
     first: Array, second: Array, rollouts: Array, gamma: Array | float, *, ranks: bool = True
 ) -> Array:
     """How differently two rewards order rollouts `[P, T, 3]` of indices s, a, s'."""
+    first, second = numerics.widest(first, second)
     discount = gamma ** jnp.arange(rollouts.shape[1])
     at = tuple(jnp.moveaxis(rollouts, -1, 0))
     returns = [(discount[None].astype(each.dtype) * each[at]).sum(-1) for each in (first, second)]
     return order_distance(*returns, ranks=ranks)
 
 
+@checks.arguments(count=checks.COUNT)
 def random_policies(key: Array, dynamics: Dynamics, count: int) -> Array:
     """Deterministic policies drawn uniformly, `[P, S, A]`."""
     actions = jax.random.randint(key, (count, dynamics.states), 0, dynamics.actions)
     return jax.nn.one_hot(actions, dynamics.actions, dtype=dynamics.transition.dtype)
 
 
+@checks.arguments(count=checks.COUNT, steps=checks.COUNT)
 def random_rollouts(key: Array, dynamics: Dynamics, count: int, steps: int) -> Array:
     """Of the uniform policy: indices s, a, s', `[P, T, 3]` int32."""
     key_start, key_steps = jax.random.split(key)
@@ -237,9 +290,8 @@ def random_rollouts(key: Array, dynamics: Dynamics, count: int, steps: int) -> A
     return jnp.moveaxis(path, 0, 1)
 
 
-def _ranks(values: Array) -> Array:
-    """From 1; what differs by rounding alone is worth the same."""
+def _ranks(values: Array, close: Array) -> Array:
+    """From 1; those that are so close are worth the same."""
     apart = values[:, None] - values[None, :]
-    close = _ROUNDING * jnp.finfo(values.dtype).eps * jnp.abs(values).max()
     less, same = (apart > close).sum(1), (jnp.abs(apart) <= close).sum(1)
     return (less + (same + 1) / 2.0).astype(values.dtype)

@@ -15,13 +15,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-from jaxrl_reward.tabular import functionals
+from jaxrl_reward.tabular import checks, functionals, numerics
 from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.stock import Grid, StockPlan, solve
+from jaxrl_reward.tabular.stock import Grid, StockPlan, plan_on, warn_if_narrow
 from jaxrl_reward.types import Array
 
-TIED = 1e-6  # relative: nearer than this to the best is as good
+TIED = 8  # roundings: nearer than this to the best is as good
+_checked = checks.arguments(
+    tau=checks.FRACTION, weight=checks.SHARE, gamma=checks.STOCK, horizon=checks.COUNT
+)
 
 
 class Risk(NamedTuple):
@@ -41,6 +46,7 @@ class Risk(NamedTuple):
     plan: StockPlan
 
 
+@_checked
 def mean_cvar(mdp: MDP, grid: Grid, *, tau: Any, weight: Any = 0.0, **settings: Any) -> Risk:
     """The best `weight E G + (1 - weight) CVaR_tau(G)` from each state.
 
@@ -55,16 +61,19 @@ def mean_cvar(mdp: MDP, grid: Grid, *, tau: Any, weight: Any = 0.0, **settings: 
       weight: in [0, 1]; of the mean.
       **settings: `gamma` and others of `solve`.
     """
-    plan = solve(mdp, functionals.mean_cvar(tau, weight), grid, **settings)
+    plan = plan_on(mdp, functionals.mean_cvar(tau, weight), grid, **settings)
     # The utility counts the stock once too often, whatever the weights are.
-    return _search(plan, plan.values - grid.points()[None], grid, sign=1.0)
+    found = _search(plan, plan.values - grid.points()[None], grid, sign=1.0)
+    return _told(mdp, grid, found, **settings)
 
 
+@_checked
 def cvar(mdp: MDP, grid: Grid, *, tau: Any, **settings: Any) -> Risk:
     """The best mean of the worst fraction `tau` of the returns, from each state."""
     return mean_cvar(mdp, grid, tau=tau, **settings)
 
 
+@_checked
 def upper_cvar(mdp: MDP, grid: Grid, *, tau: Any, **settings: Any) -> Risk:
     """The best mean of the best fraction `tau` of the returns, from each state.
 
@@ -72,10 +81,12 @@ def upper_cvar(mdp: MDP, grid: Grid, *, tau: Any, **settings: Any) -> Risk:
     before the first step does as well. The minimum need not be at a possible
     return: the value found is too large by up to `max(1, 1 / tau - 1) / 2` spacings.
     """
-    plan = solve(mdp, functionals.excess(), grid, **settings)
-    return _search(plan, plan.values / tau - grid.points()[None], grid, sign=-1.0)
+    plan = plan_on(mdp, functionals.excess(), grid, **settings)
+    found = _search(plan, plan.values / tau - grid.points()[None], grid, sign=-1.0)
+    return _told(mdp, grid, found, **settings)
 
 
+@checks.arguments(tau=checks.FRACTION)
 @jax.jit
 def cvar_of(values: Array, weights: Array, tau: Any) -> Array:
     """CVaR_tau of laws, `[..., M]` particles: `[...]`.
@@ -92,6 +103,19 @@ def cvar_of(values: Array, weights: Array, tau: Any) -> Array:
 def _search(plan: StockPlan, objective: Array, grid: Grid, sign: float) -> Risk:
     objective = sign * objective
     best = objective.max(-1, keepdims=True)
-    near = objective >= best - TIED * (1 + jnp.abs(best))
+    scale = numerics.size(objective, -1, keepdims=True)
+    near = objective >= best - TIED * jnp.finfo(objective.dtype).eps * scale
     index = grid.size - 1 - near[:, ::-1].argmax(-1)
     return Risk(sign * best[:, 0], grid.points()[index], index, plan)
+
+
+def _told(
+    mdp: MDP, grid: Grid, found: Risk, *, gamma: Any, horizon: int | None = None, **_: Any
+) -> Risk:
+    """What was found, with a warning if the grid does not hold it."""
+    ends = (False, False)
+    if not isinstance(found.index, Tracer) and not isinstance(mdp.start, Tracer):
+        begins = np.asarray(found.index)[np.asarray(mdp.start) > 0]
+        ends = (bool((begins == 0).any()), bool((begins == grid.size - 1).any()))
+    warn_if_narrow(mdp, grid, found.plan, gamma, horizon, ends)
+    return found

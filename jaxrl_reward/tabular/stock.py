@@ -18,6 +18,7 @@ from both sides.
 """
 
 import math
+import warnings
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -27,14 +28,16 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
-from jaxrl_reward.tabular import planning
+from jaxrl_reward.tabular import checks, numerics, planning
+from jaxrl_reward.tabular.checks import COUNT, STOCK, TOLERANCE
 from jaxrl_reward.tabular.functionals import Utility, require
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.types import Array, UserError, nearest
 
 Rounding = Literal["linear", "nearest", "down", "up"]
 ROUNDINGS = ("linear", "nearest", "down", "up")
-SNAP = 1e-4  # of a spacing: nearer than this to a point is on it
+SNAP = 1024  # roundings of a spacing: nearer than this to a point is on it
+OUTSIDE = 0.05  # of the probability beyond a grid's end: more than this is worth a warning
 
 
 class Grid(struct.PyTreeNode):
@@ -74,13 +77,15 @@ class Grid(struct.PyTreeNode):
           stock is beyond the grid, in its own shape, signed.
         """
         vector = bool(jnp.ndim(self.low))
+        stock = jnp.asarray(stock, jnp.result_type(stock, self.low))
         stock = stock if vector else stock[..., None]
         lead = (None,) * (stock.ndim - 1)
         low, spacing = jnp.atleast_1d(self.low)[lead], jnp.atleast_1d(self.spacing)[lead]
-        last = np.array(self.shape, np.float32)[lead] - 1
+        last = jnp.array(self.shape, stock.dtype)[lead] - 1
         place = (stock - low) / spacing
         whole = jnp.round(place)
-        place = jnp.where(jnp.abs(place - whole) < SNAP, whole, place)
+        snap = SNAP * jnp.finfo(place.dtype).eps
+        place = jnp.where(jnp.abs(place - whole) < snap, whole, place)
         inside = jnp.clip(place, 0.0, last)
         beyond = (place - inside) * spacing
         if rounding == "linear":
@@ -107,35 +112,47 @@ def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:
     """`size` stocks from `low` to `high`, both included; vectors of m give a product.
 
     Raises:
-      UserError: fewer than two points, or sizes of another length than `low`.
+      UserError: fewer than two points, sizes of another length than `low`, or a `high`
+        that is not above it.
     """
-    low, high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+    low, high = (1.0 * jnp.asarray(x) for x in (low, high))
     shape = (size,) if isinstance(size, int) else tuple(size)
     if min(shape) < 2 or len(shape) != max(1, low.size):
         raise UserError(f"a grid needs at least 2 points for each of its stocks, not {shape}")
+    checks.finite("grid", "low", low)
+    checks.number("grid", "high - low", high - low, checks.POSITIVE)
     return Grid(low, (high - low) / (np.array(shape if low.ndim else shape[0]) - 1), shape)
 
 
+@checks.arguments(gamma=checks.DISCOUNT, size=checks.Range(4, whole=True), horizon=COUNT)
 def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = None) -> Grid:
     """`size` stocks, along each axis, over `[-max G, -min G]` and one spacing more.
 
+    G is any return that can be left: of at most `horizon` steps, if there is one.
     Further out a piecewise linear f is linear in all that can happen, so the
     solver continues the values exactly.
     """
-    least, most = planning.bounds(mdp, gamma, horizon=horizon)
-    spacing = jnp.maximum(most - least, 1e-6) / (size - 3)
+    least, most = planning.bounds(mdp, gamma, horizon=horizon, shorter=True)
+    # Points must differ, also where there is but one return.
+    far = jnp.maximum(jnp.abs(least), jnp.abs(most))
+    alone = jnp.where(far > 0, far, 1.0)
+    span = jnp.where(most > least, most - least, alone)
+    spacing = jnp.maximum(span / (size - 3), 4 * jnp.finfo(far.dtype).eps * far)
     return Grid(-most - spacing, spacing, (size,) * max(1, least.size))
 
 
+@checks.arguments(gamma=checks.DISCOUNT, spacing=checks.POSITIVE, horizon=COUNT)
 def lattice(mdp: MDP, gamma: float, spacing: float, horizon: int | None = None) -> Grid:
     """The multiples of `spacing` that cover `[-max G, -min G]`; not for traced values.
 
-    Exact where all rewards are such multiples and `1 / gamma` is an integer.
+    G is any return that can be left: of at most `horizon` steps, if there is one. Exact
+    where all rewards are such multiples and `1 / gamma` is an integer.
 
     Raises:
       UserError: it would have more than ten million points, so G has no bound.
     """
-    ends = planning.bounds(mdp, gamma, horizon=horizon)
+    ends = planning.bounds(mdp, gamma, horizon=horizon, shorter=True)
+    dtype = ends[0].dtype
     least, most = (np.asarray(x, np.float64) for x in ends)
     first = np.floor(-most / spacing + 1e-3) - 1
     last = np.ceil(-least / spacing - 1e-3) + 1
@@ -143,8 +160,8 @@ def lattice(mdp: MDP, gamma: float, spacing: float, horizon: int | None = None) 
     if not np.prod(count) <= 1e7:
         raise UserError(f"a lattice of {np.prod(count):.3g} stocks: give a horizon or a grid")
     shape = tuple(int(n) for n in np.atleast_1d(count))
-    step = np.full(first.shape, spacing, np.float32)
-    return Grid(jnp.asarray(first * spacing, jnp.float32), jnp.asarray(step), shape)
+    step = jnp.full(first.shape, spacing, dtype)
+    return Grid(jnp.asarray(first * spacing, dtype), step, shape)
 
 
 class StockPlan(NamedTuple):
@@ -155,14 +172,18 @@ class StockPlan(NamedTuple):
       q: of each action, `[S, C, A]`.
       iterations: how many it took, int32.
       residual: the largest change of a value in the last one.
+      outside: how much of the probability of a return from the grid's low and high end
+        lies further out, at most, `[m, 2]`; 0 where values beyond are exact.
     """
 
     values: Array
     q: Array
     iterations: Array
     residual: Array
+    outside: Array
 
 
+@checks.arguments(gamma=STOCK, horizon=COUNT, tolerance=TOLERANCE, max_iterations=COUNT)
 def solve(
     mdp: MDP,
     utility: Utility,
@@ -178,6 +199,9 @@ def solve(
 ) -> StockPlan:
     """Optimises `E f(c + G)` from every state and stock of the grid.
 
+    Warns where the grid is too narrow for the returns (`StockPlan.outside`), which only
+    shows outside of `jit`.
+
     Memory is `16 S A K C` bytes and, per axis of a vector stock, twice that; with
     `shared`, `8 S A (S + 3 C)`. Under `vmap` over B MDPs it is B times that: use
     `jax.lax.map(..., batch_size=...)` to bound it.
@@ -188,7 +212,7 @@ def solve(
       grid: the stocks.
       gamma: the discount.
       horizon: the number of steps, after which the return ends; None iterates
-        until no value changes by more than `tolerance (1 + max |V|)`.
+        until no value changes by more than `tolerance max |V|`.
       tolerance: see `horizon`.
       max_iterations: where it stops in any case.
       rounding: how a stock between grid points is seen.
@@ -201,6 +225,36 @@ def solve(
       UserError: theory says so (see `functionals.problems`); or the rounding
         is unknown.
     """
+    plan = plan_on(
+        mdp,
+        utility,
+        grid,
+        gamma=gamma,
+        horizon=horizon,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        rounding=rounding,
+        shared=shared,
+        unsound=unsound,
+    )
+    warn_if_narrow(mdp, grid, plan, gamma, horizon)
+    return plan
+
+
+def plan_on(
+    mdp: MDP,
+    utility: Utility,
+    grid: Grid,
+    *,
+    gamma: Array | float,
+    horizon: int | None = None,
+    tolerance: float = 1e-5,
+    max_iterations: int = 100_000,
+    rounding: Rounding = "linear",
+    shared: bool | None = None,
+    unsound: bool = False,
+) -> StockPlan:
+    """`solve`, without a word on the grid."""
     require(utility, gamma, horizon, unsound)
     if rounding not in ROUNDINGS:
         raise UserError(f"unknown rounding {rounding!r}, {nearest(rounding, ROUNDINGS)}")
@@ -230,21 +284,27 @@ def _solve(
     rounding: Rounding,
     shared: bool,
 ) -> StockPlan:
+    mdp, utility, grid, gamma = numerics.same_type(mdp, utility, grid, gamma)
     backup = (_shared if shared else _listed)(mdp, utility, grid, gamma, rounding)
 
     def step(plan: StockPlan) -> StockPlan:
         q = backup(plan.values)
         values = q.max(1)
-        return StockPlan(values, q, plan.iterations + 1, jnp.abs(values - plan.values).max())
+        change = jnp.abs(values - plan.values).max()
+        # With fewer steps left the ends must be far enough out too.
+        far = _outside(utility, grid, values)
+        far = jnp.maximum(plan.outside, far) if fixed else far
+        return StockPlan(values, q, plan.iterations + 1, change, far)
 
     def unfinished(plan: StockPlan) -> Array:
-        enough = tolerance * (1 + jnp.abs(plan.values).max())
+        enough = tolerance * numerics.size(plan.values)
         return (plan.iterations < limit) & (fixed | (plan.residual > enough))
 
     plan = jax.lax.while_loop(unfinished, step, _start(mdp, utility, grid))
     return plan._replace(q=plan.q.swapaxes(1, 2))
 
 
+@checks.arguments(gamma=checks.DISCOUNT, horizon=COUNT)
 @partial(jax.jit, static_argnames="horizon")
 def solve_with_clock(
     mdp: MDP, utility: Utility, grid: Grid, *, gamma: Array | float, horizon: int
@@ -259,23 +319,123 @@ def solve_with_clock(
       `values` at time 0; `q` of every time, `[H, S, C, A]`.
     """
 
-    def step(values: Array, time: Array) -> tuple[Array, Array]:
+    mdp, utility, grid, gamma = numerics.same_type(mdp, utility, grid, gamma)
+
+    def step(carry: tuple[Array, Array], time: Array) -> tuple[tuple[Array, Array], Array]:
+        values, outside = carry
         now = mdp.replace(reward=mdp.reward * jnp.asarray(gamma) ** time)
-        q = _listed(now, utility, grid, 1.0, "linear")(values)
-        return q.max(1), q
+        q = _listed(now, utility, grid, jnp.ones_like(time), "linear")(values)
+        values = q.max(1)
+        return (values, jnp.maximum(outside, _outside(utility, grid, values))), q
 
     start = _start(mdp, utility, grid)
-    times = jnp.arange(horizon, dtype=jnp.float32)
-    values, q = jax.lax.scan(step, start.values, times, reverse=True)
-    return StockPlan(values, q.swapaxes(2, 3), jnp.int32(horizon), start.residual * 0)
+    times = jnp.arange(horizon, dtype=mdp.reward.dtype)
+    (values, outside), q = jax.lax.scan(step, (start.values, start.outside), times, reverse=True)
+    q, steps = q.swapaxes(2, 3), jnp.int32(horizon)
+    return StockPlan(values, q, steps, jnp.zeros_like(start.residual), outside)
 
 
-def greedy(q: Array, ties: Literal["first", "uniform"] = "first", tolerance: float = 1e-4) -> Array:
-    """A policy `[..., A]` from `q[..., A]`: the first of the best actions, or all alike."""
-    best = planning.optimal_actions(q, tolerance)
+def greedy(q: Array, ties: Literal["first", "uniform"] = "first", tolerance: float = 1e-5) -> Array:
+    """A policy `[..., C, A]` from `q[..., C, A]`: the first of the best actions, or all alike.
+
+    Those are as good as the best which are within `tolerance`, as a share of the values
+    at the stock and those next to it: each stock is a problem of its own.
+    """
+    best = (
+        q >= q.max(-1, keepdims=True) - tolerance * size_nearby(q.swapaxes(-1, -2))[..., 0, :, None]
+    )
     if ties == "first":
         return jax.nn.one_hot(best.argmax(-1), q.shape[-1], dtype=q.dtype)
     return best / best.sum(-1, keepdims=True)
+
+
+def size_nearby(values: Array) -> Array:
+    """The largest size of `values[..., A, C]` at each stock and those beside it, `[..., 1, C]`.
+
+    What rounding is relative to: where a value crosses 0, it is that of its neighbours,
+    and an f that grows fast, as an exponential, is not judged by its far end.
+    """
+    own = numerics.size(values, -2, keepdims=True)
+    left, right = own[..., :1], own[..., -1:]
+    before = jnp.concatenate([left, own[..., :-1]], -1)
+    after = jnp.concatenate([own[..., 1:], right], -1)
+    return jnp.maximum(own, jnp.maximum(before, after))
+
+
+def warn_if_narrow(
+    mdp: MDP,
+    grid: Grid,
+    plan: StockPlan,
+    gamma: Array | float,
+    horizon: int | None,
+    at_end: tuple[bool, bool] = (False, False),
+) -> None:
+    """Warns, in one line, if returns leave the grid; where anything is traced it is silent.
+
+    Args:
+      mdp: the MDP.
+      grid: the stocks.
+      plan: what was found on them.
+      gamma: the discount.
+      horizon: the number of steps, or None.
+      at_end: whether something of interest was found at the grid's low, and high, end.
+    """
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves((mdp, grid, plan.outside, gamma))):
+        return
+    share = np.asarray(plan.outside)
+    suspect = (share > OUTSIDE) | np.asarray([at_end])
+    if not suspect.any():
+        return
+    least, most = (
+        np.atleast_1d(np.asarray(x, np.float64))
+        for x in planning.bounds(mdp, gamma, horizon=horizon, shorter=horizon is not None)
+    )
+    least, most = least + 0.0, most + 0.0  # no -0
+    low, spacing = (np.atleast_1d(np.asarray(x, np.float64)) for x in (grid.low, grid.spacing))
+    high = low + spacing * (np.array(grid.shape) - 1)
+    hair = 1e-3 * spacing
+    missed = suspect & np.stack([low > -most + hair, high < -least - hair], -1)
+    if not missed.any():
+        return
+    part, end = (int(i) for i in np.argwhere(missed)[0])
+    name = f"part {part} of the grid" if len(low) > 1 else "the grid"
+    found = "the best stock is there" if at_end[end] else f"probability {share[part, end]:.2g}"
+    warnings.warn(
+        f"{name}, {low[part]:g} to {high[part]:g}, is too narrow: returns go from {least[part]:g} "
+        f"to {most[part]:g}, so that stocks from {0 - most[part]:g} to {0 - least[part]:g} are "
+        f"needed, and some leave it at its {('low', 'high')[end]} end ({found}); "
+        "tabular.covering and tabular.lattice make one that holds them",
+        stacklevel=2,
+    )
+
+
+def _outside(utility: Utility, grid: Grid, values: Array) -> Array:
+    """How much of the probability is beyond the ends of the grid, from them, `[m, 2]`.
+
+    Beyond an end, values are continued as if no return could cross 0 any more. Where that
+    is so, the slope at the end is that of f there; else it differs by what the probability
+    of crossing is of the kink.
+    """
+    axes = range(len(grid.shape))
+    if utility.tail == "none":
+        return jnp.zeros((len(grid.shape), 2), values.dtype)
+    table = values.reshape(-1, *grid.shape)
+    if utility.tail == "flat":
+        ends = utility.utility(grid.points())[jnp.array([0, -1])]
+        apart = jnp.abs(table[:, jnp.array([0, -1])] - ends[None]).max(0)
+        most = jnp.abs(ends[1] - ends[0])
+        return (apart / jnp.where(most > 0, most, 1.0))[None]
+    shares = []
+    for axis in axes:
+        step = jnp.atleast_1d(grid.spacing) * (jnp.arange(len(grid.shape)) == axis)
+        step = step if jnp.ndim(grid.low) else step[0]
+        down, up = utility.utility(-step), utility.utility(step)
+        kink, bends = jnp.abs(down + up), jnp.abs(down + up) > numerics.rounding(down)
+        ends = [jnp.take(table, jnp.array(i), axis + 1) for i in ((0, 1), (-1, -2))]
+        slopes = [jnp.take(x, 0, axis + 1) - jnp.take(x, 1, axis + 1) for x in ends]
+        apart = jnp.stack([jnp.abs(x - y).max() for x, y in zip(slopes, (down, up), strict=True)])
+        shares.append(jnp.where(bends, apart / jnp.where(bends, kink, 1.0), 0.0))
+    return jnp.stack(shares)
 
 
 def _start(mdp: MDP, utility: Utility, grid: Grid) -> StockPlan:
@@ -284,7 +444,8 @@ def _start(mdp: MDP, utility: Utility, grid: Grid) -> StockPlan:
     shape = (mdp.states, mdp.actions, grid.size)
     residual = jnp.full((), jnp.inf, values.dtype)
     values = jnp.broadcast_to(values[None], (mdp.states, grid.size))
-    return StockPlan(values, jnp.zeros(shape, values.dtype), jnp.int32(0), residual)
+    outside = _outside(utility, grid, values[:1])
+    return StockPlan(values, jnp.zeros(shape, values.dtype), jnp.int32(0), residual, outside)
 
 
 def _is_shared(mdp: MDP, shared: bool | None) -> bool:

@@ -16,7 +16,7 @@ from jaxrl_reward.training.run_folder import (
     steps_axis,
 )
 from jaxrl_reward.training.schedule import Plan, plan
-from jaxrl_reward.training.sharding import cpu_hang_warning, select_seed, use_all_cores
+from jaxrl_reward.training.sharding import jaxlib_warning, select_seed, use_all_cores
 
 __all__ = [
     "CheckpointWarning",
@@ -32,8 +32,8 @@ __all__ = [
     "TensorBoard",
     "WandB",
     "arm_config",
-    "cpu_hang_warning",
     "is_first_process",
+    "jaxlib_warning",
     "join_processes",
     "load",
     "load_config",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl_reward import rounding
 from jaxrl_reward.rewards import parse
 from jaxrl_reward.rewards.postfix import (
     CONSTANTS,
@@ -201,8 +202,9 @@ class Writer:
 
     def learn(self, codes: Sequence[Sequence[float]], scores: np.ndarray, rate: float) -> None:
         """One step along the policy gradient, with advantages relative to the group."""
-        spread = scores.std()
-        advantages = (scores - scores.mean()) / spread if spread > 0 else np.zeros(len(scores))
+        # Returns are float32: what differs by a few of their roundings is equal.
+        apart = np.ptp(scores) > rounding.ULPS * np.finfo(np.float32).eps * np.abs(scores).max()
+        advantages = (scores - scores.mean()) / scores.std() if apart else np.zeros(len(scores))
         step = np.zeros_like(self.logits)
         for code, advantage in zip(codes, advantages, strict=True):
             height, over = 0, False

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -68,7 +69,19 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, 
     ]
     if twice:
         raise UserError(f"two points are {sorted(twice)[0]!r}; give each value once")
+    _check_discounts(agent, made)
     return tuple(made)
+
+
+def _check_discounts(agent: Any, points: Sequence[Point]) -> None:
+    """Warns once where a point's discount is not the one that its reward has."""
+    from jaxrl_reward.agents import base
+
+    known = getattr(agent.config, "gamma", None)
+    moved = [each for each in points if getattr(each.config, "gamma", None) != known]
+    apart = [base.other_discounts(agent.name, each.config, each.reward) for each in moved]
+    for message in list(filter(None, apart))[:1]:
+        warnings.warn(message, stacklevel=3)
 
 
 def of_length(
@@ -177,7 +190,8 @@ def _reward(agent: Any, reward: Any) -> Any:
     from jaxrl_reward import rewards as rw
 
     reward = rw.parse(reward) if isinstance(reward, str) else reward
-    if jax.tree.structure(reward) != jax.tree.structure(agent.reward):
+    bound = [jax.tree.structure(rw.discounts.bind(x, 1.0)) for x in (reward, agent.reward)]
+    if bound[0] != bound[1]:
         raise UserError(
             f"{reward} and {agent.reward} differ in more than their numbers; "
             "train them as arms of their own"
@@ -193,6 +207,7 @@ def numbers(points: Sequence[Point], seeds: int) -> tuple[Any, ...]:
     """
     if not points:
         return ()
+    from jaxrl_reward import rewards as rw
     from jaxrl_reward.agents import base
 
     def stack(*leaves: Any) -> Any:
@@ -203,6 +218,12 @@ def numbers(points: Sequence[Point], seeds: int) -> tuple[Any, ...]:
     def stacked(trees: Sequence[Any]) -> Any:
         return jax.tree.map(stack, *(base.as_leaves(tree) for tree in trees))
 
-    configs, rewards = [each.config for each in points], [each.reward for each in points]
+    configs = [each.config for each in points]
+    rewards = [
+        rw.discounts.bind(each.reward, each.config.gamma)
+        if hasattr(each.config, "gamma")
+        else each.reward
+        for each in points
+    ]
     # An agent of one's own may have no reward with numbers in it.
     return (stacked(configs), stacked(rewards)) if jax.tree.leaves(rewards) else (stacked(configs),)

@@ -22,6 +22,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxrl_reward.partition import shard_map
 from jaxrl_reward.types import UserError, nearest
 
 Shard = Literal["auto", "seeds", "envs"]
@@ -54,10 +55,7 @@ class Layout:
         """`function` as it runs on the mesh; `specs` are those of its arguments by lane."""
         if self.over_envs:
             return function
-        # Replication is not checked: nothing is replicated but loop bounds.
-        return jax.shard_map(
-            function, mesh=self.mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False
-        )
+        return shard_map(function, specs, P("seeds"), mesh=self.mesh)
 
     def of_state(self, state: Any) -> Any:
         """The sharding of each leaf of a state `[L, ...]`, given its shapes."""

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -239,11 +239,10 @@ class RunFolder:
                     f"{self.path} holds another run: arm {arm!r} was started with {key} = {was}, "
                     f"not {now}; use the same, or choose another --out"
                 )
-            changed = [key for key in new if old.get(key) != new[key]]
-            if changed:
+            if changes := ", ".join(_changes(old, new)):
                 warnings.warn(
-                    f"{self.path} was started with other {', '.join(changed)}: the resumed run "
-                    "may differ in the last bits from an uninterrupted one",
+                    f"{self.path} was started with {changes}: what rounds otherwise soon learns "
+                    "otherwise, and each seed may go on as another would",
                     stacklevel=2,
                 )
         else:
@@ -330,6 +329,15 @@ def steps_axis(arms: Mapping[str, Mapping[str, Any]]) -> str:
         for arm in arms.values()
     }
     return " / ".join(sorted(kinds))
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What a result depends on and is not as it was, `jax 0.9.2 (now 0.12.0)`."""
+    before, after = ({**each, **each.get("packages", {})} for each in (old, new))
+    for name in dict.fromkeys((*after, *before)):
+        was, now = before.get(name, "absent"), after.get(name, "absent")
+        if was != now and name not in ("packages", "arms"):
+            yield f"{name} {was} (now {now})"
 
 
 def versions() -> dict[str, str]:

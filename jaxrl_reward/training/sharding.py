@@ -8,6 +8,7 @@ then those of the second, and so on. `layout.py` says which device has what.
 import copy
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxrl_reward.counting import add_up
 from jaxrl_reward.training import processes
 from jaxrl_reward.training.lanes import Point, numbers
 from jaxrl_reward.training.layout import Layout, Shard
@@ -45,13 +47,15 @@ def _available_cores() -> int:
     return max(cores, 1)
 
 
+NEWEST = (0, 12)  # the last minor of jaxlib that the tests have passed with
+
+
 def use_all_cores(cores: int | None = None) -> int:
     """Gives XLA one CPU device per core; call it before JAX computes anything.
 
     A program that starts later than that, or a user who chose a number of
-    devices in the environment, keeps the devices it has. Accelerators are not
-    affected. With jaxlib 0.11 all stay on one device: version 0.11.2 ends with a
-    segmentation fault as it compiles training that is spread over several CPU devices.
+    devices in the environment, keeps the devices it has; so does a jaxlib that hangs
+    on several of them (`jaxlib_warning`). Accelerators are not affected.
 
     Args:
       cores: how many, where this process is to share the machine with others.
@@ -60,8 +64,7 @@ def use_all_cores(cores: int | None = None) -> int:
       The number of CPU devices asked for, or 0 if it was left as it is.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    crashes = metadata.version("jaxlib").split(".")[:2] == ["0", "11"]
-    if chosen or crashes or "JAX_NUM_CPU_DEVICES" in os.environ:
+    if chosen or _hangs() or "JAX_NUM_CPU_DEVICES" in os.environ:
         return 0
     cores = _available_cores() if cores is None else cores
     try:
@@ -71,19 +74,33 @@ def use_all_cores(cores: int | None = None) -> int:
     return cores
 
 
-def cpu_hang_warning() -> str | None:
-    """One line if this is a CPU and a jaxlib known to hang on it, else None.
+def _jaxlib() -> tuple[int, ...]:
+    """Its version, `(0, 12, 0, 1)`."""
+    return tuple(int(part) for part in re.findall(r"\d+", metadata.version("jaxlib")))
 
-    jaxlib 0.10 deadlocks on the CPU in vmapped training loops. Starts JAX's
-    backend if it has not started.
+
+def _hangs() -> bool:
+    """Whether two CPU devices that run a batch of LAPACK calls at once may wait forever.
+
+    Each waits for threads of one pool: jaxlib 0.10.0 to 0.11.0.
+    """
+    return (0, 10) <= _jaxlib() < (0, 11, 1)
+
+
+def jaxlib_warning() -> str | None:
+    """One line if this jaxlib is known to hang on a CPU, or too new to be known, else None.
+
+    Starts JAX's backend if it has not started.
     """
     version = metadata.version("jaxlib")
-    if version.split(".")[:2] != ["0", "10"] or jax.default_backend() != "cpu":
+    if _jaxlib()[:2] > NEWEST:
+        newest = ".".join(map(str, NEWEST))
+        return f"jaxlib {version} is newer than any this was tested with, the newest is {newest}"
+    if not _hangs() or jax.default_backend() != "cpu":
         return None
-    return (
-        f"jaxlib {version} is known to hang on the CPU in vmapped training; "
-        "install jax 0.9.2 or 0.11 instead"
-    )
+    devices = jax.local_device_count()
+    used = "runs on one CPU device" if devices == 1 else f"may hang on its {devices} CPU devices"
+    return f"jaxlib {version} can hang on several CPU devices and {used}; install jax 0.12 or 0.9.2"
 
 
 def device_name() -> str:
@@ -112,16 +129,21 @@ class Tally(NamedTuple):
       counted: what the sums are divided by, `[L, M]` float32.
       first_bad: iterations finished when the metric first was not finite,
         `[L, M]` int32; 0 if it never was.
+      total_rest: what rounding left out of `total`: millions of iterations add up.
+      counted_rest: the same for `counted`.
     """
 
     total: Array
     counted: Array
     first_bad: Array
+    total_rest: Array
+    counted_rest: Array
 
     @classmethod
     def empty(cls, lanes: int, metrics: int) -> "Tally":
         shape = (lanes, metrics)
-        return cls(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
+        zeros = jnp.zeros(shape)
+        return cls(zeros, zeros, jnp.zeros(shape, jnp.int32), zeros, zeros)
 
     def add(self, metrics: Mapping[str, Mean], iteration: Array) -> "Tally":
         """Adds the metrics of one iteration, each a `Mean` of `[L]` arrays."""
@@ -130,7 +152,9 @@ class Tally(NamedTuple):
         count = jnp.stack([metrics[name].count for name in names], axis=-1)
         bad = ~(jnp.isfinite(total) & jnp.isfinite(count)) & (self.first_bad == 0)
         first_bad = jnp.where(bad, iteration, self.first_bad)
-        return Tally(self.total + total, self.counted + count, first_bad)
+        total, total_rest = add_up(self.total, self.total_rest, total)
+        count, counted_rest = add_up(self.counted, self.counted_rest, count)
+        return Tally(total, count, first_bad, total_rest, counted_rest)
 
 
 class Carry(NamedTuple):

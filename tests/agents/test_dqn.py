@@ -223,7 +223,7 @@ def test_epsilon_falls_linearly_over_steps_of_the_environments():
     made, config = inside(agent), agent.config
     falling = [made.epsilon(config, jnp.int32(i)) for i in range(20)]
     steps = 4 * np.arange(40)
-    expected = 0.9 + np.minimum(steps / 100.0, 1.0) * (0.1 - 0.9)
+    expected = np.interp(steps, [0, 100], [0.9, 0.1])
     np.testing.assert_allclose(np.concatenate(falling), expected, rtol=1e-6)
     late = made.epsilon(config, jnp.int32(2**31 - 1))
     np.testing.assert_allclose(late, [0.1, 0.1], rtol=1e-6)

@@ -1,6 +1,7 @@
 """Losses, entropy control and budgets of group policy gradients, by loops and enumeration."""
 
 import itertools
+import math
 from functools import partial
 from types import SimpleNamespace
 
@@ -96,11 +97,75 @@ def test_the_surrogate_by_a_loop():
             np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
+def test_only_bounds_that_bind_count_as_clipped():
+    """A ratio counts where the surrogate's slope in it, by automatic differentiation, is 0."""
+    ratio = jnp.asarray(np.exp(RNG.normal(size=300)), jnp.float32)
+    advantage = jnp.asarray(RNG.normal(size=300), jnp.float32)
+    for bounds in ((0.2, 0.2, 0.0), (0.2, 0.28, 0.0), (0.1, 0.3, 2.0)):
+        bounds = tuple(map(jnp.float32, bounds))
+        slope = jax.vmap(jax.grad(lambda r, a, b=bounds: losses.surrogate(r, a, *b)))
+        flat = np.asarray(slope(ratio, advantage)) == 0
+        np.testing.assert_array_equal(losses.clipped(ratio, advantage, *bounds), flat)
+        assert 0.1 < flat.mean() < 0.9
+    assert not losses.clipped(jnp.float32(0.5), jnp.float32(1.0), 0.2, 0.2, 0.0)  # comes back
+    assert not losses.clipped(jnp.float32(1.5), jnp.float32(-1.0), 0.2, 0.2, 0.0)
+    assert not losses.clipped(jnp.float32(9.0), jnp.float32(0.0), 0.2, 0.2, 0.0)
+
+
+@pytest.mark.parametrize("old", [None, (0.3, 0.3, 0.4)], ids=["on policy", "off policy"])
+@pytest.mark.parametrize("kind", ["loss", "unbiased_loss"])
+def test_which_divergence_a_kl_in_the_loss_climbs(kind, old):
+    """All three tokens, weighed by the chance to draw them, against the exact divergences."""
+    logits, reference = jnp.log(jnp.array([0.7, 0.2, 0.1])), jnp.log(jnp.array([0.2, 0.3, 0.5]))
+    drawn = jax.nn.softmax(logits) if old is None else jnp.array(old)
+    batch = losses.Batch(
+        text=jnp.zeros((3, 1), jnp.int32),
+        tokens=jnp.arange(3)[:, None],
+        alive=jnp.ones((3, 1), bool),
+        old=jnp.log(drawn)[:, None],
+        reference=reference[:, None],
+        credit=jnp.zeros((3, 1)),
+        weight=3.0 * drawn[:, None],
+        gain=jnp.ones((3, 1)),
+        penalty=jnp.zeros((3, 1)),
+        **{"centred": jnp.zeros(3), "old_all": (), "answered": (), "taught": ()},
+    )
+
+    def value(logits, **changes):
+        log_probs = lambda params, text: jnp.tile(jax.nn.log_softmax(params), (3, 1, 1))  # noqa: E731
+        return losses.loss(with_(kl=kind, **changes), log_probs, jnp.zeros(2), logits, batch)
+
+    def divergence(p, q):
+        p, q = jax.nn.log_softmax(p), jax.nn.log_softmax(q)
+        return (jnp.exp(p) * (p - q)).sum()
+
+    (loss, logged), gradient = jax.value_and_grad(value, has_aux=True)(logits, kl_coef=1.0)
+    backward = jax.grad(lambda x: divergence(x, reference))(logits)
+    forward = jax.grad(lambda x: divergence(reference, x))(logits)
+    if old is None:
+        np.testing.assert_allclose(loss, 0.634897, rtol=1e-5)  # KL(pi, ref), both ways
+        np.testing.assert_allclose(logged["kl"], loss, rtol=1e-6)
+        np.testing.assert_allclose(
+            gradient, forward if kind == "loss" else backward, rtol=1e-4, atol=1e-6
+        )
+        assert np.abs(forward - backward).max() > 0.05
+    elif kind == "unbiased_loss":  # the ratio weighs draws of another policy too
+        np.testing.assert_allclose(gradient, backward, rtol=1e-4, atol=1e-6)
+
+
 def test_the_estimate_of_the_kl_is_unbiased_and_not_negative():
     p, q = np.asarray(jax.nn.softmax(jnp.asarray(RNG.normal(size=(2, 6)))))
     estimate = np.asarray(losses.kl_estimate(np.log(p), np.log(q)))
     np.testing.assert_allclose(p @ estimate, p @ np.log(p / q), rtol=1e-5)
     assert (estimate >= 0).all()
+
+
+@pytest.mark.parametrize("change", [1e-5, -1e-4, 1e-3, 0.1, -3.0])
+def test_the_estimate_of_a_small_kl_is_not_lost_in_rounding(change):
+    """`d^2 / 2 + d^3 / 6 + ...`, in float64."""
+    expected = sum(change**n / math.factorial(n) for n in range(2, 40))
+    found = losses.kl_estimate(jnp.zeros(()), jnp.float32(change))
+    np.testing.assert_allclose(found, expected, rtol=3e-2 if abs(change) < 1e-4 else 5e-3)
 
 
 def test_what_is_paid_from_a_token_on():
@@ -144,7 +209,7 @@ CONFIG = SimpleNamespace(
     kl="none",
     **dict.fromkeys(("control_strength", "control_low", "control_high"), 0.0),
     **{"clip_low": 0.2, "clip_high": 0.2, "dual_clip": jnp.float32(0.0)},
-    **{"entropy_coef": 0.0, "kl_coef": 0.0},
+    **{"entropy_coef": 0.0, "kl_coef": 0.0, "teach": "none"},
 )
 
 

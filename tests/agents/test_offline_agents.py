@@ -77,8 +77,62 @@ def test_actions_are_stretched_from_and_to_their_bounds():
     assert jax.eval_shape(made.act, state, jnp.zeros((5, 3))).shape == (5, 1)
     column = np.asarray(made.data.rows)[:, 3]
     close(column, np.asarray(dataset().steps.action)[:, 0] / 2.0)
-    beyond = dataset(action=np.full((40, 1), 5.0))  # as corrupted actions are
-    close(np.asarray(small("iql", beyond).data.rows)[:, 3], 2.5)
+    beyond = dataset(action=np.full((40, 1), 5.0))
+    worse = beyond.replace_provenance(corruption="random action")
+    close(np.asarray(small("iql", worse).data.rows)[:, 3], 2.5)
+    with pytest.warns(UserWarning, match="have 40 of 40 actions beyond the bounds of gymnax:Pend"):
+        small("iql", beyond)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("hopper-medium-v2", "of hopper-medium-v2, and gymnax:Pendulum-v1 is another task: none"),
+        ("walker2d_medium", "`collect sac gymnax:Pendulum-v1` makes data that fit"),
+        ("D4RL/pen/human-v2", "another task: none of `list envs` is that one"),
+        ("Hopper-v5", "another task: none of `list envs` is that one"),
+        ("brax:reacher", "another task: name brax:reacher in place of it"),
+    ],
+)
+def test_data_of_another_task_are_noticed(said, line):
+    with pytest.warns(UserWarning, match=line) as found:
+        small("bc", dataset(environment=said))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "said", ["", "set", "my_data", "gymnax:Pendulum-v1", "Pendulum-v1", "pendulum"]
+)
+def test_data_of_the_task_or_that_say_nothing_are_taken(said):
+    small("bc", dataset(environment=said))
+
+
+def test_where_terminations_led_is_asked_only_by_rewards_that_look():
+    """A potential is 0 after the end; novelty is of the observation there."""
+    data = dataset(terminated=np.arange(40) % 10 == 4).replace_provenance(terminal_next_obs=False)
+    small("bc", data, "env + potential('first')")
+    small("bc", data, "env")
+    with pytest.warns(UserWarning, match="do not say where terminated steps led: there .*bonus"):
+
+        @rw.pointwise
+        def bonus(transition):
+            "Where it led."
+            return transition.next_obs[0]
+
+        small("bc", data, bonus())
+
+
+def test_bootstrapping_stops_at_the_goal_and_goes_on_at_the_clock():
+    """In a trajectory that goes on at its goal, which is one and not many."""
+    goal, first = np.isin(np.arange(40), (3, 4, 5, 39)), np.arange(40) % 20 == 0
+    ends = {"terminated": goal, "truncated": np.arange(40) % 20 == 19, "first": first}
+    data = dataset(**ends)
+    assert data.lengths().tolist() == [20, 20]
+    made = small("iql", data)
+    inside, key = made.init.__self__, jax.random.key(0)
+    state = made.init(key)
+    batch, _ = inside.batch(state, state.reward_state.shared, made.data, jnp.arange(40))
+    close(batch.weight, 0.99 * ~goal)
 
 
 # ---- rewards ---------------------------------------------------------------------------

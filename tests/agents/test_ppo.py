@@ -146,7 +146,8 @@ def test_the_loss_is_the_papers(clip_value, normalize):
     for i in range(32):
         ratio = probs[i, batch.raw[i]] / np.exp(batch.log_prob[i])
         policy_losses.append(-min(ratio * advantage[i], np.clip(ratio, 0.9, 1.1) * advantage[i]))
-        clipped += abs(ratio - 1.0) > 0.1
+        # What is beyond a bound counts where that lowers it: elsewhere its slope is kept.
+        clipped += np.clip(ratio, 0.9, 1.1) * advantage[i] < ratio * advantage[i]
         error = (value[i] - batch.target[i]) ** 2
         if clip_value:
             near = batch.value[i] + np.clip(value[i] - batch.value[i], -0.1, 0.1)
@@ -159,6 +160,47 @@ def test_the_loss_is_the_papers(clip_value, normalize):
     np.testing.assert_allclose(metrics["value_loss"], np.mean(value_losses), rtol=1e-4)
     np.testing.assert_allclose(metrics["entropy"], entropy, rtol=1e-4)
     assert 0 < clipped < 32 and metrics["clip_fraction"] == clipped / 32
+
+
+ONE_STEP = [
+    ({"num_envs": 1, "num_steps": 8, "minibatches": 8}, "use minibatches=4, or normalize"),
+    ({"num_envs": 3, "num_steps": 1, "minibatches": 3}, "use minibatches=1, or normalize"),
+    ({"num_envs": 1, "num_steps": 1, "minibatches": 1}, "use a larger num_envs or num_steps, or"),
+    ({"num_envs": 6, "num_steps": 1, "minibatches": 6, "network": "gru"}, "use minibatches=3, or"),
+]
+
+
+@pytest.mark.parametrize("size,fix", ONE_STEP)
+def test_one_advantage_cannot_be_normalised(size, fix):
+    """Its mean is itself: the actor would never move, and nothing would be said."""
+    with pytest.raises(UserError, match=f"leaves one step in each, .* always 0; {fix}"):
+        small(**size)
+    assert small(**size, normalize_advantage=False).config.minibatches == size["minibatches"]
+
+
+def test_a_minibatch_of_one_environment_may_hold_several_steps():
+    size = {"num_envs": 2, "num_steps": 2, "minibatches": 2}
+    assert small(**size, network="gru").config.normalize_advantage
+    # Of two different advantages one is above the mean by the deviation, one below.
+    agent = small(**size)
+    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
+    made = ppo.Ppo(agent.config, agent.reward, player)
+    batch = ppo.Batch(*[()] * 5, advantage=jnp.array([3.0, 7.0, 5.0, 4.0]), target=())
+    fair = made.standardize(agent.config, batch, jnp.array([1, 3]))
+    np.testing.assert_allclose(fair.advantage[jnp.array([1, 3])], [1.0, -1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_equal_advantages_are_none(unit):
+    """Seven times 0.1 is not quite 0.7: a difference by rounding is not made a full-sized one."""
+    agent = small()
+    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
+    made = ppo.Ppo(agent.config, agent.reward, player)
+    sums = np.float32(unit) * np.array([0.7, np.float32(0.1) * 7, sum([np.float32(0.1)] * 7), 0.7])
+    batch = ppo.Batch(*[()] * 5, advantage=jnp.asarray(sums, jnp.float32), target=())
+    assert len(set(np.asarray(batch.advantage).tolist())) > 1
+    fair = made.standardize(agent.config, batch, jnp.arange(4))
+    np.testing.assert_array_equal(fair.advantage, 0.0)
 
 
 def test_without_a_learning_rate_nothing_is_learned():

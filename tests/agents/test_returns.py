@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.agents.returns import discounted_returns, gae
+from jaxrl_reward.agents.returns import discounted_returns, explained, gae
 
 GAMMA, LAM = 0.9, 0.8
 
@@ -58,6 +58,24 @@ def loop_returns(reward, next_value, terminated, truncated, gamma):
 
 
 # By hand ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6])
+def test_explained_variance_in_any_unit(unit):
+    """Of 0, 2, 4, 6 (variance 5) the errors 1, -1, 1, -1 (variance 1) leave a fifth."""
+    target, error = jnp.array([0.0, 2.0, 4.0, 6.0]), jnp.array([1.0, -1.0, 1.0, -1.0])
+    np.testing.assert_allclose(explained(unit * target, unit * (target - error)), 0.8, rtol=1e-5)
+    # The negative of what is right leaves four times the variance.
+    np.testing.assert_allclose(explained(unit * target, -unit * target), -3.0, rtol=1e-5)
+    np.testing.assert_allclose(explained(unit * target, jnp.zeros(4)), 0.0, atol=1e-6)
+    # scikit-learn's example.
+    target, guess = jnp.array([3.0, -0.5, 2.0, 7.0]), jnp.array([2.5, 0.0, 2.0, 8.0])
+    np.testing.assert_allclose(explained(unit * target, unit * guess), 0.957173, rtol=1e-5)
+    assert explained(unit * jnp.full(7, 1 / 3), unit * jnp.arange(7.0)) == 0.0
+
+
+def test_of_nothing_nothing_is_explained():
+    assert explained(jnp.full(4, 3.0), jnp.arange(4.0)) == 0.0
 
 
 def test_gae_by_hand():

@@ -22,7 +22,6 @@ from jaxrl_reward.agents.rollout import (
     flatten,
     player,
     remember,
-    scale_action,
     shuffle,
 )
 from jaxrl_reward.types import Transition, UserError
@@ -277,7 +276,13 @@ def test_spaces_that_do_not_fit_are_refused(which):
         player("ppo", ppo.Config(), env, rw.env())
 
 
-# ---- shapes and bounds -----------------------------------------------------------------
+def test_there_must_be_something_to_observe():
+    blind = type("Blind", (Walk,), {"observation_space": lambda *_: spaces.Box(-1.0, 1.0, (0,))})
+    with pytest.raises(UserError, match="ppo needs at least one number to observe; test:blind"):
+        player("ppo", ppo.Config(), envs.Env("test:blind", blind(), WalkParams()), rw.env())
+
+
+# ---- shapes ----------------------------------------------------------------------------
 
 
 def test_flat_inputs():
@@ -310,31 +315,6 @@ def width(agent):
     example = agent.init.__self__.player.example(1, 1)
     view = lambda: agent.reward.observe(agent.reward.init(jax.random.key(0), example).local)  # noqa: E731
     return jax.eval_shape(view).shape[-1]
-
-
-def test_actions_are_stretched_to_their_bounds():
-    space = spaces.Box(jnp.array([-2.0, 0.0, -jnp.inf]), jnp.array([2.0, 1.0, jnp.inf]), (3,))
-    raw = jnp.array([[-3.0, 0.0, 5.0], [1.0, 1.0, -5.0]])
-    action = scale_action(space, jnp.clip(raw, -1.0, 1.0), raw)
-    np.testing.assert_allclose(action, [[-2.0, 0.5, 5.0], [2.0, 1.0, -5.0]])
-    huge = spaces.Box(-3e38, 3e38, (3,))
-    np.testing.assert_array_equal(scale_action(huge, jnp.clip(raw, -1.0, 1.0), raw), raw)
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
-def test_actions_have_the_shape_of_their_space(shape):
-    size = int(np.prod(shape))
-    raw = jnp.zeros((4, 5, size))
-    action = scale_action(spaces.Box(-1.0, 3.0, shape), raw, raw)
-    assert action.shape == (4, 5, *shape)
-    np.testing.assert_array_equal(action, 1.0)
-
-
-def test_no_rounding_beyond_the_bounds():
-    low, high = np.float32(-0.4), np.float32(0.3)
-    unit = jnp.linspace(-1.0, 1.0, 1001)[:, None]
-    action = scale_action(spaces.Box(low, high, (1,)), unit, unit)
-    assert action.min() >= low and action.max() <= high
 
 
 # ---- shuffling -------------------------------------------------------------------------

@@ -274,6 +274,16 @@ def test_evaluation_is_the_environments_own_reward():
         ({"hidden": (8, 0)}, "sac's hidden must be a positive integer, not 0"),
         ({"gamma": 1.5}, "sac's gamma must be between 0 and 1, not 1.5"),
         ({"temperature": -1.0}, "sac's temperature must be at least 0, not -1.0"),
+        (
+            {"temperature": 0.0, "tune_temperature": True},
+            "sac's temperature cannot be tuned from 0, which it never leaves; use one above 0, "
+            "or tune_temperature=False",
+        ),
+        (
+            {"hidden": (8, 1), "layer_norm": True},
+            "sac's hidden=(8, 1) has a layer of one unit, which normalised is always 0; "
+            "use wider layers, or layer_norm=False",
+        ),
         ({"placement": "steps"}, "sac has no placement 'steps', did you mean 'step'?"),
         ({"batchsize": 3}, "sac has no setting 'batchsize', did you mean 'batch_size'?"),
     ],

@@ -39,3 +39,10 @@ def dataset(arrays) -> offline.Dataset:
         expert_return=31.0,
     )
     return offline.make(arrays, known)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An empty local store of Minari's."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    return tmp_path / "minari"

@@ -350,7 +350,7 @@ def test_demonstrations_are_whole_episodes(run):
     assert about["episodes"] == 5 and about["cut_episodes"] == 0
     assert about["return"]["mean"] == pytest.approx(data.returns().mean())
     shown = rewards.demonstrations("five.npz", episodes=5, every=7)
-    rows = [0, 7, 14, 21, 28]  # episode i begins at 7 i mod 7
+    rows = [0, 7 + 3, 14 + 6, 21 + 2, 28 + 5]  # no two episodes begin at the same step
     np.testing.assert_array_equal(shown.obs, np.asarray(data.steps.obs)[rows])
 
 

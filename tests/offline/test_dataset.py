@@ -121,7 +121,7 @@ def rewrite(path, **changes):
     [
         (
             {"format": None},
-            "make one of its arrays with offline.make, and write that with offline.save",
+            "make one of its arrays with offline.make, and write",
         ),
         ({"format": np.array("jaxrl-reward dataset 9")}, "format is 'jaxrl-reward dataset 9'"),
         ({"provenance": np.array("{")}, "provenance cannot be read"),
@@ -180,13 +180,53 @@ def changed(arrays, name, value):
         ("next_obs", np.zeros((10, 4)), "obs and next_obs must have one shape"),
         ("terminated", np.full(10, 2), "terminated must be true or false"),
         ("action", np.full((10, 2), "x"), "action must hold numbers"),
-        ("first", np.arange(10) == 0, "first is false at row 4, where an episode begins"),
+        ("first", np.arange(10) == 0, "first is false at row 8, where an episode begins"),
+        ("reward", np.full(10, 1e39), "f.npz: reward goes beyond float32, up to 3.4e38 in row 0"),
+        ("obs", np.full((10, 3), -1e39), "obs goes beyond float32"),
+        ("reward", np.arange(10) + 2**24 - 4, "scale them: one in row 5 (16777217)"),
+        ("next_obs", np.full((10, 3), -(2**24) - 1), "next_obs has whole numbers beyond 16777216"),
+        ("obs", np.full((10, 3), 2**63, np.uint64), "obs has whole numbers beyond 16777216"),
+        ("action", np.full((10, 2), 2**31), "action goes beyond the whole numbers of int32"),
+        ("action", np.full(10, -(2**31) - 1), "int32 in row 0 (-2147483649)"),
+        ("action", np.full(10, 2**64 - 1, np.uint64), "beyond the whole numbers of int32"),
+        ("action", np.full((10, 2), -1e300), "action goes beyond float32"),
+        ("truncated", np.full(10, np.nan), "truncated must be true or false"),
     ],
 )  # fmt: skip
 def test_bad_arrays_are_refused_by_name(arrays, name, value, message):
     with pytest.raises(UserError) as caught:
         offline.make(changed(arrays, name, value), where="f.npz")
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reward", np.full(10, np.finfo(np.float32).max, np.float64)),
+        ("reward", np.arange(10) + 2**24 - 9),
+        ("obs", np.full((10, 3), -(2**24))),
+        ("action", np.full(10, 2**31 - 1)),
+        ("action", np.full(10, -(2**31))),
+        ("action", np.full(10, 2**31 - 1, np.uint64)),
+    ],
+)
+def test_what_fits_is_kept_as_it_is(arrays, name, value):
+    given = {**arrays, name: value}
+    given |= {"next_obs": value} if name == "obs" else {}
+    kept = np.asarray(getattr(offline.make(given).steps, name))
+    np.testing.assert_array_equal(kept.astype(value.dtype), value)
+
+
+def test_an_episode_goes_on_at_its_goal_where_first_says_so(arrays):
+    """Rows 2, 3 and 5 are at the goal; the clock ends it in row 7."""
+    goal, first = np.isin(np.arange(10), (2, 3, 5)), np.isin(np.arange(10), (0, 8))
+    data = offline.make({**arrays, "terminated": goal, "first": first})
+    assert data.episodes() == [(0, 8, True), (8, 10, False)]
+    np.testing.assert_array_equal(data.returns(), [sum(range(8))])
+    np.testing.assert_array_equal(data.lengths(), [8])
+    assert data.summary()["cut_episodes"] == 1
+    plain = offline.make({**arrays, "terminated": goal})
+    np.testing.assert_array_equal(plain.lengths(), [3, 1, 2, 2])
 
 
 def test_types_are_those_that_networks_take(arrays):

@@ -1,4 +1,4 @@
-"""D4RL's, OGBench's and Minari's layouts, written here as their own tools write them."""
+"""D4RL's and OGBench's layouts, written here as their own tools write them."""
 
 import builtins
 import os
@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import UserError, offline
-from jaxrl_reward.offline import d4rl, minari, ogbench
+from jaxrl_reward.offline import d4rl, files, ogbench
 
-# The extra `dev` installs both.
-h5py = pytest.importorskip("h5py")
-minari_library = pytest.importorskip("minari")
+h5py = pytest.importorskip("h5py")  # the extra `dev` installs it
 
 
 def rows(*values):
@@ -95,10 +93,16 @@ def test_d4rl_knows_its_reference_returns(tmp_path):
 
 def test_an_old_file_of_d4rl_needs_its_clock(tmp_path):
     path = hdf5(tmp_path / "a.hdf5", timeouts=None)
-    with pytest.raises(UserError, match="no field 'timeouts'; give max_steps"):
-        d4rl.read(path)
+    with pytest.raises(UserError, match=r"say the task's clock, as in 'a\.hdf5,max_steps=1000'"):
+        offline.read(path)
     # The clock runs out in rows 6 and, had the file gone on, 10.
-    np.testing.assert_array_equal(d4rl.read(path, 4).steps.reward, [0, 1, 2, 3, 4, 5, 7])
+    for found in (offline.read(path, max_steps=4), offline.read(f"{path},max_steps=4")):
+        np.testing.assert_array_equal(found.steps.reward, [0, 1, 2, 3, 4, 5, 7])
+        np.testing.assert_array_equal(found.returns(), [0 + 1 + 2, 3 + 4 + 5 + 6])
+    # Or there was none: the file's end cuts the second episode.
+    found = offline.read(f"{path},ends=terminals")
+    np.testing.assert_array_equal(found.steps.first, np.isin(np.arange(8), (0, 3)))
+    np.testing.assert_array_equal(found.returns(), [0 + 1 + 2])
 
 
 @pytest.mark.parametrize(
@@ -107,13 +111,131 @@ def test_an_old_file_of_d4rl_needs_its_clock(tmp_path):
         ({"actions": None}, "has no field 'actions'"),
         ({"rewards": np.arange(8.0)}, "observations has 9 rows, but rewards has 8"),
         ({"observations": D4RL["observations"] * np.nan}, "obs holds a NaN or an infinity"),
-        ({name: value[:0] for name, value in D4RL.items()}, "has no field 'next_obs'"),
+        ({name: value[:0] for name, value in D4RL.items()}, "rewards is empty"),
+        ({"terminals": np.full(9, 2)}, "terminals must be true or false"),
+        ({"timeouts": np.full(9, np.nan)}, "timeouts must be true or false"),
+        ({"timeouts": np.zeros((9, 2))}, "timeouts must have the shape [N], not [9, 2]"),
+        ({"rewards": np.where(np.arange(9) == 6, np.nan, 0)}, "reward holds a NaN"),
+        ({"masks": np.ones(9)}, "OGBench's masks beside D4RL's terminals, and they differ"),
     ],
 )
 def test_a_bad_file_of_d4rl_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError) as caught:
         d4rl.read(hdf5(tmp_path / "a.hdf5", **changes))
     assert message in str(caught.value) and "a.hdf5" in str(caught.value)
+
+
+@pytest.mark.parametrize("options", ["max_steps=x", "max_steps=0", "ends=goal", "end=both"])
+def test_bad_options_behind_a_file_are_one_line(tmp_path, options):
+    path = hdf5(tmp_path / "a.hdf5", timeouts=None)
+    with pytest.raises(UserError, match=options[:3]) as caught:
+        offline.read(f"{path},{options}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "line"), [("max_steps=9", "has timeouts"), ("ends=terminals", "row 6")]
+)
+def test_options_that_a_file_contradicts_are_refused(tmp_path, option, line):
+    with pytest.raises(UserError, match=line):
+        offline.read(f"{hdf5(tmp_path / 'a.hdf5')},{option}")
+
+
+def test_the_last_reward_of_a_timeout_counts(tmp_path):
+    """Episodes of 2 (a termination), 1 and 3 (timeouts), 1 and 2 steps, and the start of one."""
+    ends = np.isin(np.arange(10), (2, 5, 6, 8))
+    reward = 2.0 ** np.arange(10)
+    fields = {name: value.repeat(2, axis=0)[:10] for name, value in D4RL.items()}
+    fields |= {"terminals": np.arange(10) == 1, "timeouts": ends, "rewards": reward}
+    found = d4rl.read(hdf5(tmp_path / "a.hdf5", **fields))
+    np.testing.assert_array_equal(found.steps.reward, reward[[0, 1, 3, 4, 7]])
+    np.testing.assert_array_equal(found.returns(), [1 + 2, 4, 8 + 16 + 32, 64, 128 + 256])
+    np.testing.assert_array_equal(found.lengths(), [2, 1, 3, 1, 2])
+    about = found.summary()
+    assert (about["rows"], about["episodes"], about["left_out"]) == (5, 5, 5)
+    again = offline.load(offline.save(found, tmp_path / "a.npz"))
+    np.testing.assert_array_equal(again.returns(), found.returns())
+    assert again.provenance == found.provenance
+
+
+def test_a_timeout_of_a_single_row_counts_too(tmp_path):
+    one = {name: value[[6, 0, 1, 6]] for name, value in D4RL.items()}
+    found = d4rl.read(hdf5(tmp_path / "a.hdf5", **one))
+    np.testing.assert_array_equal(found.returns(), [6, 0 + 1 + 6])
+    np.testing.assert_array_equal(found.lengths(), [1, 3])
+
+
+def test_a_file_says_whether_it_knows_where_terminations_led(tmp_path):
+    known = lambda **more: d4rl.read(hdf5(tmp_path / "a.hdf5", **more)).provenance  # noqa: E731
+    assert not known().terminal_next_obs
+    assert known(next_observations=NEXT).terminal_next_obs
+    assert known(terminals=np.zeros(9)).terminal_next_obs
+
+
+@pytest.mark.parametrize("following", [None, NEXT])
+def test_flags_and_rewards_may_be_columns(tmp_path, following):
+    columns = {name: D4RL[name][:, None] for name in ("rewards", "terminals", "timeouts")}
+    wide = d4rl.read(hdf5(tmp_path / "a.hdf5", next_observations=following, **columns))
+    flat = d4rl.read(hdf5(tmp_path / "a.hdf5", next_observations=following))
+    assert wide.provenance.checksum == flat.provenance.checksum
+
+
+# Two trajectories of 6 steps that reach their goals in rows 3 and 10; at 3 the first leaves.
+GOAL = {
+    "observations": rows(*range(12)),
+    "actions": np.zeros((12, 1)),
+    "rewards": np.isin(np.arange(12), (3, 5, 10, 11)) * 1.0,
+    "terminals": np.isin(np.arange(12), (3, 5, 10, 11)),
+    "timeouts": np.isin(np.arange(12), (5, 11)),
+}
+
+
+def check_goal(found):
+    np.testing.assert_array_equal(found.returns(), [2, 2])
+    np.testing.assert_array_equal(found.lengths(), [6, 6])
+    np.testing.assert_array_equal(found.steps.terminated, GOAL["terminals"])
+    np.testing.assert_array_equal(found.steps.truncated, GOAL["timeouts"])
+    assert found.summary()["episodes"] == 2
+    inner = ~GOAL["timeouts"]
+    np.testing.assert_array_equal(found.steps.next_obs[inner, 0], np.arange(1, 13)[inner])
+
+
+@pytest.mark.parametrize("name", ["antmaze-umaze-v2.hdf5", "Ant_maze_big_sparse.hdf5"])
+def test_a_trajectory_of_antmaze_goes_on_at_its_goal(tmp_path, name):
+    found = offline.read(hdf5(tmp_path / name, **GOAL))
+    check_goal(found)
+    again = offline.load(offline.save(found, tmp_path / "a.npz"))
+    check_goal(again)
+    path = hdf5(tmp_path / name, **{**GOAL, "timeouts": None})
+    check_goal(offline.read(f"{path},max_steps=6"))
+
+
+@pytest.mark.parametrize("following", [None, rows(*range(1, 9))])
+def test_a_trajectory_that_is_cut_after_its_goal_is_not_whole(tmp_path, following):
+    """Its last step that anyone can learn from is at the goal, and it went on."""
+    cut = {name: value[3:11] for name, value in GOAL.items()}
+    cut["observations"] = rows(*range(8))
+    cut["terminals"] = np.arange(8) == 6
+    path = hdf5(tmp_path / "antmaze.hdf5", **cut, next_observations=following)
+    found = offline.read(path)
+    assert [each.whole for each in found.episodes()] == [True, False]
+    np.testing.assert_array_equal(found.lengths(), [3])
+    assert found.summary()["cut_episodes"] == 1
+
+
+def test_two_terminals_in_a_row_need_a_word(tmp_path):
+    path = hdf5(tmp_path / "maze.hdf5", **GOAL)
+    with pytest.raises(UserError, match=r"rows 10 and 11: say 'maze\.hdf5,ends=timeouts' if"):
+        offline.read(path)
+    check_goal(offline.read(path, ends="timeouts"))
+    found = offline.read(path, ends="both")
+    np.testing.assert_array_equal(found.lengths(), [4, 2, 5, 1])
+    # Where a file says that such a row does not follow the one before, it is told.
+    after = rows(*range(1, 13))
+    after[[3, 5, 10, 11]] += 0.5
+    told = offline.read(hdf5(tmp_path / "maze.hdf5", **GOAL, next_observations=after))
+    np.testing.assert_array_equal(told.lengths(), [4, 2, 5, 1])
+    assert told.provenance.terminal_next_obs
 
 
 def test_a_file_of_one_cut_step_has_no_data(tmp_path):
@@ -171,7 +293,19 @@ def test_ogbench_in_its_other_forms(tmp_path):
     masks = np.array([0, 1, 1, 1, 1])
     steps = ogbench.read(npz(tmp_path / "c.npz", **regular, rewards=masks - 1.0, masks=masks)).steps
     np.testing.assert_array_equal(steps.terminated, [1, 0, 0, 0, 0])
-    np.testing.assert_array_equal(steps.first, [1, 1, 0, 1, 0])
+    np.testing.assert_array_equal(steps.first, [1, 0, 0, 1, 0])
+
+
+def test_a_trajectory_of_ogbench_stands_at_its_goal(tmp_path):
+    """Rewards of -1 until the goal, where it stays or which it passes."""
+    ends = np.isin(np.arange(12), (5, 11)) * 1.0
+    fields = {**GOAL, "terminals": ends, "timeouts": None, "rewards": GOAL["rewards"] - 1}
+    fields |= {"masks": 1 - GOAL["rewards"], "next_observations": rows(*range(1, 13)), "qpos": None}
+    found = offline.read(npz(tmp_path / "cube-single-play-singletask-v0.npz", **fields))
+    np.testing.assert_array_equal(found.returns(), [-4, -4])
+    np.testing.assert_array_equal(found.lengths(), [6, 6])
+    np.testing.assert_array_equal(found.steps.terminated, GOAL["terminals"])
+    np.testing.assert_array_equal(found.steps.truncated, ends)
 
 
 @pytest.mark.parametrize(
@@ -181,65 +315,15 @@ def test_ogbench_in_its_other_forms(tmp_path):
         ({"actions": OGBENCH["actions"][:6]}, "actions has 6 rows, but observations has 7"),
         ({name: value[3:4] for name, value in REWARDED.items()}, "no row that has a successor"),
         ({name: value[:0] for name, value in REWARDED.items()}, "observations is empty"),
+        ({"terminals": np.full(7, 0.5)}, "terminals must be true or false"),
+        ({"masks": np.full(7, 0.5)}, "masks must be true or false"),
+        ({"valids": np.full(7, -1)}, "valids must be true or false"),
     ],
 )
 def test_a_bad_file_of_ogbench_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError) as caught:
         ogbench.read(npz(tmp_path / "a.npz", **{**REWARDED, **changes}))
     assert message in str(caught.value) and "a.npz" in str(caught.value)
-
-
-# ---- Minari ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """An empty local store."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    return tmp_path / "minari"
-
-
-def test_minari_gives_back_what_was_written(dataset, store):
-    minari.write(dataset, "test/medium-v0")
-    found = offline.read("minari:test/medium-v0")
-    for name in offline.dataset.FIELDS:
-        np.testing.assert_array_equal(getattr(found.steps, name), getattr(dataset.steps, name))
-    assert found.provenance.checksum == dataset.provenance.checksum
-    assert found.references() == (1.0, 31.0) and found.provenance.behaviour == "sac"
-    with pytest.raises(UserError, match="has a data set 'test/medium-v0' already"):
-        minari.write(dataset, "test/medium-v0")
-    with pytest.raises(UserError, match="did you mean 'test/medium-v0'"):
-        minari.read("test/medum-v0")
-
-
-def test_minari_with_spaces_of_other_kinds(store):
-    spaces = pytest.importorskip("gymnasium").spaces
-    observed = spaces.Dict({"goal": spaces.Discrete(3), "place": spaces.Box(0, 9, (2,))})
-    episode = minari_library.data_collector.EpisodeBuffer(
-        observations={"goal": np.array([1, 1, 2]), "place": np.arange(6.0).reshape(3, 2)},
-        actions=np.array([0, 4]),
-        rewards=[1.0, 2.0],
-        terminations=[False, False],
-        truncations=[False, True],
-    )
-    with pytest.warns(UserWarning):
-        minari_library.create_dataset_from_buffers(
-            "test/dict-v0", [episode], observation_space=observed, action_space=spaces.Discrete(5)
-        )
-    steps = minari.read("test/dict-v0").steps
-    np.testing.assert_array_equal(steps.obs, [[0, 1, 0, 0, 1], [0, 1, 0, 2, 3]])
-    np.testing.assert_array_equal(steps.next_obs[1], [0, 0, 1, 4, 5])
-    np.testing.assert_array_equal(steps.action, [0, 4])
-    np.testing.assert_array_equal(steps.truncated, [False, True])
-
-
-def test_minari_cannot_hold_corrupted_successors(dataset, store):
-    other = dataset.replace(steps=dataset.steps.replace(next_obs=dataset.steps.next_obs + 1))
-    with pytest.raises(UserError, match="next_obs of episode 0 is not the next row's obs"):
-        minari.write(other, "test/bad-v0")
-    with pytest.raises(UserError, match="cannot be written"):
-        minari.write(dataset, "not a name")
-    assert not [each for each in store.rglob("*.hdf5")]
 
 
 # ---- whatever it is ----------------------------------------------------------------
@@ -258,7 +342,7 @@ def test_the_format_is_told_by_the_content(dataset, tmp_path, store):
     [
         ("a.npz", b"hello", "cannot be read as .npz"),
         ("a.csv", b"hello", "has no format that is known"),
-        ("a.hdf5", d4rl.MAGIC + b"hello", "cannot be read as HDF5"),
+        ("a.hdf5", files.HDF5 + b"hello", "cannot be read as HDF5"),
         ("a.npz", None, "does not exist"),
         ("minari:none-v0", None, "no data set 'none-v0', there is none"),
     ],
@@ -270,6 +354,30 @@ def test_what_is_no_dataset_is_refused(tmp_path, store, monkeypatch, name, conte
     with pytest.raises(UserError) as caught:
         offline.read(name)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_npz_of_d4rls_names_is_d4rls(tmp_path):
+    for more in ({}, {"next_observations": NEXT}):
+        npz_path, hdf5_path = tmp_path / "hopper-medium-v2.npz", tmp_path / "hopper-medium-v2.hdf5"
+        np.savez(npz_path, **D4RL, **more)
+        found, same = offline.read(npz_path), d4rl.read(hdf5(hdf5_path, **more))
+        assert found.provenance.checksum == same.provenance.checksum
+        assert found.references() == offline.D4RL_RETURNS["hopper"]
+        np.testing.assert_array_equal(found.returns(), [0 + 1 + 2, 3 + 4 + 5 + 6])
+
+
+def test_an_npz_that_may_be_either_is_refused(tmp_path):
+    """Rewards, which OGBench's have with masks alone, and no timeouts, which D4RL's have."""
+    np.savez(tmp_path / "a.npz", **{k: v for k, v in D4RL.items() if k != "timeouts"})
+    with pytest.raises(UserError, match="has no field 'timeouts'"):
+        offline.read(tmp_path / "a.npz")
+
+
+def test_ogbenchs_names_in_hdf5_are_ogbenchs(tmp_path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for name, value in REWARDED.items():
+            file[name] = value
+    check_ogbench(offline.read(tmp_path / "a.hdf5").steps)
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
 
 from jaxrl_reward import preferences, tabular
 from jaxrl_reward.preferences import labels, losses, segments, users
@@ -45,6 +46,43 @@ def test_a_mixture_of_one_head_is_bradley_terry():
     np.testing.assert_allclose(losses.balance(jnp.full((4,), 0.25)), -np.log(4), rtol=1e-5)
     told = losses.rerouted(jnp.array([0.25, 0.75]), jnp.log(jnp.array([[1.0, 2.0], [3.0, 2.0]])))
     np.testing.assert_allclose(told, [0.5, 0.5], rtol=1e-5)  # 0.25 / 2 and 0.75 / 6
+
+
+@pytest.mark.parametrize("d", [(-5.0, -4.0), (-30.0, -40.0), (-100.0, -90.0), (-400.0, -1000.0)])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_mixture_that_is_badly_wrong_has_the_loss_and_slope_of_logsumexp(d, label):
+    """In float64 by scipy: `-log sum_k w_k sigmoid(d_k)`, and -p_k sigmoid(-d_k)."""
+    weights, right = np.array([0.3, 0.7]), np.array(d)
+    logs = np.log(weights) + scipy.special.log_expit(right)
+    expected = -scipy.special.logsumexp(logs)
+    slope = -np.exp(logs + expected) * scipy.special.expit(-right)
+    sign = 2 * label - 1  # the label decides which side is wrong
+    found, slopes = jax.value_and_grad(losses.hedged)(
+        jnp.array(sign * right, jnp.float32), label, jnp.array(weights, jnp.float32)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(slopes, sign * slope, rtol=1e-4, atol=1e-30)
+
+
+def test_a_mixture_tells_its_router_which_head_was_nearer():
+    """The slope in the router's logits is w_k - p_k: far out one head has all of p."""
+    of = lambda z, d: losses.hedged(d, 1.0, jax.nn.softmax(z))  # noqa: E731
+    slope = jax.grad(of)(jnp.log(jnp.array([0.3, 0.7])), jnp.array([-60.0, -90.0]))
+    np.testing.assert_allclose(slope, [0.3 - 1.0, 0.7], rtol=1e-5)
+
+
+def test_routers_know_weights_far_below_the_others():
+    weights = jnp.array([1e-20, 1.0, 0.0])
+    told = losses.rerouted(weights, jnp.array([[0.0], [60.0], [0.0]]))
+    odds = 1e-20 / np.exp(-60.0)  # 1.14e6 to 1 for the first
+    np.testing.assert_allclose(told, [odds / (1 + odds), 1 / (1 + odds), 0.0], rtol=1e-4)
+    np.testing.assert_allclose(losses.balance(weights), -20 * np.log(10) * 1e-20, rtol=1e-5)
+    slopes = [
+        jax.grad(losses.balance)(weights),
+        jax.grad(lambda w: losses.rerouted(w, jnp.ones((3, 1)))[0])(weights),
+    ]
+    np.testing.assert_allclose(slopes[0][:2], np.log([1e-20, 1.0]) + 1, rtol=1e-5)
+    assert np.isfinite(slopes).all()
 
 
 def test_the_first_clear_factor_decides():
@@ -196,6 +234,8 @@ def test_the_divergence_and_the_share_of_wins():
         0.5 * (1 + 4 - 1 - np.log(4.0)),
         rtol=1e-5,
     )
+    near = users.divergence(jnp.zeros(1), jnp.array([1e-4]))  # x^2 / 4 to first order
+    np.testing.assert_allclose(near, 1e-8 / 4, rtol=2e-3)
     share = users.win_share(jnp.array([1.0]), jnp.array([0.0, 2.0]))
     np.testing.assert_allclose(share, [0.5], rtol=1e-6)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxrl_reward.report import fronts, statistics
+from jaxrl_reward.report import fronts
 
 
 def test_a_curve_is_over_the_places_of_its_seeds():
@@ -10,7 +10,7 @@ def test_a_curve_is_over_the_places_of_its_seeds():
     values = np.arange(8.0).reshape(4, 2)
     drawn = fronts.curve(x, values)
     np.testing.assert_allclose(drawn.step, [0.0, 2.0])
-    np.testing.assert_allclose(drawn.estimate, [statistics.iqm(column) for column in values.T])
+    np.testing.assert_allclose(drawn.estimate, [3.0, 4.0])  # of 0, 2, 4, 6 and 1, 3, 5, 7
     assert (drawn.low <= drawn.estimate).all() and drawn.seeds == 4
     np.testing.assert_allclose(fronts.curve([3, 9], values).step, [3.0, 9.0])
 

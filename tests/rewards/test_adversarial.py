@@ -51,9 +51,56 @@ def test_the_losses_of_known_logits():
     entropy = adversarial.binary_entropy(jnp.concatenate([ours, theirs])).mean()
     close(entropy, 0.529241)
     close(0.820075 - 0.001 * entropy, 0.819546)
-    # eta * 2.126928 - max(0, -0.126928 + eta * 0.693147)
-    told = rw.gail(demos=DEMOS, unlabelled=0.25).told(ours, theirs, one, one, one)
-    close(told, 0.25 * 2.126928 - max(0.0, -0.126928 + 0.25 * 0.693147))
+
+
+def test_the_positive_unlabelled_risk_of_known_logits():
+    """Of both kinds of rows, the agent's less the expert's share; means first, then the cut.
+
+    With eta = 1/4: two logits of the agent's, 0 and -3, and two of the expert's, 2 and 1.
+    The mean of `-log P` of the expert's is 0.220095 as positives, 1.720095 as negatives; of
+    the agent's as negatives 0.370867 (scipy's `log_expit`), less than 1/4 of 1.720095, so
+    that nothing is left. (Row by row, the first would leave 0.693147 - 0.430024.) Of the
+    agent's logits 3 and 0, 1.870867 - 0.430024 is left.
+    """
+    term, one = rw.gail(demos=DEMOS, unlabelled=0.25), jnp.ones(2)
+    theirs = jnp.array([2.0, 1.0])
+    cut = term.told(jnp.array([0.0, -3.0]), theirs, one, one, one)
+    close(cut, 0.25 * 0.220095)
+    whole = term.told(jnp.array([3.0, 0.0]), theirs, one, one, one)
+    close(whole, 0.25 * 0.220095 + 1.870867 - 0.430024)
+
+
+@pytest.mark.parametrize(("share", "slopes"), [(0.25, (0.5, -0.25)), (0.5, (0.5, -0.5))])
+def test_the_positive_unlabelled_loss_lifts_the_expert_and_lowers_the_agent(share, slopes):
+    """At logits of 0: d/dD softplus(D) = 1/2, of the expert's -eta / 2 - eta / 2."""
+    term, one = rw.gail(demos=DEMOS, unlabelled=share), jnp.ones(4)
+    told = lambda d: term.told(d[0] * one, d[1] * one, one, one, one)  # noqa: E731
+    close(jax.grad(told)(jnp.zeros(2)), slopes)
+
+
+@pytest.mark.parametrize("make", [rw.gail, rw.airl])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("label", [0.7, 1.0, 1.2])
+def test_no_option_turns_the_discriminator_round(make, share, label):
+    """Whatever is smoothed or unlabelled, from 0 the expert's logit rises and the agent's falls."""
+    term, one = make(demos=DEMOS, unlabelled=share), jnp.ones(4)
+    told = lambda d: term.told(d[0] * one, d[1] * one, label * one, one, one)  # noqa: E731
+    ours, theirs = jax.grad(told)(jnp.zeros(2))
+    assert ours > 0 > theirs
+
+
+def test_where_clouds_are_apart_unlabelled_steps_are_told_by_a_lower_logit(block_of):
+    rng = np.random.default_rng(0)
+    at = lambda x: rng.normal(size=(65, 1)) / 3 + x  # noqa: E731
+    agent, expert = (
+        block_of(np.zeros(64), obs=at(x), action=np.zeros((64, 1), np.float32)) for x in (-1, 1)
+    )
+    sizes = {"width": 8, "updates": 150, "batch_size": 64, "learning_rate": 1e-2}
+    term = rw.gail(demos=rows_of(at(1)), unlabelled=0.5, penalty="none", form="logit", **sizes)
+    state = term.init(jax.random.key(0), agent)
+    state, _ = quick(term.learn)(state, jax.random.key(1), agent)
+    logits = [term.apply(state, block).reward.mean() for block in (expert, agent)]
+    assert logits[0] > 1 and logits[0] > logits[1] + 1
 
 
 @pytest.mark.parametrize("where", penalties.WHERE[:-1])
@@ -223,10 +270,40 @@ def test_whole_episodes_are_shown_and_of_them_one_step_in_so_many(expert):
     shown = lambda *a: rw.demonstrations(expert, *a).obs[:, 0].tolist()  # noqa: E731
     assert shown() == list(range(14))
     assert shown(2) == list(range(7))
-    # Begun at 0, 1 (7 mod 2) and 0 of each episode.
+    # Begun at 0, 1 and 0 of each episode.
     assert shown(3, 2) == [0, 2, 5, 7, 9, 11]
     with pytest.raises(UserError, match="have 3 whole episodes, not 4"):
         rw.demonstrations(expert, 4)
+
+
+@pytest.mark.parametrize("every", [*range(2, 30), 49, 70, 100, 128])
+def test_every_offset_is_shown_once_in_as_many_episodes(every):
+    """And a few episodes are spread: no gap between offsets is much more than an even one."""
+    count, length = every, 2 * every
+    step = np.tile(np.arange(length), count)
+    obs = np.stack([step, np.repeat(np.arange(count), length)], 1)
+    ends = {"terminated": step == length - 1, "truncated": np.zeros(len(step))}
+    fields = {"obs": obs, "next_obs": obs, "action": obs[:, :1] * 0.0, "reward": step * 0.0}
+    shown = rw.demonstrations(offline.make({**fields, **ends}), every=every).obs
+    first = np.array([shown[shown[:, 1] == i, 0].min() for i in range(count)])
+    assert sorted(first) == list(range(every)) and len(shown) == 2 * count
+    few = np.sort(first[:4])
+    gaps = np.diff(np.append(few, few[0] + every))
+    assert gaps.max() <= every / 2 + 2
+
+
+def test_a_file_that_is_replaced_is_read_anew(tmp_path, monkeypatch):
+    def write(value):
+        x = np.full((8, 2), value)
+        flags = {"terminated": np.zeros(8), "truncated": np.arange(8) == 7}
+        fields = {"obs": x, "next_obs": x, "action": x[:, :1], "reward": x[:, 0], **flags}
+        offline.save(offline.make(fields), tmp_path / "demos.npz")
+
+    monkeypatch.chdir(tmp_path)
+    for value in (1.0, -1.0):
+        write(value)
+        assert rw.demonstrations("demos.npz").obs[0, 0] == value
+        assert rw.demonstrations(tmp_path / "demos.npz").obs[0, 0] == value
 
 
 @pytest.mark.parametrize(

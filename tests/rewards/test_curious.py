@@ -9,7 +9,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.rewards import curious
 from jaxrl_reward.types import UserError
 
-TINY = {"width": 8, "batch_size": 32, "updates": 150, "learning_rate": 0.01}
+TINY = {"width": 8, "batch_size": 32, "updates": 150, "learning_rate": 0.01, "whiten": False}
 
 
 @pytest.fixture
@@ -37,6 +37,19 @@ def test_pseudo_counts_are_counts_of_a_single_component(block_of, paid, after):
     assert new > 2 * now
 
 
+@pytest.mark.parametrize("share", [1e-3, 0.1, 0.5])
+@pytest.mark.parametrize("seen", [1e3, 1e5, 1e7])
+def test_pseudo_counts_of_much_that_was_seen(share, seen, block_of, paid, after):
+    """Of two components, by the paper's formula in float64."""
+    count, total = np.float64(np.float32(share * seen)), np.float64(np.float32(seen))
+    rho, again = (count / total) ** 2, ((count + 1) / (total + 1)) ** 2
+    expected = 1 / np.sqrt(rho * (1 - again) / (again - rho) + 0.01)
+    term, block = rw.pseudo_counts(resolution=1.0, bins=2), block_of([0.0], obs=[[0, 0]] * 2)
+    table = jnp.array([[count, total - count]] * 2, jnp.float32)
+    state = after(term, block).replace(shared=table)
+    np.testing.assert_allclose(paid(term, block, state), expected, rtol=1e-4)
+
+
 def test_the_model_of_components_generalises(block_of, paid, after):
     """Cells (0, 1) and (1, 0) were never seen, but their components were."""
     term = rw.pseudo_counts(resolution=1.0, bins=4)
@@ -46,18 +59,36 @@ def test_the_model_of_components_generalises(block_of, paid, after):
     assert mixed < new / 3
 
 
-def test_rdd_falls_as_one_over_n_where_its_fit_is_exact():
-    """After n draws the best fit is their mean, whose squared error is sigma^2 / n."""
-    rng, sigma = np.random.default_rng(0), 0.5
-    target = rng.normal(size=(2000, 8))
-    for n in (1, 4, 16):
-        draws = target[..., None] + sigma * rng.normal(size=(*target.shape, n))
-        bonus = ((draws.mean(-1) - target) ** 2).mean()
-        np.testing.assert_allclose(bonus * n / sigma**2, 1.0, rtol=0.05)
+@pytest.mark.parametrize("n", [1, 4, 16])
+def test_rdd_falls_as_one_over_n_where_its_fit_is_exact(n, block_of, parameters):
+    """After n visits the best fit is the mean of n draws, whose squared error is sigma^2 / n.
+
+    The loss is quadratic in the last layer's bias: a Newton step is the least-squares fit.
+    """
+    sigma, size = 0.5, 2000
+    block = block_of(np.zeros(n), obs=np.ones((n + 1, 1)))
+    term = rw.rdd(width=4, features=size, sigma=sigma)
+    state = parameters(term, block)
+    batch = jax.tree.map(lambda x: x[:, 0], block)
+
+    @jax.jit
+    def fitted(state):
+        slope = jax.grad(term.loss)(state.shared.params, jax.random.key(0), batch)
+        layers = [k for k, x in flat(slope["f"]) if x.shape == (size,)]
+        assert len(layers) == 1
+        step = lambda path, x, g: x - size / 2 * g * (str(path) == layers[0])  # noqa: E731
+        params = state.shared.params
+        moved = jax.tree_util.tree_map_with_path(step, params["f"], slope["f"])
+        shared = state.shared.replace(params={**params, "f": moved})
+        return term.apply(state.replace(shared=shared), block).reward
+
+    flat = lambda tree: [(str(k), x) for k, x in jax.tree_util.tree_leaves_with_path(tree)]  # noqa: E731
+    np.testing.assert_allclose(fitted(state) * n / sigma**2, 1.0, rtol=0.15)
 
 
 def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameters):
-    term, rnd = rw.rdd(width=4, features=3, sigma=2.0), rw.rnd(width=4, features=3)
+    raw = {"width": 4, "features": 3, "whiten": False}
+    term, rnd = rw.rdd(**raw, sigma=2.0), rw.rnd(**raw)
     state = parameters(term, steps)
 
     @jax.jit
@@ -69,6 +100,54 @@ def test_rdd_is_the_distance_to_the_mean_of_what_it_learns_from(steps, parameter
     rewards, (noisy, exact) = run(jax.random.key(0))
     np.testing.assert_allclose(*rewards)
     assert abs(noisy - exact - 4.0) < 0.8  # the draws add sigma^2, over 768 of them
+
+
+# ---- what the networks see ---------------------------------------------------------------
+
+WHITENED = [
+    *(rw.rnd(width=4, features=3), rw.rdd(width=4, features=3)),
+    rw.icm(width=4, features=3, actions=2),
+    rw.byol(width=4, features=3, actions=2),
+    rw.hindsight(width=4, features=3, hidden=2, actions=2, negatives=2),
+    rw.disagreement(width=4, members=2, actions=2),
+]
+
+
+@pytest.mark.parametrize("term", WHITENED, ids=lambda term: term.name)
+def test_units_of_the_observation_do_not_matter(term, steps, parameters, applied):
+    """Metres or millimetres of one coordinate, any origin: the same bonus, once it is known."""
+    units, origin = jnp.array([[[1000.0, 0.01]]]), jnp.array([[[-70.0, 3.0]]])
+    other = steps.replace(obs=steps.obs * units + origin, next_obs=steps.next_obs * units + origin)
+    start = parameters(term, steps)
+    rewards = []
+    for block in (steps, other):
+        state = applied(term, start, block).state
+        rewards.append(np.asarray(applied(term, state, block).reward))
+    np.testing.assert_allclose(rewards[0], rewards[1], rtol=2e-3, atol=1e-5)
+    assert rewards[0].std() > 1e-4
+    # What is small in the raw observation counts: no novelty is only in the large one.
+    raw = term.replace(whiten=False)
+    plain = [np.asarray(applied(raw, parameters(raw, steps), b).reward) for b in (steps, other)]
+    assert not np.allclose(*plain, rtol=0.1)
+
+
+def test_what_is_seen_is_white_and_clipped(steps, parameters, applied):
+    term = rw.rnd(width=4, features=3)
+    start = parameters(term, steps)
+    shared = applied(term, start, steps).state.shared
+    seen = np.asarray(term.seen(shared, steps).next_obs)
+    np.testing.assert_allclose(seen.mean((0, 1)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(seen.std((0, 1)), 1.0, rtol=1e-3)
+    far = steps.replace(next_obs=steps.next_obs * 1e6)
+    assert np.abs(term.seen(shared, far).next_obs).max() == 5.0
+    # The block is judged by what was known before it: at first it is only clipped.
+    np.testing.assert_array_equal(
+        term.seen(start.shared, far).next_obs, np.clip(far.next_obs, -5.0, 5.0)
+    )
+    order = jnp.arange(256)
+    flat = jax.tree.map(lambda x: x[:, 0], steps)
+    paid = applied(term, start.replace(shared=shared), steps).reward[:, 0]
+    np.testing.assert_allclose(term.relabel(shared, flat, ())[order], paid, rtol=1e-5)
 
 
 # ---- predictions --------------------------------------------------------------------------

@@ -190,6 +190,67 @@ def test_all_equal_groups_give_zero_not_nan(rate):
         assert (alike[name] == 0).all()
 
 
+# Returns that are equal but for rounding: 0.7 at once, and 0.1 seven times in three orders.
+SEVENTHS = np.float32(0.1) + np.zeros(7, np.float32)
+SAME = np.array([0.7, np.cumsum(SEVENTHS)[-1], np.float32(0.1) * 7, 0.7], np.float32)
+EVERY = (*ADVANTAGES[1:5], "bnpo()", "riskpo(bundle=1)", "group_win_rate()")
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e4])
+def test_returns_that_differ_by_rounding_are_equal(unit):
+    """0.1 seven times is not 0.7 in float32, and no rule pays for that, in any unit."""
+    assert SAME[0] != SAME[1]
+    alike = Paid(EVERY, block_of(np.tile(np.float32(unit) * SAME, 3)))
+    for name in EVERY:
+        pay = alike[name] - 0.5 if name == "group_win_rate()" else alike[name]
+        np.testing.assert_allclose(pay, 0.0, atol=1e-6 * unit, err_msg=name)
+
+
+def test_a_long_scan_is_as_equal_and_what_truly_differs_is_not():
+    """0.1 a thousand times in a scan is 99.99905; 100.02 is more than that."""
+    steps, scan = 1000, np.cumsum(np.full(1000, 0.1, np.float32))[-1]
+    assert abs(scan - 100) > 5e-4
+    groups = rw.Groups(jnp.zeros(2, jnp.int32), jnp.ones((steps, 2), bool))
+    late = np.zeros((steps, 2), np.float32)
+    for pays, differ in (((scan, 100.0), False), ((100.02, 100.0), True)):
+        late[-1] = pays
+        assert groups.differ(late[-1], groups.rounding(late)).all() == differ
+    # Plus and minus one two thousand times: their sums are whole, and 1 is a difference.
+    coins = np.random.default_rng(0).choice([-1.0, 1.0], (2000, 2)).astype(np.float32)
+    coins[-1] = coins[-1, 0], coins[-1, 0] + 1 + coins[:-1, 0].sum() - coins[:-1, 1].sum()
+    groups = rw.Groups(jnp.zeros(2, jnp.int32), jnp.ones((2000, 2), bool))
+    assert groups.differ(groups.total(coins), groups.rounding(coins)).all()
+
+
+def test_what_cancels_on_the_way_is_rounding():
+    """0.1 + 0.2 - 0.3 is 3e-8 or so in float32; the return is 0."""
+    reward = np.array([[0.1, 0.2, -0.3], [-0.3, 0.1, 0.2], [0.0, 0.0, 0.0]], np.float32).T
+    groups = rw.Groups(jnp.zeros(3, jnp.int32), jnp.ones((3, 3), bool))
+    assert np.ptp(np.cumsum(reward, 0)[-1]) > 0
+    assert not groups.differ(groups.total(reward), groups.rounding(reward)).any()
+
+
+@pytest.mark.parametrize("mean", [1e4, -3e5, 1e6])
+def test_a_large_mean_costs_no_digits(mean, standard):
+    """Returns of 0 and 1 on top of it: all that float32 holds exactly is kept."""
+    far = Paid(ADVANTAGES[1:5], block_of(R + mean))
+    for name in ("centred()", "rloo()", "grpo(epsilon=0)"):
+        np.testing.assert_allclose(far[name], standard[name], rtol=1e-5, atol=1e-6)
+    tokens = np.repeat(MIDDLE, LENGTH)
+    whitened = (MIDDLE - tokens.mean()) / tokens.std()
+    np.testing.assert_allclose(far["whitened"], whitened, rtol=1e-5)
+
+
+def test_grpo_by_the_deviation_of_a_sample():
+    """TRL's: of one right in four, 0.75 over `np.std(ddof=1)` = 0.5; the population's is 0.433."""
+    both = Paid(("grpo(epsilon=0)", "grpo(epsilon=0, ddof=1)"), block_of())
+    sample, population = both["grpo(epsilon=0, ddof=1)"], both["grpo(epsilon=0)"]
+    np.testing.assert_allclose(sample[4:8], [-0.5, -0.5, -0.5, 1.5], rtol=1e-5)
+    np.testing.assert_allclose(population[:8] / sample[:8], 1.1547005, rtol=1e-5)
+    alone = Paid(("grpo(ddof=1)",), block_of(groups=np.arange(N)))
+    np.testing.assert_array_equal(alone["grpo(ddof=1)"], 0.0)
+
+
 def test_bnpo_of_prompts_of_one_difficulty_is_centred():
     alike = advantages(np.tile([1, 0, 0, 1], 3))
     np.testing.assert_allclose(alike["bnpo()"], alike["centred()"], rtol=1e-5)
@@ -439,6 +500,27 @@ def test_pear_by_phases(judged):
     assert len(set(np.round(reward, 4))) > 2
 
 
+@pytest.mark.parametrize("thought", ["**", "-*-*", ""])
+def test_pear_on_think_counts_all_that_was_thought(thought):
+    """No mark ends it: of entropies 0.3 and 0.1 before the answer, of 0, the mean is 0.2."""
+    from jaxrl_reward import envs
+
+    task = envs.make("sequence:think,levels=2,max_tokens=6").environment.task
+    tokens = [task.symbols.index(x) for x in thought] + [3, 0]  # the letter a, and the end
+    tokens = np.pad(tokens, (0, 6 - len(tokens)), constant_values=len(task.symbols))
+    judge = quick(lambda tokens: task.judge(task.ask(jnp.int32(0)), tokens, jnp.float32(0.0)))
+    facts = judge(jnp.asarray(tokens)).facts
+    steps = len(thought) + 2
+    entropy = np.zeros((T + 1, 1))
+    entropy[: len(thought), 0] = np.linspace(0.3, 0.1, len(thought))
+    told = {name: np.repeat(np.asarray(x)[None], 1) for name, x in facts.items()}
+    block = block_of([1.0], np.array([min(steps, T)]), np.zeros(1, np.int64), **told)
+    block = block.replace(info={**block.info, "entropy": entropy[:T].astype(np.float32)})
+    term = rw.parse("stack(env, signal('scratch'), signal('entropy', when='step')) | pear(alpha=0)")
+    reward = run([term], block)[0].reward
+    np.testing.assert_allclose(reward.sum(), 0.8 if thought else 1.0, rtol=1e-6)
+
+
 def test_drpo_never_pushes_a_right_answer_and_is_the_gradient_of_its_objective(standard):
     weights = standard["stack(env, signal('log_prob'"]
     log_prob = np.where(alive_of(), block_of().policy["log_prob"], 0)
@@ -502,6 +584,64 @@ def test_verpo_by_a_loop(judged):
         every, dense = here.all(1), here @ weight
         mine = passed[i].all() - every.mean() + 0.5 * (passed[i] @ weight - dense.mean())
         np.testing.assert_allclose(advantage[i], mine, rtol=1e-4, atol=1e-5)
+
+
+# ---- what papers give, worked out by hand ----------------------------------------------------
+
+# Rule, outcomes, lengths, groups, signals, and what each response is paid in all.
+BY_HAND = {
+    # 1 + 0.3 c (s + d), c at least 0.1, s = 1 at first, d the half that is right.
+    "stack(env, signal('concise')) | crf(alpha=0.3)": (
+        *([1, 0, 1, 0], [1, 2, 1, 2], [0, 0, 0, 0]),
+        {"concise": [0.5, 1, 0.05, 0.1]},
+        [1.225, 0, 1.045, 0],
+    ),
+    # Thinking of right responses 0.3 on average, of wrong ones 0.7: gamma = exp(-0.4) = 0.670320.
+    "stack(env, signal('thinking')) | trust(alpha=0.3)": (
+        *([1, 0, 1, 0], [1, 2, 1, 2], [0, 0, 0, 0]),
+        {"thinking": [0.2, 0.8, 0.4, 0.6]},
+        [1.040219, 0.160877, 1.080438, 0.120658],
+    ),
+    # Entropies log 2 and log 4: w = 0.595390 and 0.854778; between groups +1 and -1.
+    "stack(env, signal('answer')) | copo(gamma=2, rho=0.5)": (
+        *([1, 0, 1, 0, 0, 0, 0, 0], [1] * 8, [0] * 4 + [1] * 4),
+        {"answer": [7, 3, 7, 3, 1, 2, 3, 4]},
+        [1.0, -0.190780, 1.0, -0.190780, *[-0.145222] * 4],
+    ),
+    # rho = (1, 1/2), whose distance makes a density of 1 + exp(-12.5): w = 0.133994, 0.364236.
+    "signal('rewards') | verpo(alpha=2, beta=0.5, width=0.1, delta=0.01)": (
+        *([1, 0], [2, 2], [0, 0]),
+        {"rewards": [[1, 1], [1, 0]]},
+        [0.591059, -0.591059],
+    ),
+    # Waves 4 cos(pi n / 6) = 3.464102, 2, 0 at 1, 2, 3: rewards 3.464102, 0, 1.9, 0, of budgets
+    # 1, 3, 1, 3. Mean 1.341025, deviation 1.450569; subgroups' means less 3.464102 and 0.
+    "hbpo(budgets=(1, 3), limit=3, beta=4, alpha=0.1)": (
+        *([1, 1, 1, 1], [1, 2, 2, 3], [0, 0, 0, 0]),
+        {},
+        [0.681565, -0.924482, -0.396703, -0.924482],
+    ),
+    # Q of the best of four: 0.683594 at the start, 0.9375 and 1 after: 3 (1 - 0.683594).
+    "stack(env | centred(), signal('value', when='step')) | pav(alpha=3, best_of=4, start=0.25)": (
+        *([1.0], [2], [0]),
+        {"value": [[0.5], [1.0], [0.0], [0.0], [0.0]]},
+        [0.949219],
+    ),
+    # exp(-H log 2) = 1, 1/2 and twice 0.707107, of mean 0.728553; A = 1/2 and -1/2.
+    "stack(env | centred(), signal('entropy', when='step')) | empg(k=0.6931472, clarity=0.1)": (
+        *([1, 0], [2, 2], [0, 0]),
+        {"entropy": [[0, 0.5], [1, 0.5], [0, 0], [0, 0], [0, 0]]},
+        [0.989645, -0.989645],
+    ),
+}
+
+
+@pytest.mark.parametrize("text", BY_HAND, ids=lambda text: text.split("| ")[-1].split("(")[0])
+def test_rules_by_hand(text):
+    outcomes, lengths, groups, signals, expected = BY_HAND[text]
+    signals = {name: np.array(value, np.float32) for name, value in signals.items()}
+    paid = Paid((text,), block_of(outcomes, np.array(lengths), np.array(groups), **signals))
+    np.testing.assert_allclose(paid[text], expected, rtol=2e-5, atol=2e-6)
 
 
 # ---- a credit for each step ----------------------------------------------------------------

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.rewards import implicit, likelihoods
@@ -106,6 +107,20 @@ def test_jepo_is_the_groups_bound_less_that_of_the_others(paid):
     assert found[N - 1] == 0.0  # a group of one
 
 
+def test_jepo_of_answers_far_apart_is_that_of_logsumexp():
+    """In float64 by scipy, also where the others are e^-90 of the best."""
+    total = np.array([-0.5, -90.0, -95.0, -3.0, -60.0, -1.0])
+    block = block_of(np.zeros((T, N), np.int32), known=total[:, None].astype(np.float32))
+    term = rw.parse("signal('known') | jepo()")
+    found = np.asarray(term.apply(term.init(jax.random.key(0), block), block).reward).sum(0)
+    mean = lambda x: scipy.special.logsumexp(x) - np.log(len(x))  # noqa: E731
+    for i in range(N - 1):
+        here = GROUP[i] == GROUP
+        rest = mean(total[here & (np.arange(N) != i)])
+        np.testing.assert_allclose(found[i], mean(total[here]) - rest, rtol=1e-5)
+    assert found[0] > 88 and found[N - 1] == 0.0
+
+
 @pytest.mark.parametrize("form", ["probability", "group"])
 def test_scratch_and_taught_answer_together_are_the_exact_gradient(form):
     """Of the expected score, by enumeration: one token of scratch, an answer of two."""
@@ -200,7 +215,7 @@ def test_it_finds_the_step_that_decides_from_outcomes_alone():
 def test_what_is_refused():
     with pytest.raises(UserError, match="form cannot be 'probably', did you mean 'probability'"):
         rw.parse("likelihood(form='probably')")
-    with pytest.raises(UserError, match="width must be above 0"):
+    with pytest.raises(UserError, match="width must be a positive integer"):
         rw.implicit_process(actions=2, width=0)
     block = block_of(np.zeros((T, N), np.int32))
     with pytest.raises(UserError, match="needs the number of actions"):

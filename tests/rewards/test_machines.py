@@ -96,11 +96,88 @@ def test_automata_are_the_smallest():
         ("a b", r"left over: a\^ b"),
         ("a + b", r"not readable: a\^ \+ b"),
         ("F A", "a proposition"),
+        ("a V b", r"V is written R here: a\^ V b"),
+        ("O a", "O looks back"),
+        ("a <- b", "not readable"),
+        ("X[a", "not readable"),
     ],
 )
 def test_what_is_no_formula_is_told(text, message):
     with pytest.raises(UserError, match=message):
         ltlf.parse(text)
+
+
+def holds(text, a, b, i, n):
+    """A formula in Python, of step i of n: each sign by its own meaning on finite traces."""
+    signs = {
+        "a": a[i],
+        "b": b[i],
+        "last": i == n - 1,
+        "a W b": all(a[i:]) or any(b[k] and all(a[i:k]) for k in range(i, n)),
+        "b M a": any(b[k] and all(a[i : k + 1]) for k in range(i, n)),
+        "X a": i + 1 < n and a[min(i + 1, n - 1)],
+        "N a": i + 1 >= n or a[min(i + 1, n - 1)],
+        "F (last & a)": a[n - 1],
+        "a <-> b": a[i] == b[i],
+    }
+    return signs[text]
+
+
+SPELLINGS = {
+    "last": ["last", "!X true", "WX false", "G last"],
+    "a W b": ["a W b", "(a U b) || G a", "~(~a M ~b)", "~(~b U (~a && ~b))"],
+    "b M a": ["b M a", "a U (a && b)", "~(~b W ~a)"],
+    "X a": ["X a", "X[!] a", "X[!]a", "~WX ~a"],
+    "N a": ["WX a", "N a", "last || X[!] a"],
+    "F (last & a)": ["F (last & a)", "G (last -> a)", "G(last=>a)"],
+    "a <-> b": ["a <-> b", "a<=>b", "(a => b) && (b -> a)", "~a <-> ~b", "a <-> b <-> true"],
+}
+
+
+@pytest.mark.parametrize("meaning", SPELLINGS)
+def test_other_tools_signs_mean_on_all_short_traces_what_they_say(meaning):
+    for text in SPELLINGS[meaning]:
+        table = ltlf.automaton(text, ("a", "b"))
+        for length in range(1, 6):
+            for bits in itertools.product(range(4), repeat=length):
+                state = 0
+                for x in bits:
+                    state = table.after[state, x]
+                a, b = [bool(x & 1) for x in bits], [bool(x & 2) for x in bits]
+                if text == "G last":
+                    assert table.accepts[state] == (length == 1)
+                else:
+                    assert table.accepts[state] == holds(meaning, a, b, 0, length), (text, bits)
+
+
+def test_signs_of_one_strength_are_read_from_the_right():
+    same = {
+        "a -> b -> c": "a -> (b -> c)",
+        "a R b U c": "a R (b U c)",
+        "a U b R c": "a U (b R c)",
+        "a W b U c": "a W (b U c)",
+        "a <-> b -> c": "a <-> (b -> c)",
+        "a -> b <-> c": "(a -> b) <-> c",
+        "! a W b & c": "((!a) W b) & c",
+    }
+    for text, grouped in same.items():
+        assert ltlf.parse(text) == ltlf.parse(grouped)
+    for text in ("(a -> b) -> c", "a -> (b -> c)", "a U b U c", "F a -> G b", "a R (b U c)"):
+        assert not ltlf.readings(text)
+    assert "(a -> b) -> c" in ltlf.readings("G (a -> b -> c -> d)")[0]
+    assert len(ltlf.readings("G (a -> b -> c -> d)")) == 1
+    assert "R beside U" in ltlf.readings("F (a R b U c)")[0]
+    assert "brackets" in ltlf.readings("a U b W c")[0]
+
+
+def test_explain_warns_of_what_others_read_otherwise():
+    def lines(text):
+        tree = rw.explain(rw.parse(text))
+        return "".join(str(leaf.label) for term in tree.children for leaf in term.children)
+
+    assert "arrows" in lines("env + ltl('a -> b -> a', at=(0, 1))")
+    assert "R beside U" in lines("env + reward_machine('0 -a R b U a-> 1', at=(0, 1))")
+    assert not lines("env + ltl('a -> b', at=(0, 1))")
 
 
 # ---- as rewards -------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def test_formulas():
         ("min", 1.0),
         ("variance", 7 / 3 - 0.5 * 7 / 3),  # of 4, 1, 2 the unbiased variance is 7 / 3
         ("std", 7 / 3 - 0.5 * np.sqrt(7 / 3)),
-        ("discount", 7 / 3 * np.exp(-7 / 6) - 7 / 6),
+        ("discount", 7 / 3 * np.exp(-7 / 6) - 7 / 6),  # of a mean above 0 alone
         ("spread", np.sqrt(7 / 3)),
     ],
 )
@@ -44,7 +44,36 @@ def test_pools(how, expected):
 
 
 def test_one_judge_is_not_uncertain():
-    np.testing.assert_allclose(combine(rw.pool("variance", 0.5), [[3.0]]), 3.0)
+    for how in ("variance", "std", "discount"):
+        np.testing.assert_allclose(combine(rw.pool(how, 0.5), [[3.0]]), 3.0)
+
+
+@pytest.mark.parametrize("score", [1 / 3, 1000 / 3, -16.2736, 1e-7])
+def test_judges_who_agree_are_not_uncertain(score):
+    """Whatever the size of the scores, and also where they differ by one rounding."""
+    one = np.float32(score)
+    for scores in ([one] * 7, [one, np.nextafter(one, np.float32(0)), one]):
+        assert combine(rw.pool("spread"), [scores]) == 0.0
+        for how in ("variance", "std", "discount"):
+            np.testing.assert_allclose(combine(rw.pool(how, 1.0), [scores]), one, rtol=3e-7)
+    close = [[2e-7, 4e-7, 9e-7]]  # of small scores the deviation is as small, of large the same
+    np.testing.assert_allclose(combine(rw.pool("spread"), close), np.std(close, ddof=1), rtol=1e-4)
+    far = np.add(close, 0.0) * 1e7 + 100_000.0
+    np.testing.assert_allclose(combine(rw.pool("spread"), far), np.std(far, ddof=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["variance", "std", "discount", "min"])
+@pytest.mark.parametrize("mean", [-100.0, -5.0, -1.0, -0.2, 0.0, 0.3, 2.0, 50.0])
+def test_disagreement_never_pays(how, mean):
+    """Judges at mean - d and mean + d: the farther apart, the less.
+
+    Of (-7, -3) `discount` is -5 - 0.1 * 8, where the paper's loss would give -4.1.
+    """
+    np.testing.assert_allclose(combine(rw.pool("discount", 0.1), [[-7.0, -3.0]]), -5.8, rtol=1e-6)
+    apart = np.concatenate([[0.0], np.geomspace(1e-3, 30, 40)])
+    pays = combine(rw.pool(how, 0.5), [[mean - d, mean + d] for d in apart])
+    assert pays[0] == np.float32(mean) and (np.diff(pays) <= 1e-6 * abs(mean)).all()
+    assert pays[-1] < mean
 
 
 def test_the_chebyshev_return_reaches_a_concave_front(block_of, paid):
@@ -88,7 +117,7 @@ def test_the_hypervolume_weight_grows_with_what_is_new(block_of, paid, after):
     first, same = block_of([1.0, 3.0]), block_of([2.0, 2.0])
     np.testing.assert_allclose(paid(term, first), [3.0, 5.0])  # the factor is 1 at first
     state = after(term, first)  # the mean point (2, 1) adds an area of 2
-    factor = 0.5 + 1.5 * np.tanh(2.0)
+    factor = 1.946041  # 1/2 and 3/2 of the tanh of 2, which is 0.964028
     np.testing.assert_allclose(paid(term, same, state), factor * 4, rtol=1e-6)
     state = after(term, first, same)  # nothing new
     np.testing.assert_allclose(paid(term, same, state), 0.5 * 4)
@@ -165,10 +194,10 @@ def test_every_episode_has_a_direction_that_the_policy_may_see(block_of, started
 def test_gradient_weights_prefer_what_all_agree_on():
     gradients = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     log_weights, weights = rw.gradient_weights(jnp.log(jnp.full(3, 1 / 3)), gradients, 0.5)
-    influence = np.array([2.0, 2.0, 4.0])  # <g_i, (2, 2)>
-    expected = np.exp(0.5 * influence) / np.exp(0.5 * influence).sum()
-    np.testing.assert_allclose(weights, expected, rtol=1e-6)
-    np.testing.assert_allclose(np.exp(log_weights), expected, rtol=1e-6)
+    # Each gradient's product with their sum, (2, 2), is 2, 2 and 4.
+    expected = [0.211942, 0.211942, 0.576117]  # exp(1), exp(1) and exp(2), over their sum
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(log_weights), expected, rtol=1e-5)
 
 
 def test_min_norm_weights_give_the_shortest_combination():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from jaxrl_reward import submodular as sm
 from jaxrl_reward.types import UserError
@@ -49,6 +50,16 @@ def entropy(rng):
 
 def linear_design(rng):
     return sm.LinearDesign(rng.normal(size=(N, 3)).astype(np.float32), np.float32(0.3))
+
+
+def test_a_cut_is_the_graph_cut_of_other_libraries_with_a_factor_of_one():
+    """apricot's and submodlib's: what the chosen have in common with all, less with themselves."""
+    weights = np.random.default_rng(0).random((5, 5))
+    weights += weights.T
+    for chosen in ([0], [1, 3], [0, 2, 4], [0, 1, 2, 3, 4]):
+        theirs = weights[chosen].sum() - weights[np.ix_(chosen, chosen)].sum()
+        found = sm.GraphCut(jnp.asarray(weights)).evaluate(chosen)
+        np.testing.assert_allclose(found, theirs, atol=1e-9)
 
 
 def graph_cut(rng):
@@ -93,6 +104,27 @@ def case(build, seed):
 def gains(function, elements):
     filled = np.resize(np.asarray(elements, np.int32), T)
     return np.asarray(chosen(function, filled)[0])[: len(elements)]
+
+
+def test_definitions_by_hand():
+    """What `evaluate` says, against which all else is tested."""
+    both = [0, 1]
+    covering = sm.coverage([[0, 2], [1, 2]], [1.0, 2.0, 4.0])
+    assert covering.evaluate([0]) == 5.0 and covering.evaluate([0, 1, 1]) == 1 + 2 + 4
+    facility = sm.FacilityLocation(np.array([[1.0, 2.0, 0.0], [3.0, 0.5, 0.0]], np.float32))
+    assert facility.evaluate(both) == 3 + 2 and facility.evaluate([1]) == 3.5
+    wanted = sm.groups([[0, 1, 2], [2]], [2, 1], 3, [1.0, 10.0])
+    assert [wanted.evaluate(s) for s in ([0], both, [0, 1, 2])] == [1.0, 2.0, 12.0]
+    path = sm.GraphCut(np.array([[0, 2, 0], [2, 0, 3], [0, 3, 0]], np.float32))
+    assert [path.evaluate(s) for s in ([0], [1], both, [0, 1, 2])] == [2.0, 5.0, 3.0, 0.0]
+    # det(I + [[4, 2], [2, 1]] / 0.5) = 9 * 3 - 16 = 11, and one of them alone: 1 + 4 / 0.5 = 9.
+    line = sm.LinearDesign(np.array([[2.0, 0.0], [1.0, 0.0]], np.float32), np.float32(0.5))
+    np.testing.assert_allclose(line.evaluate(both), np.log(11) / 2)
+    np.testing.assert_allclose(line.evaluate([0]), np.log(9) / 2)
+    # Two noisy normals of variance 1 + 0.5 and covariance 1: det = 1.25.
+    same = sm.entropy(sm.Table(np.ones((2, 2), np.float32)), 0.5)
+    exact = stats.multivariate_normal(cov=[[1.5, 1.0], [1.0, 1.5]]).entropy()
+    np.testing.assert_allclose(same.evaluate(both), exact)
 
 
 @every_function

@@ -6,10 +6,15 @@
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 from scipy.optimize import linprog
 
+from jaxrl_reward import tabular
 from jaxrl_reward.rewards import ltlf, machines
+from jaxrl_reward.tabular import functionals, objectives, planning
 
 GAMMA = 0.9
 
@@ -68,30 +73,44 @@ def test_a_regularised_objective_wants_chance_and_no_reward_does():
     policies = np.stack([shares, 1 - shares], -1)
     reward, temperature = np.array([1.0, 0.5]), 0.7
     soft = policies @ reward - temperature * (policies * np.log(policies)).sum(-1)
-    best = policies[soft.argmax()]
-    expected = np.exp(reward / temperature) / np.exp(reward / temperature).sum()
-    np.testing.assert_allclose(best, expected, atol=2e-3)
-    assert soft.max() > reward.max() + 0.01  # better than either pure policy, of entropy 0
+    bandit = tabular.from_outcomes([[[(1.0, None, r)] for r in reward.tolist()]])
+    found = objectives.soft_planning(bandit, GAMMA, temperature, iterations=3)
+    best = np.asarray(found.policy[0], float)
+    best /= best.sum()
+    np.testing.assert_allclose(best, policies[soft.argmax()], atol=2e-3)
+    assert found.values[0] > reward.max() + 0.01  # better than either pure policy, of entropy 0
     assert not satisfiable([best - np.eye(2)[0], best - np.eye(2)[1]])
 
 
 def test_an_objective_of_occupancy_asks_for_both_and_no_reward_does():
     """Two loops: to be equally often in each is best for the entropy of visits, not for a sum."""
-    # Visits of the two loops, by the share of episodes that enter the first.
-    visits = np.stack([np.linspace(0, 1, 101), 1 - np.linspace(0, 1, 101)], -1)
-    entropy = -(visits * np.log(np.maximum(visits, 1e-12))).sum(-1)
-    best = visits[entropy.argmax()]
-    np.testing.assert_allclose(best, [0.5, 0.5])
-    assert not satisfiable([best - visits[0], best - visits[-1]])
+    enter = [[(1.0, 1, 0.0)], [(1.0, 2, 0.0)]]
+    stay = [[[(1.0, s, 0.0)], [(1.0, s, 0.0)]] for s in (1, 2)]
+    loops = tabular.from_outcomes([enter, *stay])
+    shares = np.linspace(0, 1, 11)  # of episodes that enter the first loop
+
+    def visits(share):
+        policy = jnp.array([[share, 1.0 - share], [0.5, 0.5], [0.5, 0.5]])
+        return planning.occupancy(loops, policy, GAMMA).sum(1)[1:] * (1 - GAMMA) / GAMMA
+
+    seen = np.asarray(jax.vmap(visits)(jnp.asarray(shares, jnp.float32)), float)
+    seen /= seen.sum(1, keepdims=True)  # up to rounding
+    entropy = stats.entropy(seen, axis=1)
+    best = seen[entropy.argmax()]
+    np.testing.assert_allclose(best, [0.5, 0.5], atol=1e-5)
+    assert not satisfiable([best - seen[0], best - seen[-1]])
     # But two rewards and a function of their means do: an outer objective.
-    least = np.minimum(visits[:, 0], visits[:, 1])
-    assert least.argmax() == entropy.argmax()
+    assert seen.min(1).argmax() == entropy.argmax()
 
 
 def test_an_outer_objective_needs_the_episodes_of_many_runs():
     """Two lotteries of one mean: only what looks at the law, not a sum of rewards, tells them."""
-    sure, risky = np.array([0.0, 1.0, 0.0]), np.array([0.5, 0.0, 0.5])  # of returns 0, 1, 2
-    returns = np.arange(3.0)
-    assert sure @ returns == risky @ returns
-    assert not satisfiable([[(sure - risky) @ returns]])  # any multiple of the return
-    assert (sure @ (returns - 1) ** 2) < (risky @ (returns - 1) ** 2)
+    sure, risky = [(1.0, None, 1.0)], [(0.5, None, 0.0), (0.5, None, 2.0)]
+    world = tabular.from_outcomes([[sure, risky]])
+    q = np.asarray(planning.value_iteration(world, GAMMA).q[0])
+    assert q.tolist() == [1.0, 1.0]
+    assert not satisfiable([[q[0] - q[1]]])  # any multiple of the return
+    # The distance from 1, which the stock of -1 leaves to go, is 0 or 1.
+    grid = tabular.grid(-2.0, 2.0, 5)
+    plan = tabular.solve(world, functionals.target(), grid, gamma=1.0, horizon=1)
+    np.testing.assert_allclose(plan.q[0, 1], [0.0, -1.0], atol=1e-6)

@@ -70,6 +70,9 @@ def test_the_writer_climbs_the_gradient_of_what_formulas_are_worth():
     # Equal scores teach nothing, and are no division by zero.
     before = writer.logits.copy()
     writer.learn([(1.0,), (2.0,)], np.array([1.0, 1.0]), 0.5)
+    sums = np.cumsum(np.full(7, 0.1, np.float32))[-1], np.float32(0.7)  # equal but for rounding
+    assert sums[0] != sums[1]
+    writer.learn([(1.0,), (2.0,)], np.array(sums, np.float64), 0.5)
     np.testing.assert_array_equal(writer.logits, before)
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from flax import struct
@@ -208,10 +209,14 @@ def test_configuration_becomes_json():
 def test_other_versions_are_a_warning(tmp_path):
     run(tmp_path)
     config = load_config(tmp_path)
-    config["packages"]["jax"] = "0.1"
+    now = config["packages"].pop("flax")
+    config["packages"]["jax"], config["python"] = "0.1", "3.9.9"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.warns(UserWarning, match="other packages"):
+    with pytest.warns(UserWarning, match="may go on as another would") as told:
         run(tmp_path, resume=True)
+    said = [f"jax 0.1 (now {jax.__version__})", "python 3.9.9 (now 3.", f"flax absent (now {now})"]
+    assert all(part in str(told[0].message) for part in said)
+    assert "optax" not in str(told[0].message)  # which is as it was
 
 
 def test_summaries_of_arms_add_up():

@@ -24,7 +24,7 @@ def think(levels: int = 4, max_tokens: int = 16) -> Task:
     right letter, and any number of idle `-`, the chance is
     `0.95 - (0.95 - floor) * exp(-n / (1 + 2 level))`, and the floors go from 0.9 at
     level 0 to 0.1 at the last. Every other response is wrong. `concise` is the share
-    of tokens before the answer that are no `-`.
+    of tokens before the answer that are no `-`, and `mark` is 0: none ends the thinking.
     """
     base.check_option("think", "levels", levels, 2, LETTERS)
     base.check_tokens("think", max_tokens, 3)
@@ -52,6 +52,7 @@ def think(levels: int = 4, max_tokens: int = 16) -> Task:
             "chance": chance,
             "concise": (1.0 + stars) / (1.0 + scratch),
             "scratch": scratch.astype(jnp.float32),
+            "mark": jnp.float32(0.0),  # the answer follows at once
         }
         return Verdict((luck < chance).astype(jnp.float32), facts)
 

@@ -1,0 +1,99 @@
+"""Named arrays in a file, `.npz` or HDF5: which of the two is told by how it begins."""
+
+import contextlib
+import zipfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrl_reward.files import user_path
+from jaxrl_reward.types import UserError
+
+HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every such file
+ZIP = b"PK"
+
+
+def start_of(path: Path | str) -> bytes:
+    """Its first bytes.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    path = user_path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; name the file of a data set")
+    with open(path, "rb") as file:
+        return file.read(len(HDF5))
+
+
+def names_in(path: Path | str) -> list[str]:
+    """What arrays it has, those in groups of an HDF5 file left out.
+
+    Raises:
+      UserError: it cannot be read as HDF5. An `.npz` that cannot has none.
+    """
+    if start_of(path) == HDF5:
+        with _hdf5(path) as file:
+            return [name for name, value in file.items() if not hasattr(value, "items")]
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return list(archive.files)
+    except Exception:  # `read_npz` says what is wrong with it
+        return []
+
+
+def read_arrays(path: Path | str, names: Collection[str]) -> dict[str, np.ndarray]:
+    """Those of the arrays that it has.
+
+    Raises:
+      UserError: it does not exist, is no such file, or is damaged.
+    """
+    if start_of(path) != HDF5:
+        return read_npz(path, names)
+    with _hdf5(path) as file:
+        found = {name: file[name] for name in names if name in file}
+        return {k: np.asarray(v) for k, v in found.items() if not hasattr(v, "items")}
+
+
+def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz`, all or those that are named, without unpickling anything.
+
+    Raises:
+      UserError: it does not exist, is not an `.npz`, or is damaged.
+    """
+    path = user_path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; name the file of a dataset")
+    try:
+        # NumPy leaves a file open that it cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise ValueError("one array")
+            return {name: archive[name] for name in archive.files if names is None or name in names}
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as .npz: not one, or cut short ({line})") from None
+
+
+@contextlib.contextmanager
+def _hdf5(path: Path | str) -> Iterator[Any]:
+    """An HDF5 file, open in a `with`; what goes wrong in it is one line."""
+    h5py = _h5py()
+    try:
+        with h5py.File(user_path(path), "r") as file:
+            yield file
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        line = " ".join(str(error).split())
+        line = f"{path} cannot be read as HDF5: not one, or cut short ({line})"
+        raise UserError(line) from None
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        fix = 'pip install "jaxrl-reward[offline]"'
+        raise UserError(f"h5py cannot be imported ({error}): {fix}") from None
+    return h5py

@@ -1,0 +1,199 @@
+"""What exact tools take: one line for numbers and tables that make no sense. Tracers pass."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxrl_reward.types import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SUM = 1e-5  # how far probabilities may be from a sum of 1
+
+
+class Range(NamedTuple):
+    """Numbers from `low` to `high`.
+
+    Attributes:
+      low, high: the ends.
+      above, below: whether these ends are left out.
+      whole: whether only integers are in it.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    whole: bool = False
+
+    def __str__(self) -> str:
+        ends = [f"above {self.low:g}" if self.above else f"at least {self.low:g}"]
+        if math.isfinite(self.high):
+            ends.append(f"below {self.high:g}" if self.below else f"at most {self.high:g}")
+        return ("a whole number of " if self.whole else "") + " and ".join(ends)
+
+
+DISCOUNT = Range(0, 1)
+FOREVER = Range(0, 1, below=True)  # a discount without which nothing would converge
+STOCK = Range(0, 1, above=True)  # stocks are divided by it
+SHARE = Range(0, 1)
+FRACTION = Range(0, 1, above=True)
+POSITIVE = Range(0, above=True)
+TOLERANCE = Range(0)
+COUNT = Range(1, whole=True)
+
+
+def number(where: str, name: str, value: Any, allowed: Range) -> None:
+    """Raises a `UserError` unless all of the value is in the range."""
+    if isinstance(value, Tracer):
+        return
+    try:
+        x = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: {name} must be a number, not {value!r}") from None
+    inside = (x > allowed.low if allowed.above else x >= allowed.low) & (
+        x < allowed.high if allowed.below else x <= allowed.high
+    )
+    if allowed.whole:
+        inside &= x == np.floor(x)
+    if not inside.all():
+        raise UserError(f"{where}: {name} must be {allowed}, not {_shown(x, ~inside)}")
+
+
+def distributions(where: str, name: str, value: Any) -> None:
+    """Raises a `UserError` unless the last axis of each row is a probability distribution."""
+    if isinstance(value, Tracer):
+        return
+    x = np.asarray(value, np.float64)
+    if not np.isfinite(x).all():
+        raise UserError(f"{where}: {name} is not finite{_place(~np.isfinite(x))}")
+    if (x < 0).any():
+        raise UserError(f"{where}: {name} is negative{_place(x < 0)}: {x[x < 0][0]:g}")
+    total = x.sum(-1)
+    wrong = np.abs(total - 1) > max(SUM, 4 * float(jnp.finfo(_floating(value)).eps))
+    if wrong.any():
+        raise UserError(f"{where}: {name} sums to {total[wrong][0]:g}{_place(wrong)}, not to 1")
+
+
+def finite(where: str, name: str, value: Any) -> None:
+    """Raises a `UserError` where a number is infinite or NaN."""
+    if isinstance(value, Tracer):
+        return
+    wrong = ~np.isfinite(np.asarray(value, np.float64))
+    if wrong.any():
+        raise UserError(f"{where}: {name} is not finite{_place(wrong)}")
+
+
+def mdp(where: str, value: Any, vector: bool = True) -> None:
+    """Raises a `UserError` unless it is one MDP, all of whose numbers make sense."""
+    from jaxrl_reward.tabular.mdp import MDP
+
+    if not isinstance(value, MDP):
+        raise UserError(f"{where} needs an MDP (tabular.from_tables), not {_kind(value)}")
+    shape = np.shape(value.probability)
+    if len(shape) != 3:
+        raise UserError(
+            f"{where} is for one MDP of [S, A, K] outcomes, not {list(shape)}: use vmap"
+        )
+    if np.shape(value.reward)[:3] != shape or np.ndim(value.reward) > 4:
+        raise UserError(
+            f"{where}: rewards {list(np.shape(value.reward))} of {list(shape)} outcomes"
+        )
+    if not vector and np.ndim(value.reward) > 3:
+        raise UserError(f"{where} needs an MDP with one reward, not a vector")
+    distributions(where, "probability", value.probability)
+    finite(where, "reward", value.reward)
+    number(where, "successor", value.successor, Range(0, shape[0] - 1, whole=True))
+
+
+def dynamics(where: str, value: Any) -> None:
+    """Raises a `UserError` unless these are `Dynamics`, all of whose numbers make sense."""
+    from jaxrl_reward.tabular.dynamics import Dynamics
+
+    if not isinstance(value, Dynamics):
+        raise UserError(f"{where} needs Dynamics (tabular.dynamics.of), not {_kind(value)}")
+    shape = np.shape(value.transition)
+    if len(shape) != 3 or shape[0] != shape[2]:
+        raise UserError(f"{where}: transition must be [S, A, S'], not {list(shape)}")
+    distributions(where, "transition", value.transition)
+    number(where, "gamma", value.gamma, FOREVER)
+
+
+def grid(where: str, value: Any) -> None:
+    """Raises a `UserError` unless it is a grid whose points differ."""
+    from jaxrl_reward.tabular.stock import Grid
+
+    if not isinstance(value, Grid):
+        raise UserError(f"{where} needs a Grid (tabular.grid), not {_kind(value)}")
+    finite(where, "grid.low", value.low)
+    number(where, "grid.spacing", value.spacing, POSITIVE)
+
+
+_KNOWN: dict[str, Callable[[str, Any], None]] = {
+    "mdp": mdp,
+    "dynamics": dynamics,
+    "grid": grid,
+    "policy": lambda where, value: distributions(where, "policy", value),
+    "policies": lambda where, value: distributions(where, "policies", value),
+    "first": lambda where, value: finite(where, "first", value),
+    "second": lambda where, value: finite(where, "second", value),
+    "reward": lambda where, value: finite(where, "reward", value),
+}
+
+
+def arguments(*, vector: bool = True, **ranges: Range) -> Callable[[F], F]:
+    """A decorator: each named argument must be in its range, and MDPs, grids and so on sound.
+
+    Args:
+      vector: whether an MDP may pay several rewards.
+      **ranges: by argument; None passes.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        name = getattr(function, "__name__", "this")
+
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments
+            given = {**given, **given.get("settings", {})}
+            for key, value in given.items():
+                if value is None:
+                    continue
+                if key == "mdp" and not vector:
+                    mdp(name, value, vector=False)
+                elif key in ranges:
+                    number(name, key, value, ranges[key])
+                elif key in _KNOWN:
+                    _KNOWN[key](name, value)
+            return function(*args, **kwargs)
+
+        return cast(F, checked)
+
+    return decorate
+
+
+def _floating(value: Any) -> Any:
+    dtype = jnp.result_type(value)
+    return dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.float32
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _shown(x: np.ndarray, wrong: np.ndarray) -> str:
+    return f"{x[wrong].ravel()[0]:g}{_place(wrong) if x.ndim else ''}"
+
+
+def _place(wrong: np.ndarray) -> str:
+    """Where the first is, in brackets."""
+    if not wrong.ndim:
+        return ""
+    return f" at {np.argwhere(wrong)[0].tolist()}"
