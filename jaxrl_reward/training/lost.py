@@ -7,10 +7,13 @@ it ends; one that is done says so before.
 
 import atexit
 import contextlib
+import ctypes
 import os
 import secrets
+import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +24,8 @@ _KEY = "jaxrl_reward/lost"  # in the job's store: where the first process listen
 _DONE, _LOST = b"done", b"lost"
 _SECONDS = 10.0  # how long connecting may take, and how long an error waits to be explained
 
+_ABORT_SECONDS = 3.0
+_kept: list[Any] = []  # what the system calls: it must not be collected
 _watched: list[socket.socket] = []  # the connections of this process
 _ending = threading.Lock()
 
@@ -35,6 +40,7 @@ def watch(host: str, count: int, index: int, store: Any) -> None:
       store: what all of them can read and write, JAX's own client.
     """
     with contextlib.suppress(Exception):
+        _catch_abort()
         listen(host, count, store) if index == 0 else _connect(host, index, count, store)
         atexit.register(_leave)  # after JAX's own, and so before it
 
@@ -119,7 +125,31 @@ def end(index: int | None, count: int) -> NoReturn:
     os._exit(STATUS)
 
 
-def explain(_: object = None) -> NoReturn:
+def _catch_abort() -> None:
+    """JAX aborts where it does not reach the first process: that is a loss, and said in a line.
+
+    What libraries write meanwhile to standard error is kept, for an abort of another cause.
+    """
+    own = os.fdopen(os.dup(2), "w", buffering=1)
+    said = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process
+
+    def aborted(_: int) -> None:
+        time.sleep(_ABORT_SECONDS)  # meanwhile `end` ends this process
+        said.seek(0)
+        own.write(said.read().decode(errors="replace"))
+        own.flush()
+        ctypes.CDLL(None).signal(int(signal.SIGABRT), None)
+        os.abort()
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)
+    _kept.append(handler)
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
+    if sys.stderr is not None and sys.stderr.fileno() == 2:
+        sys.stderr = own
+        os.dup2(said.fileno(), 2)
+
+
+def explain() -> NoReturn:
     """For an error of a job that the loss of a process explains: says which, if that is known."""
     time.sleep(_SECONDS if _watched else 0.0)  # meanwhile `end` ends this process
     end(None, 0)

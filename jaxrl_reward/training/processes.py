@@ -5,10 +5,8 @@ same calls in the same order, so whatever a process decides by its own clock or
 keyboard has to be agreed upon first.
 """
 
-import contextlib
-import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -49,32 +47,15 @@ def join() -> None:
     jax.config.update("jax_enable_preemption_service", False)
     # JAX would listen on every address of the host.
     local = host in ("127.0.0.1", "localhost")
-    with _without_abort():
-        try:
-            jax.distributed.initialize(
-                address, count, index, coordinator_bind_address=address if local else None
-            )
-        except ValueError as error:
-            line = str(error).splitlines()[0]
-            raise UserError(f"{line} Set {_COUNT} and {_INDEX} beside {_ADDRESS}") from None
+    try:
+        jax.distributed.initialize(
+            address, count, index, coordinator_bind_address=address if local else None
+        )
+    except ValueError as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"{line} Set {_COUNT} and {_INDEX} beside {_ADDRESS}") from None
     state = distributed.global_state
     lost.watch(host.strip("[]"), state.num_processes or 1, state.process_id, state.client)
-
-
-@contextlib.contextmanager
-def _without_abort() -> Iterator[None]:
-    """JAX's client ends the process by a signal, with a stack, if it has no callback."""
-    library: Any = getattr(distributed, "_jax", None)
-    made = getattr(library, "get_distributed_runtime_client", None)
-    if made is None:  # of another JAX
-        yield
-        return
-    quiet = functools.partial(made, missed_heartbeat_callback=lost.explain)
-    library.get_distributed_runtime_client = quiet
-    try:
-        yield
-    finally:
-        library.get_distributed_runtime_client = made
 
 
 def is_loss(error: BaseException) -> bool:
