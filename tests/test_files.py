@@ -30,7 +30,8 @@ def home(tmp_path, monkeypatch):
 def test_a_tilde_is_the_home_folder(home):
     assert user_path("~") == user_path(Path("~")) == home
     assert user_path("~/a/b.npz") == user_path(Path("~/a/b.npz")) == home / "a/b.npz"
-    assert user_path("~root/x") == Path(os.path.expanduser("~root")) / "x"
+    if (other := os.path.expanduser("~root")) != "~root":  # where there is a list of users
+        assert user_path("~root/x") == Path(other) / "x"
     for plain in ("a/~/b", "a~", "/~", "."):
         assert user_path(plain) == Path(plain)
 

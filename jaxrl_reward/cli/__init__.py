@@ -76,6 +76,11 @@ def _failed(error: Exception) -> int:
             return fail(error, STOPPED)
     if _is_full(error):
         return _full(error)
+    if "jaxrl_reward.training.processes" in sys.modules:
+        from jaxrl_reward.training import lost, processes
+
+        if processes.is_loss(error):
+            lost.explain()
     if "RESOURCE_EXHAUSTED" in str(error):
         return fail("the device's memory is full; use fewer --seeds or --num-envs", CRASHED)
     raise error

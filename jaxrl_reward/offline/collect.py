@@ -265,7 +265,10 @@ def _medium(run: _Run, low: float) -> int:
 def _mean_return(rows: dict[str, np.ndarray], agent: Agent) -> float:
     returns = make(rows, where="random actions").returns()
     if not len(returns):
-        raise UserError(f"no episode of {agent.env.name} ended under random actions; raise rows")
+        raise UserError(
+            f"no episode of {agent.env.name} ended under random actions within "
+            f"{record.UNLIMITED} steps; give it a time limit, where it has one as an option"
+        )
     return float(returns.mean())
 
 

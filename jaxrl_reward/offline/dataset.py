@@ -363,7 +363,8 @@ def provenance_of(path: Path | str) -> Provenance:
 
 def _about(arrays: Mapping[str, np.ndarray], path: Path | str) -> Provenance:
     if "format" not in arrays:
-        raise UserError(f"{path} is not a dataset of jaxrl-reward: it has no field 'format'")
+        fix = "make one of its arrays with offline.make, and write that with offline.save"
+        raise UserError(f"{path} is not a dataset of jaxrl-reward: {fix}")
     if str(arrays["format"]) != FORMAT:
         raise UserError(f"{path}: format is {str(arrays['format'])!r}, and must be {FORMAT!r}")
     try:

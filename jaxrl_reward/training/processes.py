@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed
 
+from jaxrl_reward.training import lost
 from jaxrl_reward.types import UserError
 
 T = TypeVar("T")
@@ -25,6 +27,9 @@ def join() -> None:
     how many there are and `JAX_PROCESS_ID` which one this is, from 0. The last
     two may be left out under a launcher that JAX recognises, such as Slurm's.
     Call it before JAX computes anything. It waits for the others.
+
+    From then on, if one of them is lost the others end too, with a line that names it and
+    the exit status 3.
 
     Raises:
       UserError: one of the variables cannot be what it says.
@@ -49,6 +54,15 @@ def join() -> None:
     except ValueError as error:
         line = str(error).splitlines()[0]
         raise UserError(f"{line} Set {_COUNT} and {_INDEX} beside {_ADDRESS}") from None
+    state = distributed.global_state
+    lost.watch(host.strip("[]"), state.num_processes or 1, state.process_id, state.client)
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether the error of one process is that it cannot reach another one."""
+    text = f"{type(error).__name__} {error}"
+    words = ("Gloo", "NCCL", "coordination service", "CoordinationService", "heartbeat")
+    return several() and any(word in text for word in words)
 
 
 def _whole(name: str) -> int | None:

@@ -112,7 +112,9 @@ def read(path: Path | str) -> Sweep:
         raise UserError(f"there is no file {path}; give the path of a sweep's .toml") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the path of a sweep's .toml") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8; save it as such") from None
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {' '.join(str(error).split())}") from None
     try:
         return parse(content, path.stem)

@@ -119,7 +119,10 @@ def rewrite(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": None}, "is not a dataset of jaxrl-reward: it has no field 'format'"),
+        (
+            {"format": None},
+            "make one of its arrays with offline.make, and write",
+        ),
         ({"format": np.array("jaxrl-reward dataset 9")}, "format is 'jaxrl-reward dataset 9'"),
         ({"provenance": np.array("{")}, "provenance cannot be read"),
         ({"provenance": np.array('{"versions": [], "colour": 1}')}, "provenance cannot be read"),

@@ -118,7 +118,7 @@ def test_a_mistake_is_one_line_that_names_the_fix(text, message):
     [
         (None, "there is no file "),
         (b"seeds = = 2", "is not valid TOML: Invalid value (at line 1, column 9)"),
-        (b"\xff", "is not valid TOML: "),
+        (b"\xff", "is no text in UTF-8; save it as such"),
         (b"[grid]", "a.toml: [grid] is empty"),
     ],
 )
