@@ -163,3 +163,22 @@ def test_a_container_quota_counts(monkeypatch):
     assert sharding._available_cores() == 2
     monkeypatch.setattr(sharding.Path, "read_text", lambda _: "max 100000\n")
     assert sharding._available_cores() == 64
+
+
+def test_sac_on_two_devices_is_that_of_one_seed_by_seed(monkeypatch):
+    """Sixteen seeds, to 1e-5 of each leaf's size, while they play and learn."""
+    sizes = {"hidden": (8,), "batch_size": 8, "buffer_size": 32, "learning_starts": 4}
+    agent = agents.make("sac", "gymnax:Pendulum-v1", **sizes)
+    states = []
+    for devices in (1, 2):
+        mesh = layout._mesh(jax.devices()[:devices], "seeds")
+        monkeypatch.setattr(layout, "seeds_mesh", lambda _, mesh=mesh: mesh)
+        programs = sharding.Programs(agent, seeds=16, seed=0, episodes=1)
+        assert programs.layout.mesh.size == devices
+        states.append(programs.advance(programs.init(), 0, 12).state)
+    one, two = (jax.tree.leaves(state) for state in states)
+    for a, b in zip(one, two, strict=True):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        a, b = np.asarray(a), np.asarray(b)
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * max(np.abs(a).max(initial=0), 1))
