@@ -278,9 +278,13 @@ def main() -> int:
             table.append([name, ROWS[name].python, f"skipped: {reason}", *[""] * (len(header) - 3)])
             continue
         for devices in args.devices:
-            cells = [job(each, python, devices, args.times, args.limit) for each in jobs]
-            tested = args.tests is not None and devices == max(args.devices)
-            cells.append(tests(python, args.tests, args.test_limit) if tested else "")
+            cells = []
+            for each in jobs:
+                cells.append(job(each, python, devices, args.times, args.limit))
+                print(name, devices, each, cells[-1], file=sys.stderr, flush=True)
+            last = devices == max(args.devices)
+            wanted = args.tests if last else None
+            cells.append("" if wanted is None else tests(python, wanted, args.test_limit))
             failed |= any(
                 re.search(r"over|exit|SIG|ended|resumed|failed|error", cell) for cell in cells
             )
@@ -303,8 +307,7 @@ def parsed() -> argparse.Namespace:
             "in a table. Exit status 1 if anything failed; a row without its Python is skipped."
         ),
     )
-    some = {"nargs": "+", "metavar": "NAME"}
-    parser.add_argument("--rows", choices=ROWS, default=list(ROWS), **some)
+    parser.add_argument("--rows", choices=ROWS, default=list(ROWS), nargs="+", metavar="NAME")
     parser.add_argument("--jobs", choices=JOBS, nargs="*", metavar="NAME", help=", ".join(JOBS))
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--times", type=int, default=1, help="how often each job is run")
