@@ -52,7 +52,11 @@ equal to the bit to the run that was not."""
 
 
 class MissingError(Exception):
-    """What a row needs is not on this machine."""
+    """The Python of a row is not on this machine."""
+
+
+class InstallError(Exception):
+    """The versions of a row cannot be had, or not together."""
 
 
 # ---- environments -------------------------------------------------------------------
@@ -89,7 +93,7 @@ def environment(name: str, row: Row, folder: Path) -> Path:
     for packages in requirements(row):
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         if subprocess.run(pip, stdout=sys.stderr).returncode:
-            raise MissingError(f"{name} cannot be installed")
+            raise InstallError("its versions cannot be installed together, see above")
     stamp.write_text(wanted)
     return python
 
@@ -273,9 +277,11 @@ def main() -> int:
     for name in args.rows:
         try:
             python = environment(name, ROWS[name], args.environments)
-        except MissingError as reason:
-            print(f"matrix: {name} is skipped: {reason}", file=sys.stderr)
-            table.append([name, ROWS[name].python, f"skipped: {reason}", *[""] * (len(header) - 3)])
+        except (MissingError, InstallError) as reason:
+            failed |= isinstance(reason, InstallError)
+            what = "failed" if isinstance(reason, InstallError) else "skipped"
+            print(f"matrix: {name} {what}: {reason}", file=sys.stderr)
+            table.append([name, ROWS[name].python, f"{what}: {reason}", *[""] * (len(header) - 3)])
             continue
         for devices in args.devices:
             cells = []
