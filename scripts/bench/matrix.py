@@ -52,7 +52,11 @@ equal to the bit to the run that was not."""
 
 
 class MissingError(Exception):
-    """What a row needs is not on this machine."""
+    """The Python of a row is not on this machine."""
+
+
+class InstallError(Exception):
+    """The versions of a row cannot be had, or not together."""
 
 
 # ---- environments -------------------------------------------------------------------
@@ -89,7 +93,7 @@ def environment(name: str, row: Row, folder: Path) -> Path:
     for packages in requirements(row):
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         if subprocess.run(pip, stdout=sys.stderr).returncode:
-            raise MissingError(f"{name} cannot be installed")
+            raise InstallError("its versions cannot be installed together, see above")
     stamp.write_text(wanted)
     return python
 
@@ -273,14 +277,20 @@ def main() -> int:
     for name in args.rows:
         try:
             python = environment(name, ROWS[name], args.environments)
-        except MissingError as reason:
-            print(f"matrix: {name} is skipped: {reason}", file=sys.stderr)
-            table.append([name, ROWS[name].python, f"skipped: {reason}", *[""] * (len(header) - 3)])
+        except (MissingError, InstallError) as reason:
+            failed |= isinstance(reason, InstallError)
+            what = "failed" if isinstance(reason, InstallError) else "skipped"
+            print(f"matrix: {name} {what}: {reason}", file=sys.stderr)
+            table.append([name, ROWS[name].python, f"{what}: {reason}", *[""] * (len(header) - 3)])
             continue
         for devices in args.devices:
-            cells = [job(each, python, devices, args.times, args.limit) for each in jobs]
-            tested = args.tests is not None and devices == max(args.devices)
-            cells.append(tests(python, args.tests, args.test_limit) if tested else "")
+            cells = []
+            for each in jobs:
+                cells.append(job(each, python, devices, args.times, args.limit))
+                print(name, devices, each, cells[-1], file=sys.stderr, flush=True)
+            last = devices == max(args.devices)
+            wanted = args.tests if last else None
+            cells.append("" if wanted is None else tests(python, wanted, args.test_limit))
             failed |= any(
                 re.search(r"over|exit|SIG|ended|resumed|failed|error", cell) for cell in cells
             )
@@ -303,8 +313,7 @@ def parsed() -> argparse.Namespace:
             "in a table. Exit status 1 if anything failed; a row without its Python is skipped."
         ),
     )
-    some = {"nargs": "+", "metavar": "NAME"}
-    parser.add_argument("--rows", choices=ROWS, default=list(ROWS), **some)
+    parser.add_argument("--rows", choices=ROWS, default=list(ROWS), nargs="+", metavar="NAME")
     parser.add_argument("--jobs", choices=JOBS, nargs="*", metavar="NAME", help=", ".join(JOBS))
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--times", type=int, default=1, help="how often each job is run")
