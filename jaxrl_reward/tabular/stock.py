@@ -135,8 +135,7 @@ def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = No
     least, most = planning.bounds(mdp, gamma, horizon=horizon, shorter=True)
     # Points must differ, also where there is but one return.
     far = jnp.maximum(jnp.abs(least), jnp.abs(most))
-    alone = jnp.where(far > 0, far, 1.0)
-    span = jnp.where(most > least, most - least, alone)
+    span = most - least + jnp.where(far > 0, far, 1.0) * (most <= least)
     spacing = jnp.maximum(span / (size - 3), 4 * jnp.finfo(far.dtype).eps * far)
     return Grid(-most - spacing, spacing, (size,) * max(1, least.size))
 
