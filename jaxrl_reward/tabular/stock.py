@@ -135,7 +135,8 @@ def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = No
     least, most = planning.bounds(mdp, gamma, horizon=horizon, shorter=True)
     # Points must differ, also where there is but one return.
     far = jnp.maximum(jnp.abs(least), jnp.abs(most))
-    span = most - least + jnp.where(far > 0, far, 1.0) * (most <= least)
+    alone = jnp.where(far > 0, far, 1.0)
+    span: Array = jnp.where(most > least, most - least, alone)
     spacing = jnp.maximum(span / (size - 3), 4 * jnp.finfo(far.dtype).eps * far)
     return Grid(-most - spacing, spacing, (size,) * max(1, least.size))
 
