@@ -10,6 +10,7 @@ import difflib
 import inspect
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any, NoReturn, get_args
@@ -353,13 +354,13 @@ def documented(config: type) -> dict[str, str]:
     Raises:
       ValueError: a field has no entry of its own there, or an entry is no field's.
     """
-    section = inspect.cleandoc(config.__doc__ or "").partition("Attributes:\n")[2]
+    section = textwrap.dedent(inspect.cleandoc(config.__doc__ or "").partition("Attributes:\n")[2])
     found: dict[str, list[str]] = {}
     for line in section.splitlines():
-        entry = re.fullmatch(r"  (\w+): (.+)", line)  # what goes on is indented further
+        entry = re.fullmatch(r"(\w+): (.+)", line)  # what goes on is indented further
         if entry and entry[1] not in found:
             found[entry[1]] = [entry[2]]
-        elif line.startswith("    ") and found:
+        elif line.startswith(" ") and found:
             found[next(reversed(found))].append(line.strip())
         elif line.strip():
             raise ValueError(f"{config.__qualname__} documents no field in {line!r}")

@@ -154,11 +154,13 @@ class Groups(NamedTuple):
         """How many of the group have a true entry in `where[N]`, `[N]` float32."""
         return self.sum(where)
 
-    def below(self, values: Array, rounding: Array) -> Array:
+    def below(self, values: Array, rounding: Array | None = None) -> Array:
         """How many of the group have less, ties by half and oneself not at all, `[N]`.
 
-        What differs by no more than the `rounding[N]` of either is a tie.
+        What differs by no more than the `rounding[N]` of either is a tie, by default a few
+        roundings of the two.
         """
+        rounding = ulps(values) if rounding is None else rounding
         more = values[:, None] - values[None]
         unsure = jnp.maximum(rounding[:, None], rounding[None])
         return self._pairs(more > unsure) + 0.5 * (self._pairs(jnp.abs(more) <= unsure) - 1)

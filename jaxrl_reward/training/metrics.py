@@ -10,6 +10,7 @@ from training, averaged since the log point before.
 import hashlib
 import importlib
 import json
+import time
 import urllib.parse
 import uuid
 import warnings
@@ -224,7 +225,10 @@ class TensorBoard(_ByArm):
 
     def _begin(self, arm: str, step: int) -> Any:
         # A resumed run has some steps again that were shown before it was stopped.
-        return self._writer(str(self._folder / folder_name(arm)), purge_step=step)
+        # Files are named by the second: one more name keeps what was written in the same one.
+        more = f".{time.time_ns()}"
+        where = str(self._folder / folder_name(arm))
+        return self._writer(where, purge_step=step, filename_suffix=more)
 
     def _log(self, run: Any, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():

@@ -81,7 +81,8 @@ def test_a_discount_that_varies_is_each_points_own():
     configs, rewards = lanes.numbers(points, seeds=2)
     np.testing.assert_allclose(rewards.parts[1].gamma, [0.9, 0.9, 0.99, 0.99])
     np.testing.assert_allclose(configs.gamma, rewards.parts[1].gamma)
-    both = lanes.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
+    with pytest.warns(UserWarning, match="discounts by 0.99, and potential.*gamma=0.5"):
+        both = lanes.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
     np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.5, 0.99])
 
 

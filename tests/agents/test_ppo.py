@@ -62,7 +62,7 @@ close = partial(_shared.close, rtol=2e-4, atol=2e-5)
 @pytest.mark.parametrize(
     "env,overrides",
     [
-        (DISCRETE, {"anneal": True, "clip_value": True}),
+        (DISCRETE, {"anneal": True, "anneal_steps": 1e6, "clip_value": True}),
         (CONTINUOUS, {"normalize_obs": True}),
         (CONTINUOUS, {"distribution": "tanh_normal", "placement": "step"}),
     ],

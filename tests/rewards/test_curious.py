@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxrl_reward import counting
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.rewards import curious
 from jaxrl_reward.types import UserError
@@ -41,11 +42,12 @@ def test_pseudo_counts_are_counts_of_a_single_component(block_of, paid, after):
 @pytest.mark.parametrize("seen", [1e3, 1e5, 1e7])
 def test_pseudo_counts_of_much_that_was_seen(share, seen, block_of, paid, after):
     """Of two components, by the paper's formula in float64."""
-    count, total = np.float64(np.float32(share * seen)), np.float64(np.float32(seen))
+    visits = round(share * seen)
+    count, total = visits + 0.5, seen + 1.0  # with half a count in every bin before
     rho, again = (count / total) ** 2, ((count + 1) / (total + 1)) ** 2
     expected = 1 / np.sqrt(rho * (1 - again) / (again - rho) + 0.01)
     term, block = rw.pseudo_counts(resolution=1.0, bins=2), block_of([0.0], obs=[[0, 0]] * 2)
-    table = jnp.array([[count, total - count]] * 2, jnp.float32)
+    table = counting.of(np.array([[visits, int(seen) - visits]] * 2))
     state = after(term, block).replace(shared=table)
     np.testing.assert_allclose(paid(term, block, state), expected, rtol=1e-4)
 
