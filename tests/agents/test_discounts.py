@@ -85,6 +85,13 @@ def test_a_discount_that_varies_is_each_points_own():
     np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.5, 0.99])
 
 
+def test_rewards_that_vary_may_have_terms_without_a_discount_of_one():
+    """What they have in common is asked without one."""
+    agent = make("rnd() | normalize(episodic=False)")
+    both = lanes.points(agent, {"reward": [agent.reward, "rnd() | normalize(0.5, episodic=False)"]})
+    np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.99, 0.5])
+
+
 @pytest.mark.parametrize(
     ("agent", "env", "settings"),
     [
