@@ -81,15 +81,17 @@ def test_a_discount_that_varies_is_each_points_own():
     configs, rewards = lanes.numbers(points, seeds=2)
     np.testing.assert_allclose(rewards.parts[1].gamma, [0.9, 0.9, 0.99, 0.99])
     np.testing.assert_allclose(configs.gamma, rewards.parts[1].gamma)
-    both = lanes.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
+    with pytest.warns(UserWarning, match="discounts by 0.99, and potential"):
+        both = lanes.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
     np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.5, 0.99])
 
 
 def test_rewards_that_vary_may_have_terms_without_a_discount_of_one():
     """What they have in common is asked without one."""
     agent = make("rnd() | normalize(episodic=False)")
-    both = lanes.points(agent, {"reward": [agent.reward, "rnd() | normalize(0.5, episodic=False)"]})
-    np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.99, 0.5])
+    other = "rnd() | normalize(epsilon=0.1, episodic=False)"
+    both = lanes.numbers(lanes.points(agent, {"reward": [agent.reward, other]}), 1)[1].parts[1]
+    np.testing.assert_allclose([both.gamma, both.epsilon], [[0.99, 0.99], [1e-8, 0.1]])
 
 
 @pytest.mark.parametrize(
