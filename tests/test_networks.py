@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _jaxprs import programs_in
 
 from jaxrl_reward.networks import ACTIVATIONS, activation, mlp, orthogonal
 from jaxrl_reward.types import UserError
@@ -108,7 +109,7 @@ def test_devices_never_run_a_batch_of_decompositions():
         for eqn in jaxpr.eqns:
             if eqn.primitive.name in ("geqrf", "qr", "householder_product"):
                 yield eqn.invars[0].aval.shape
-            for inner in jax.core.jaxprs_in_params(eqn.params):
+            for inner in programs_in(eqn.params):
                 yield from shapes(inner)
 
     found = list(shapes(jax.make_jaxpr(init)(keys).jaxpr))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _jaxprs import programs_in
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -38,7 +39,7 @@ def operands(jaxpr, inside=False):
         if eqn.primitive.name == "shard_map":
             yield from (*eqn.invars, *eqn.outvars)
             yield from eqn.params["jaxpr"].constvars
-        for inner in jax.core.jaxprs_in_params(eqn.params):
+        for inner in programs_in(eqn.params):
             yield from operands(inner)
 
 

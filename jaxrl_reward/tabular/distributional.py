@@ -198,7 +198,9 @@ def policy_iteration(
     """
     require(functional, gamma, None, unsound)
     if policy is None:
-        policy = jnp.zeros((mdp.states, grid.size, mdp.actions)).at[..., 0].set(1.0)
+        policy = (
+            jnp.zeros((mdp.states, grid.size, mdp.actions), mdp.reward.dtype).at[..., 0].set(1.0)
+        )
     return _improve(
         mdp, functional, grid, representation, policy, gamma, iterations, rounds=rounds, ties=ties
     )
@@ -331,7 +333,7 @@ def _mix(
         action = chosen.argmax(-1)
         stock = jnp.arange(action.size)
         values, weights, lost = (x[action, stock][None] for x in (values, weights, lost))
-        chosen = jnp.ones((action.size, 1))
+        chosen = jnp.ones((action.size, 1), weights.dtype)
     weights = weights * chosen.T[..., None]
     join = lambda x: jnp.swapaxes(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:])  # noqa: E731
     law = jax.vmap(representation.project)(join(values), join(weights))

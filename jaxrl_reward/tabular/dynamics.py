@@ -80,7 +80,8 @@ def of(mdp: MDP, gamma: Array | float) -> Dynamics:
     Raises:
       UserError: episodes end, or gamma is not below 1.
     """
-    if not isinstance(mdp.ends, Tracer) and np.asarray(mdp.ends & (mdp.probability > 0)).any():
+    known = not any(isinstance(x, Tracer) for x in (mdp.ends, mdp.probability))
+    if known and (np.asarray(mdp.ends) & (np.asarray(mdp.probability) > 0)).any():
         raise UserError("dynamics.of needs an MDP without ends: tabular.absorbing(mdp) is one")
     mdp = numerics.same_type(mdp)
     return Dynamics(mdp.transition(), mdp.start, gamma)

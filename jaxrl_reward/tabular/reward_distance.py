@@ -25,6 +25,7 @@ Canonical = Callable[[Dynamics, Array], Array]
 
 NORMS = ("l1", "l2", "linf")
 METRICS = (*NORMS, "angle")
+_TIED = 1e-6  # of the range of policies' returns: nearer than this they are worth the same
 _ROUNDING = 1e3  # of returns, in units of the least difference of numbers of their size
 
 
@@ -228,24 +229,50 @@ def order_distance(
     return size(scaled[0] - scaled[1]) / 2
 
 
-@checks.arguments()
+@checks.arguments(error=checks.TOLERANCE)
 def policy_order(
-    dynamics: Dynamics, first: Array, second: Array, policies: Array, *, ranks: bool = True
+    dynamics: Dynamics,
+    first: Array,
+    second: Array,
+    policies: Array,
+    *,
+    ranks: bool = True,
+    error: float = 0.0,
 ) -> Array:
     """How differently two rewards order policies `[P, S, A]`, by their exact returns.
 
-    Returns that differ by what the rounding of their terms can do tie.
+    Returns tie that differ by less than a millionth of their range, or than the rounding
+    of their terms can make. Policies that hardly reach anything have an order by one
+    reward, which is lost in a potential that the other adds: what one cannot tell apart
+    counts as equal by both.
+
+    Args:
+      dynamics: the world.
+      first: a reward, `[S, A, S']`.
+      second: another.
+      policies: `[P, S, A]`.
+      ranks: whether only the order counts.
+      error: of the rewards, as a share of each; 1e-7 if they were single precision once.
     """
     dynamics, first, second, policies = numerics.widest(dynamics, first, second, policies)
     visits = jax.vmap(lambda policy: worlds.occupancy(dynamics, policy))(policies)
-    returns, equal = [], []
+    returns, spans, noises = [], [], []
     for each in (first, second):
         mean = dynamics.level(each / numerics.unit(jnp.abs(each).max()))
         returns.append(jnp.einsum("psa,sa->p", visits, mean))
+        spans.append(returns[-1].max() - returns[-1].min())
         # What a potential pays and takes again cancels in the sum, but its rounding does not;
         # and solving for the visits multiplies it by their number.
         terms = jnp.einsum("psa,sa->p", visits, jnp.abs(mean))
-        equal.append(numerics.rounding(terms) / (1 - dynamics.gamma))
+        noises.append(numerics.rounding(terms) / (1 - dynamics.gamma) + error * terms.max())
+    # Where a list is nothing but noise it is constant, and says nothing of the other.
+    alive = [span > noise for span, noise in zip(spans, noises, strict=True)]
+    shares = [
+        jnp.where(some, noise / jnp.where(some, span, 1.0), 0.0)
+        for some, noise, span in zip(alive, noises, spans, strict=True)
+    ]
+    share = jnp.maximum(jnp.maximum(*shares), _TIED)
+    equal = [jnp.maximum(share * span, noise) for span, noise in zip(spans, noises, strict=True)]
     return order_distance(*returns, ranks=ranks, equal=(equal[0], equal[1]))
 
 

@@ -35,7 +35,7 @@ def tabulate(
         raise UserError("an expression needs an MDP with one reward, not a vector")
     shape = mdp.probability.shape
     if observations is None:
-        observations = jnp.eye(mdp.states, dtype=jnp.float32)
+        observations = jnp.eye(mdp.states, dtype=mdp.reward.dtype)
     before, action, _ = jnp.indices(shape, dtype=jnp.int32)
     column = lambda x: x.reshape(-1, 1, *x.shape[3:])  # noqa: E731, a block [S A K, 1]
     paid = column(mdp.reward)

@@ -206,7 +206,7 @@ def shortfalls(steps, stocks):
 def test_double_precision_is_double():
     exact = {"rtol": 1e-10, "atol": 1e-10}
     with jax.enable_x64(True):
-        made = tabular.from_tables(TRANSITION, TENTHS)
+        made = tabular.from_tables(TRANSITION, TENTHS, start=np.array([1.0, 0.0]))
         q = plain()
         for plan in (
             planning.value_iteration(made, 0.9, tolerance=1e-13),

@@ -259,6 +259,19 @@ def test_designs_have_no_unit(unit):
     )
 
 
+def test_policies_that_hardly_reach_anything_tie():
+    """Their returns are lost in a potential's rounding, which orders them anew."""
+    with jax.enable_x64(True):
+        line = tabular.absorbing(worlds.make("line_key", length=8))
+        made, reward = dynamics.of(line, 0.9), tabular.reward_table(line)
+        policies = reward_distance.random_policies(jax.random.key(0), made, 64)
+        phi = 5 * np.random.default_rng(0).normal(size=made.states)
+        shaped = 3 * (reward + 0.9 * phi[None, None, :] - phi[:, None, None])
+        assert reward_distance.policy_order(made, reward, shaped, policies) < 1e-3
+        # Those that differ are still ordered.
+        assert reward_distance.policy_order(made, reward, -shaped, policies) > 0.99
+
+
 def test_a_potential_changes_no_effective_horizon():
     """In single precision, though values are then of another size."""
     transition, reward, ends, _ = tables(40, seed=3)
