@@ -1,7 +1,7 @@
 """Counts that go on where int32 ends and float32 stands still.
 
 Float32 cannot add 1 to 2**24, and int32 holds 2**31: a day on one accelerator. A count is
-therefore two integers, good for 2**61, and is told as the nearest float32.
+therefore two integers, good for 2**61, and is told in float32.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ class Count(struct.PyTreeNode):
 
     @property
     def value(self) -> Array:
-        """The nearest float32, exact up to 2**24."""
+        """As float32, exact up to 2**24."""
         return self.high.astype(jnp.float32) * 2.0**_BITS + self.low.astype(jnp.float32)
 
     def add(self, number: ArrayLike) -> "Count":

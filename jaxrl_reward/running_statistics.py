@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.typing import ArrayLike
 
+from jaxrl_reward import rounding
 from jaxrl_reward.counting import add_up
 from jaxrl_reward.types import Array
 
@@ -105,4 +106,4 @@ def spread(stats: RunningStatistics) -> Array:
 
 def differ(stats: RunningStatistics) -> Array:
     """Whether samples have differed, by more than the mean is rounded, `shape` bool."""
-    return stats.std > 4.0 * jnp.finfo(jnp.float32).eps * jnp.abs(stats.mean)
+    return stats.std > rounding.ulps(stats.mean)

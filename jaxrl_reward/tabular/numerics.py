@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.rounding import ulps
 from jaxrl_reward.types import Array
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def size(values: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
 def rounding(values: Array, operations: float = 64.0) -> Array:
     """What some operations on numbers of this size may be wrong by."""
-    return operations * jnp.finfo(values.dtype).eps * size(values)
+    return ulps(size(values), operations)
 
 
 def _type(x: Any) -> Any:

@@ -114,7 +114,7 @@ def policy_iteration(
         new = Plan(values, q, old.iterations + 1, gain.max())
         # A policy that seems better but has no larger values is so by rounding: without
         # this the search could go round in circles.
-        rises = (old.iterations == 0) | (values.sum() > old.values.sum())
+        rises = (old.iterations == 0) | ((values - old.values).sum() > 0)
         plan = jax.tree.map(lambda x, y: jnp.where(rises, x, y), new, old)
         better = gain > small(q)
         return jnp.where(better, q.argmax(-1), actions), plan, rises & better.any()

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrl_reward.rounding import ulps
 from jaxrl_reward.tabular import checks, functionals, numerics
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.tabular.stock import Grid, StockPlan, plan_on, warn_if_narrow
@@ -104,7 +105,7 @@ def _search(plan: StockPlan, objective: Array, grid: Grid, sign: float) -> Risk:
     objective = sign * objective
     best = objective.max(-1, keepdims=True)
     scale = numerics.size(objective, -1, keepdims=True)
-    near = objective >= best - TIED * jnp.finfo(objective.dtype).eps * scale
+    near = objective >= best - ulps(scale, TIED)
     index = grid.size - 1 - near[:, ::-1].argmax(-1)
     return Risk(sign * best[:, 0], grid.points()[index], index, plan)
 

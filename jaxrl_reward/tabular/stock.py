@@ -28,6 +28,7 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from jaxrl_reward.rounding import ulps
 from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.checks import COUNT, STOCK, TOLERANCE
 from jaxrl_reward.tabular.functionals import Utility, require
@@ -137,7 +138,7 @@ def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = No
     far = jnp.maximum(jnp.abs(least), jnp.abs(most))
     alone = jnp.where(far > 0, far, 1.0)
     span: Array = jnp.where(most > least, most - least, alone)
-    spacing = jnp.maximum(span / (size - 3), 4 * jnp.finfo(far.dtype).eps * far)
+    spacing = jnp.maximum(span / (size - 3), ulps(far))
     return Grid(-most - spacing, spacing, (size,) * max(1, least.size))
 
 

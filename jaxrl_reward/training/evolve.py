@@ -203,7 +203,7 @@ class Writer:
     def learn(self, codes: Sequence[Sequence[float]], scores: np.ndarray, rate: float) -> None:
         """One step along the policy gradient, with advantages relative to the group."""
         # Returns are float32: what differs by a few of their roundings is equal.
-        apart = np.ptp(scores) > rounding.ULPS * np.finfo(np.float32).eps * np.abs(scores).max()
+        apart = rounding.varies(np.asarray(scores, np.float32))
         advantages = (scores - scores.mean()) / scores.std() if apart else np.zeros(len(scores))
         step = np.zeros_like(self.logits)
         for code, advantage in zip(codes, advantages, strict=True):

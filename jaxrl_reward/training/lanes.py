@@ -192,7 +192,8 @@ def _reward(agent: Any, reward: Any) -> Any:
     from jaxrl_reward import rewards as rw
 
     reward = rw.parse(reward) if isinstance(reward, str) else reward
-    bound = [jax.tree.structure(rw.discounts.bind(x, 1.0)) for x in (reward, agent.reward)]
+    # Any discount will do that every term can have.
+    bound = [jax.tree.structure(rw.discounts.bind(x, 0.5)) for x in (reward, agent.reward)]
     if bound[0] != bound[1]:
         raise UserError(
             f"{reward} and {agent.reward} differ in more than their numbers; "

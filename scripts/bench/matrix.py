@@ -263,7 +263,7 @@ def tests(python: Path, paths: Sequence[str], limit: float) -> str:
     if problem:
         print(*lines[-30:], sep="\n", file=sys.stderr)
     counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)", lines[-1] if lines else "")
-    return ", ".join([*counts, *([problem] if problem.startswith(("over", "SIG")) else [])])
+    return ", ".join([*counts, *([problem] if problem else [])])
 
 
 # ---- the table ------------------------------------------------------------------------

@@ -86,6 +86,14 @@ def test_a_discount_that_varies_is_each_points_own():
     np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.5, 0.99])
 
 
+def test_rewards_that_vary_may_have_terms_without_a_discount_of_one():
+    """What they have in common is asked without one."""
+    agent = make("rnd() | normalize(episodic=False)")
+    other = "rnd() | normalize(epsilon=0.1, episodic=False)"
+    both = lanes.numbers(lanes.points(agent, {"reward": [agent.reward, other]}), 1)[1].parts[1]
+    np.testing.assert_allclose([both.gamma, both.epsilon], [[0.99, 0.99], [1e-8, 0.1]])
+
+
 @pytest.mark.parametrize(
     ("agent", "env", "settings"),
     [

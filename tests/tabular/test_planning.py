@@ -47,6 +47,14 @@ def test_value_iteration_is_policy_iteration_is_numpy():
         np.testing.assert_array_equal(best, q >= q.max(1, keepdims=True) - 1e-4)
 
 
+def test_one_state_of_many_counts():
+    """Of 1000 bandits one pays 3e-5 more for its second arm, which 1 / (1 - gamma) makes 3e-4."""
+    stays = lambda s, more: [[(1.0, s, 1.0)], [(1.0, s, 1.0 + more)]]  # noqa: E731
+    mdp = tabular.from_outcomes([stays(s, 3e-5 * (s == 999)) for s in range(1000)])
+    values = np.asarray(planning.policy_iteration(mdp, GAMMA).values)
+    np.testing.assert_allclose(values[999] - values[0], 3e-4, rtol=0.05)
+
+
 def test_occupancy_earns_the_value():
     mdp = garnet()
     policy = jnp.asarray(np.random.default_rng(1).dirichlet(np.ones(3), 6), jnp.float32)
