@@ -172,7 +172,7 @@ def arguments(*, vector: bool = True, **ranges: Range) -> Callable[[F], F]:
                     mdp(name, value, vector=False)
                 elif key in ranges:
                     number(name, key, value, ranges[key])
-                    if key == "gamma" and np.ndim(value):
+                    if key == "gamma" and np.ndim(cast(Any, value)):
                         raise UserError(f"{name}: gamma must be one number: use vmap for several")
                 elif key in _KNOWN:
                     _KNOWN[key](name, value)

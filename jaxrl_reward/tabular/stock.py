@@ -140,7 +140,10 @@ def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = No
       UserError: returns have no bound.
     """
     least, most = planning.bounds(mdp, gamma, horizon=horizon, shorter=True)
-    if not isinstance(least, Tracer) and not bool(jnp.isfinite(most - least).all()):
+    if (
+        not isinstance(least, Tracer)
+        and not np.isfinite(np.asarray(most) - np.asarray(least)).all()
+    ):
         raise UserError("covering: returns have no bound; give a horizon or a grid")
     # Points must differ, also where there is but one return.
     far = jnp.maximum(jnp.abs(least), jnp.abs(most))
