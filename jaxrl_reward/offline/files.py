@@ -84,7 +84,7 @@ def _hdf5(path: Path | str) -> Iterator[Any]:
     try:
         with h5py.File(user_path(path), "r") as file:
             yield file
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         line = " ".join(str(error).split())
         line = f"{path} cannot be read as HDF5: not one, or cut short ({line})"
         raise UserError(line) from None

@@ -24,6 +24,9 @@ from jax.core import Tracer
 
 from jaxrl_reward.types import Array, UserError, nearest
 
+# What arguments without numbers are, and what no number is.
+_WORDS = {bool: (bool | np.bool_, "True or False"), str: (str, "a text")}
+_NO_NUMBERS = (str, bytes, complex, dict)
 _LARGEST, _LEAST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
 
 
@@ -136,9 +139,11 @@ def _one(term: Any, name: str, value: Any, kind: Any) -> None:
     wanted = rule(type(term), name)
     whose = f"{term.name or type(term).__name__}'s {name}"
     if isinstance(wanted, OneOf):
-        if value not in wanted.words:
+        if not isinstance(value, str) or value not in wanted.words:
             raise UserError(f"{whose} cannot be {value!r}, {nearest(str(value), wanted.words)}")
         return
+    if kind in _WORDS and not isinstance(value, _WORDS[kind][0] | Tracer):
+        raise UserError(f"{whose} must be {_WORDS[kind][1]}, not {value!r}")
     if wanted is not None:
         _check_kind(whose, value, kind)
     wanted = wanted or Within("[-inf, inf]")
@@ -149,21 +154,23 @@ def _one(term: Any, name: str, value: Any, kind: Any) -> None:
 
 
 def _check_kind(whose: str, value: Any, kind: Any) -> None:
-    """Refuses text for numbers, one number for several, and several for one."""
-    parts = value if isinstance(value, tuple) else (value,)
+    """Refuses what is no number, one number for several, none for several, and several for one."""
+    several = isinstance(value, tuple | list)
+    parts = value if several else (value,)
     row = get_origin(kind) is tuple
-    if any(isinstance(part, str) for part in parts):
+    missing = value is None and kind != float | None
+    if missing or not parts or any(isinstance(part, _NO_NUMBERS) for part in parts):
         what = "a number or numbers" if row or kind is Any else "a number"
         raise UserError(f"{whose} must be {what}, not {value!r}")
     if row and isinstance(value, int | float):
         raise UserError(f"{whose} must be several numbers, as in ({value:g},)")
-    if not row and kind is not Any and isinstance(value, tuple):
+    if not row and kind is not Any and several:
         raise UserError(f"{whose} must be one number, not {value!r}")
 
 
 def _numbers(value: Any) -> Iterator[Any]:
     """The numbers of an argument that are known by now."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         for each in value:
             yield from _numbers(each)
     elif isinstance(value, bool | Tracer):

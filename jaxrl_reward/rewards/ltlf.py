@@ -75,6 +75,13 @@ def automaton(text: str, names: tuple[str, ...] = ()) -> Automaton:
     Raises:
       UserError: the formula cannot be read, names another proposition, or is too large.
     """
+    try:
+        return _built(text, names)
+    except RecursionError:
+        raise UserError(f"formula {text[:40]!r}... is nested too deeply") from None
+
+
+def _built(text: str, names: tuple[str, ...]) -> Automaton:
     formula = parse(text)
     found = propositions(formula)
     names = names or tuple(sorted(found))

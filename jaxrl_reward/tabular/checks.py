@@ -132,6 +132,7 @@ def grid(where: str, value: Any) -> None:
     if not isinstance(value, Grid):
         raise UserError(f"{where} needs a Grid (tabular.grid), not {_kind(value)}")
     finite(where, "grid.low", value.low)
+    finite(where, "grid.spacing", value.spacing)
     number(where, "grid.spacing", value.spacing, POSITIVE)
 
 
@@ -152,11 +153,12 @@ def arguments(*, vector: bool = True, **ranges: Range) -> Callable[[F], F]:
 
     Args:
       vector: whether an MDP may pay several rewards.
-      **ranges: by argument; None passes.
+      **ranges: by argument; None passes where it is the default.
     """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
+        known = signature.parameters
         name = getattr(function, "__name__", "this")
 
         @functools.wraps(function)
@@ -164,12 +166,14 @@ def arguments(*, vector: bool = True, **ranges: Range) -> Callable[[F], F]:
             given = signature.bind(*args, **kwargs).arguments
             given = {**given, **given.get("settings", {})}
             for key, value in given.items():
-                if value is None:
+                if value is None and (key not in known or known[key].default is None):
                     continue
                 if key == "mdp" and not vector:
                     mdp(name, value, vector=False)
                 elif key in ranges:
                     number(name, key, value, ranges[key])
+                    if key == "gamma" and np.ndim(cast(Any, value)):
+                        raise UserError(f"{name}: gamma must be one number: use vmap for several")
                 elif key in _KNOWN:
                     _KNOWN[key](name, value)
             return function(*args, **kwargs)

@@ -9,6 +9,7 @@ for many.
 
 from collections.abc import Sequence
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -96,12 +97,15 @@ def from_outcomes(
                     raise UserError(f"state {s}, action {a} has an outcome of probability {p:g}")
                 if not np.isfinite(r).all():
                     raise UserError(f"state {s}, action {a} pays {r}, which is not finite")
-                if after is not None and not 0 <= after < states:
+                if after is not None and not (isinstance(after, Integral) and 0 <= after < states):
                     raise UserError(f"state {s}, action {a} leads to {after}, of {states} states")
                 probability[s, a, k], reward[s, a, k] = p, r
                 successor[s, a, k], ends[s, a, k] = after or 0, after is None
     first = np.eye(states)[start]
-    # Without x64 JAX makes float32 of them.
+    # Without x64 JAX makes float32 of them, which does not hold all numbers.
+    kept = jnp.result_type(float)
+    with np.errstate(over="ignore"):
+        checks.finite("from_outcomes", f"reward as {kept}", reward.astype(kept))
     return MDP(*map(jnp.asarray, (probability, successor, reward, ends, first)))
 
 
@@ -124,6 +128,7 @@ def from_tables(
     transition, reward = jnp.asarray(transition), jnp.asarray(reward)
     dtype = jnp.result_type(transition, reward)
     dtype = dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float)
+    dtype = jnp.promote_types(dtype, jnp.float32)  # nothing is solved in half precision
     transition, reward = transition.astype(dtype), reward.astype(dtype)
     shape = transition.shape
     if len(shape) != 3 or shape[0] != shape[2]:

@@ -117,10 +117,14 @@ def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:
         that is not above it.
     """
     low, high = (1.0 * jnp.asarray(x) for x in (low, high))
-    shape = (size,) if isinstance(size, int) else tuple(size)
+    sizes = np.atleast_1d(np.asarray(size))
+    if not np.issubdtype(sizes.dtype, np.integer):
+        raise UserError(f"a grid's size must be a whole number of points, not {size!r}")
+    shape = tuple(int(n) for n in sizes)
     if min(shape) < 2 or len(shape) != max(1, low.size):
         raise UserError(f"a grid needs at least 2 points for each of its stocks, not {shape}")
     checks.finite("grid", "low", low)
+    checks.finite("grid", "high", high)
     checks.number("grid", "high - low", high - low, checks.POSITIVE)
     return Grid(low, (high - low) / (np.array(shape if low.ndim else shape[0]) - 1), shape)
 
@@ -132,8 +136,16 @@ def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = No
     G is any return that can be left: of at most `horizon` steps, if there is one.
     Further out a piecewise linear f is linear in all that can happen, so the
     solver continues the values exactly.
+
+    Raises:
+      UserError: returns have no bound.
     """
     least, most = planning.bounds(mdp, gamma, horizon=horizon, shorter=True)
+    if (
+        not isinstance(least, Tracer)
+        and not np.isfinite(np.asarray(most) - np.asarray(least)).all()
+    ):
+        raise UserError("covering: returns have no bound; give a horizon or a grid")
     # Points must differ, also where there is but one return.
     far = jnp.maximum(jnp.abs(least), jnp.abs(most))
     alone = jnp.where(far > 0, far, 1.0)

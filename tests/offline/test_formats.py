@@ -125,6 +125,13 @@ def test_a_bad_file_of_d4rl_is_refused(tmp_path, changes, message):
     assert message in str(caught.value) and "a.hdf5" in str(caught.value)
 
 
+def test_an_array_without_values_is_refused(tmp_path):
+    path = tmp_path / "empty.hdf5"
+    hdf5(path, rewards=h5py.Empty("f4"))
+    with pytest.raises(UserError, match="cannot be read as HDF5"):
+        offline.read(path)
+
+
 @pytest.mark.parametrize("options", ["max_steps=x", "max_steps=0", "ends=goal", "end=both"])
 def test_bad_options_behind_a_file_are_one_line(tmp_path, options):
     path = hdf5(tmp_path / "a.hdf5", timeouts=None)

@@ -84,6 +84,8 @@ def test_what_is_beyond_is_refused_and_nan_everywhere(each):
         ("stack(env, env) | postfix((1, 1e999))", "too large"),
         ("preferred(((0.5, 2), (-1, 0.5)))", r"table must be in \[0, 1\], not 2"),
         ("preferred(((0.5, 1),))", "square table"),
+        ("par(())", r"reference must be a number or numbers, not \(\)"),
+        ("stack(env, env) | weighted_sum(())", r"weights must be a number or numbers, not \(\)"),
     ],
 )
 def test_arguments_that_cannot_be_meant(text, message):
@@ -119,6 +121,26 @@ def test_a_term_is_not_built_anew_from_its_leaves():
     np.testing.assert_array_equal(made.steps, steps)
     with pytest.raises(UserError, match="steps must be above 0, not -2"):
         rw.check(jax.tree.map(jnp.negative, made.replace(steps=2.0)))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: rw.scale(None), "scale's by must be a number, not None"),
+        (lambda: rw.gaussian_noise(std=[-1.0]), r"std must be one number, not \[-1.0\]"),
+        (lambda: rw.gaussian_noise(std=b"1"), "std must be a number, not b'1'"),
+        (lambda: rw.tanh(1j), "scale must be a number, not 1j"),
+        (lambda: rw.weighted_sum([1.0, math.nan]), "weights must be a finite number, not nan"),
+        (lambda: rw.chebyshev(weights=None), "weights must be a number or numbers, not None"),
+        (lambda: rw.normalize(episodic="no"), "episodic must be True or False, not 'no'"),
+        (lambda: rw.gaussian_noise(per=np.zeros(2)), "per cannot be"),
+        (lambda: rw.ltl(formula=3.0, at=(1,)), "formula must be a text, not 3.0"),
+        (lambda: rw.signal(of=3), "of must be a text, not 3"),
+    ],
+)
+def test_what_python_can_give_and_no_text(build, message):
+    with pytest.raises(UserError, match=message):
+        build()
 
 
 def test_terms_of_ones_own_are_checked_by_their_types():

@@ -107,6 +107,12 @@ def test_what_is_no_formula_is_told(text, message):
         ltlf.parse(text)
 
 
+@pytest.mark.parametrize("text", ["X " * 2000 + "a", "!" * 2000 + "a", "(" * 800 + "a" + ")" * 800])
+def test_what_is_nested_too_deeply_is_told(text):
+    with pytest.raises(UserError, match="nested too deeply"):
+        ltlf.automaton(text)
+
+
 def holds(text, a, b, i, n):
     """A formula in Python, of step i of n: each sign by its own meaning on finite traces."""
     signs = {

@@ -45,6 +45,8 @@ REFUSED = {
     "outcome p": (lambda: tabular.from_outcomes([[[(2.0, 0, 1.0), (-1.0, 0, 0.0)]]]), "-1"),
     "no outcomes": (lambda: tabular.from_outcomes([[[]]]), "each action an outcome"),
     "from_outcomes start": (lambda: tabular.from_outcomes([[[(1.0, 0, 1.0)]]], 5), "state 5"),
+    "outcome beyond float32": (outcome(1.0, None, 1e300), "reward as float32 is not finite"),
+    "outcome between states": (outcome(1.0, 0.5, 1.0), "leads to 0.5"),
     "clock": (lambda: tabular.with_clock(LOTTERIES, 2.5), "whole number"),
     "stack": (lambda: tabular.stack([]), "at least one"),
     "by hand": (
@@ -54,6 +56,8 @@ REFUSED = {
     "gamma 1.5": (lambda: planning.value_iteration(LOTTERIES, 1.5), "gamma must be at least 0 and"),
     "gamma -1": (lambda: planning.policy_iteration(LOTTERIES, -1.0), "gamma must be"),
     "gamma NaN": (lambda: planning.finite_horizon(LOTTERIES, 2, np.nan), "gamma must be"),
+    "gamma None": (lambda: planning.value_iteration(LOTTERIES, None), "gamma must be"),
+    "gammas": (lambda: planning.value_iteration(LOTTERIES, np.ones(2)), "gamma must be one number"),
     "gamma word": (lambda: tabular.optimal_set(LOTTERIES, "much"), "gamma must be a number"),
     "horizon": (lambda: planning.finite_horizon(LOTTERIES, 0), "horizon must be a whole number"),
     "policy": (lambda: planning.evaluate(LOTTERIES, np.ones((2, 2)), 1.0), "policy sums to 2"),
@@ -93,6 +97,9 @@ REFUSED = {
     ),
     "grid": (lambda: tabular.grid(1.0, 0.0, 5), "high - low must be above 0"),
     "grid NaN": (lambda: tabular.grid(np.nan, 0.0, 5), "low is not finite"),
+    "infinite grid": (lambda: tabular.grid(0.0, np.inf, 5), "high is not finite"),
+    "grid of 2.5": (lambda: tabular.grid(0.0, 1.0, 2.5), "size must be a whole number"),
+    "endless returns": (lambda: tabular.covering(CHAIN, 1.0, 9), "returns have no bound"),
     "spacing": (lambda: tabular.lattice(LOTTERIES, 1.0, -1.0), "spacing must be above 0"),
     "covering": (lambda: tabular.covering(LOTTERIES, 1.0, 3), "size must be"),
     "laws": (
@@ -124,6 +131,14 @@ def test_what_makes_no_sense_is_refused_in_a_line(name):
     with pytest.raises(UserError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_tables_in_half_precision_are_solved_in_single(dtype):
+    world = tabular.from_tables(jnp.asarray(P, dtype), jnp.asarray(R, dtype))
+    # V0 = 1 + 0.45 (V0 + V1) and V1 = 2 + 0.9 V0.
+    right = np.linalg.solve([[0.55, -0.45], [-0.9, 1.0]], [1.0, 2.0])
+    np.testing.assert_allclose(planning.policy_iteration(world, 0.9).values, right, rtol=1e-5)
 
 
 def test_tracers_pass():
