@@ -271,7 +271,7 @@ def policy_order(
         jnp.where(some, noise / jnp.where(some, span, 1.0), 0.0)
         for some, noise, span in zip(alive, noises, spans, strict=True)
     ]
-    share = jnp.maximum(jnp.maximum(*shares), _TIED)
+    share = jnp.maximum(jnp.stack(shares).max(), _TIED)
     equal = [jnp.maximum(share * span, noise) for span, noise in zip(spans, noises, strict=True)]
     return order_distance(*returns, ranks=ranks, equal=(equal[0], equal[1]))
 
