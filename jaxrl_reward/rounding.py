@@ -14,7 +14,8 @@ def ulps(size: ArrayLike, count: ArrayLike = ULPS) -> Array:
     return size * (jnp.asarray(count) * jnp.finfo(size.dtype).eps)
 
 
-def varies(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+def varies(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Array:
     """Whether numbers differ by more than a few roundings of the largest of them."""
+    x = jnp.asarray(x)
     largest, high, low = (f(axis=axis, keepdims=keepdims) for f in (jnp.abs(x).max, x.max, x.min))
     return high - low > ulps(largest)

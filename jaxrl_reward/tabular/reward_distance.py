@@ -268,7 +268,7 @@ def policy_order(
     # Where a list is nothing but noise it is constant, and says nothing of the other.
     alive = [span > noise for span, noise in zip(spans, noises, strict=True)]
     shares = [
-        jnp.where(some, noise / jnp.where(some, span, 1.0), 0.0)
+        some * noise / jax.lax.select(some, span, jnp.ones_like(span))
         for some, noise, span in zip(alive, noises, spans, strict=True)
     ]
     share = jnp.maximum(jnp.stack(shares).max(), _TIED)

@@ -149,7 +149,7 @@ def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = No
     # Points must differ, also where there is but one return.
     far = jnp.maximum(jnp.abs(least), jnp.abs(most))
     alone = jnp.where(far > 0, far, 1.0)
-    span: Array = jnp.where(most > least, most - least, alone)
+    span = jax.lax.select(most > least, most - least, alone)
     spacing = jnp.maximum(span / (size - 3), ulps(far))
     return Grid(-most - spacing, spacing, (size,) * max(1, least.size))
 

@@ -409,10 +409,14 @@ def _lock(path: Path) -> int | None:
 
 
 def difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """The first entry in which two configurations differ."""
+    """The first entry in which two configurations differ, single values before groups.
+
+    Settings may follow from a value such as the length of the run, which is what was given.
+    """
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return None if old == new else (name, old, new)
-    for key in [*old, *(key for key in new if key not in old)]:
+    keys = [*old, *(key for key in new if key not in old)]
+    for key in sorted(keys, key=lambda key: isinstance(old.get(key), dict)):
         inner = f"{name}.{key}" if name else key
         if found := difference(old.get(key), new.get(key), inner):
             return found
