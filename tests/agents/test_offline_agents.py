@@ -179,7 +179,7 @@ def test_what_a_term_remembers_is_read_from_the_data_in_order():
         if i % 10 % 3 == 2 or last[i]:
             expected[i], held = held, 0.0
     close(rewards_of(small("bc", reward="delay(3)"))[0], expected)
-    scaled, _ = rewards_of(small("bc", reward="env | normalize()", gamma=0.5))
+    scaled, _ = rewards_of(small("bc", reward="env | normalize(gamma=0.5)", gamma=0.5))
     returns, running = [], 0.0
     for i in range(40):
         running = (0.0 if i % 10 == 0 else 0.5 * running) + reward[i]
