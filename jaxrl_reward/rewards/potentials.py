@@ -104,7 +104,7 @@ def lookup(function: str | Callable[[Array], Array]) -> Callable[[Array], Array]
     """
     if callable(function):
         return function
-    if function not in _NAMED:
+    if not isinstance(function, str) or function not in _NAMED:
         raise UserError(f"unknown potential {function!r}, {nearest(str(function), _NAMED)}")
     return _NAMED[function]
 
@@ -145,6 +145,6 @@ def advice(function: str | Callable[[Array, Array], Array]) -> Callable[[Array, 
     """
     if callable(function):
         return function
-    if function not in _ADVICE:
+    if not isinstance(function, str) or function not in _ADVICE:
         raise UserError(f"unknown advice {function!r}, {nearest(str(function), _ADVICE)}")
     return _ADVICE[function]

@@ -53,10 +53,7 @@ def number(where: str, name: str, value: Any, allowed: Range) -> None:
     """Raises a `UserError` unless all of the value is in the range."""
     if isinstance(value, Tracer):
         return
-    try:
-        x = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"{where}: {name} must be a number, not {value!r}") from None
+    x = _floats(where, name, value)
     inside = (x > allowed.low if allowed.above else x >= allowed.low) & (
         x < allowed.high if allowed.below else x <= allowed.high
     )
@@ -85,7 +82,7 @@ def finite(where: str, name: str, value: Any) -> None:
     """Raises a `UserError` where a number is infinite or NaN."""
     if isinstance(value, Tracer):
         return
-    wrong = ~np.isfinite(np.asarray(value, np.float64))
+    wrong = ~np.isfinite(_floats(where, name, value))
     if wrong.any():
         raise UserError(f"{where}: {name} is not finite{_place(wrong)}")
 
@@ -181,6 +178,13 @@ def arguments(*, vector: bool = True, **ranges: Range) -> Callable[[F], F]:
         return cast(F, checked)
 
     return decorate
+
+
+def _floats(where: str, name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: {name} must be a number, not {value!r}") from None
 
 
 def _floating(value: Any) -> Any:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular.checks import COUNT, DISCOUNT, TOLERANCE
 from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.types import Array
+from jaxrl_reward.types import Array, UserError
 
 
 class Plan(NamedTuple):
@@ -138,7 +138,13 @@ def evaluate(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
       mdp: the MDP.
       policy: probabilities `[S, A]`.
       gamma: the discount.
+
+    Raises:
+      UserError: the policy has another shape.
     """
+    wanted = mdp.probability.shape[:2]
+    if jnp.shape(policy) != wanted:
+        raise UserError(f"evaluate: policy must be {list(wanted)}, not {list(jnp.shape(policy))}")
     return _evaluate(numerics.same_type(mdp), policy, gamma)
 
 

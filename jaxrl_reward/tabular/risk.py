@@ -22,7 +22,7 @@ from jaxrl_reward.rounding import ulps
 from jaxrl_reward.tabular import checks, functionals, numerics
 from jaxrl_reward.tabular.mdp import MDP
 from jaxrl_reward.tabular.stock import Grid, StockPlan, plan_on, warn_if_narrow
-from jaxrl_reward.types import Array
+from jaxrl_reward.types import Array, UserError
 
 TIED = 8  # roundings: nearer than this to the best is as good
 _checked = checks.arguments(
@@ -62,6 +62,8 @@ def mean_cvar(mdp: MDP, grid: Grid, *, tau: Any, weight: Any = 0.0, **settings: 
       weight: in [0, 1]; of the mean.
       **settings: `gamma` and others of `solve`.
     """
+    if np.ndim(tau) or np.ndim(weight):
+        raise UserError("tau and weight must be one number each; vmap over several")
     plan = plan_on(mdp, functionals.mean_cvar(tau, weight), grid, **settings)
     # The utility counts the stock once too often, whatever the weights are.
     found = _search(plan, plan.values - grid.points()[None], grid, sign=1.0)

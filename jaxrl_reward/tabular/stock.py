@@ -116,6 +116,8 @@ def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:
       UserError: fewer than two points, sizes of another length than `low`, or a `high`
         that is not above it.
     """
+    for name, end in (("low", low), ("high", high)):
+        checks.finite("grid", name, end)
     low, high = (1.0 * jnp.asarray(x) for x in (low, high))
     sizes = np.atleast_1d(np.asarray(size))
     if not np.issubdtype(sizes.dtype, np.integer):

@@ -154,3 +154,16 @@ def test_terms_of_ones_own_are_checked_by_their_types():
         fading(rate=2.0)
     with pytest.raises(UserError, match="fading's weight must be a number, not nan"):
         fading(weight=math.nan)
+
+
+@pytest.mark.parametrize("function", [["norm"], {"norm": 1}, np.zeros(2)])
+def test_a_potential_is_a_name_or_a_function(function):
+    for term in (rw.potential, rw.look_back):
+        with pytest.raises(UserError, match=r"unknown (potential|advice)"):
+            term(function)
+
+
+@pytest.mark.parametrize("weights", [2.0, np.float32(2.0), np.array(2.0), jnp.array(2.0)])
+def test_one_number_is_not_several(weights):
+    with pytest.raises(UserError, match=r"weights must be several numbers, as in \(2.0,\)"):
+        rw.weighted_sum(weights)

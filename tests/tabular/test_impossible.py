@@ -37,6 +37,19 @@ REFUSED = {
     "NaN P": (lambda: tabular.from_tables(np.nan * P, R), "transition is not finite"),
     "NaN R": (lambda: tabular.from_tables(P, NAN), r"reward is not finite at \[1, 0"),
     "infinite R": (lambda: tabular.from_tables(P, R * np.inf), "reward is not finite"),
+    "actions for a policy": (
+        lambda: planning.evaluate(tabular.from_tables(P, R), jnp.ones(2), 0.9),
+        r"policy must be \[2, 1\], not \[2\]|sums to 2",
+    ),
+    "a policy of more actions": (
+        lambda: planning.evaluate(tabular.from_tables(P, R), jnp.full((2, 2), 0.5), 0.9),
+        r"policy must be \[2, 1\], not \[2, 2\]",
+    ),
+    "several tau": (
+        lambda: tabular.cvar(LOTTERIES, STOCKS, tau=[0.5, 0.2], **STEPS),
+        "tau and weight must be one number each",
+    ),
+    "a grid of words": (lambda: tabular.grid("a", 1.0, 3), "low must be a number, not 'a'"),
     "start": (lambda: tabular.from_tables(P, R, start=np.ones(2)), "start sums to 2"),
     "start's shape": (lambda: tabular.from_tables(P, R, start=np.ones(3) / 3), r"start must be"),
     "ends' shape": (lambda: tabular.from_tables(P, R, ends=np.ones(3, bool)), "ends must be"),
