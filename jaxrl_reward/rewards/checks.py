@@ -162,7 +162,7 @@ def _check_kind(whose: str, value: Any, kind: Any) -> None:
     if missing or not parts or any(isinstance(part, _NO_NUMBERS) for part in parts):
         what = "a number or numbers" if row or kind is Any else "a number"
         raise UserError(f"{whose} must be {what}, not {value!r}")
-    if row and not several and np.ndim(value) == 0:
+    if row and not several and value is not None and np.ndim(value) == 0:
         raise UserError(f"{whose} must be several numbers, as in ({value},)")
     if not row and kind is not Any and several:
         raise UserError(f"{whose} must be one number, not {value!r}")
