@@ -163,7 +163,8 @@ def _check_kind(whose: str, value: Any, kind: Any) -> None:
         what = "a number or numbers" if row or kind is Any else "a number"
         raise UserError(f"{whose} must be {what}, not {value!r}")
     if row and not several and value is not None and np.ndim(value) == 0:
-        raise UserError(f"{whose} must be several numbers, as in ({value},)")
+        one = f"{value:g}" if isinstance(value, int | float) else value
+        raise UserError(f"{whose} must be several numbers, as in ({one},)")
     if not row and kind is not Any and several:
         raise UserError(f"{whose} must be one number, not {value!r}")
 
