@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -154,11 +155,15 @@ class Runner:
 
     def wait(self, process: subprocess.Popen) -> str:
         """What became of it, empty if it ended well."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         try:
             status = process.wait(self.limit)
         except subprocess.TimeoutExpired:
             end(process)
-            return f"over {self.limit:.0f} s"
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            # Little of it is a hang, where nothing else keeps the cores busy.
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            return f"over {self.limit:.0f} s with {cpu:.0f} s of CPU time"
         if status < 0:
             return signal.Signals(-status).name
         return f"exit {status}" if status else ""
