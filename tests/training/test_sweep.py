@@ -26,7 +26,7 @@ SHAPE = {"seeds": 2, "total_steps": 400, "evals": 4, "eval_episodes": 3}
 
 def sweep_of(*names, **options):
     options = {"agent": "fake", **SHAPE, **options}
-    return Sweep("few", tuple(Trial(name, f"{name}-x", **options) for name in names))
+    return Sweep("few", tuple(Trial(name, folder=f"{name}-x", **options) for name in names))
 
 
 class Here:
@@ -70,11 +70,11 @@ def losing(stop_after, stopped, monkeypatch):
     left = {}
     train = training.train
 
-    def lose(agent, *, arm, **options):
-        if left.get(arm, 0) > 0:
-            left[arm] -= 1
+    def lose(trial, **options):
+        if left.get(trial.name, 0) > 0:
+            left[trial.name] -= 1
             options["sinks"] = [stop_after(20)]
-        return train(agent, arm=arm, **options)
+        return train(trial, **options)
 
     monkeypatch.setattr(trials, "train", lose)
     return left
@@ -120,7 +120,7 @@ def test_a_lost_trial_continues_from_its_checkpoint(made, losing, stopped, tmp_p
     assert len(log_of(tmp_path, "a", "started")) == 3
     assert len(log_of(tmp_path, "a", "finished")) == 1
     assert "a: resumed at step " in (tmp_path / "trials/a-x/log.txt").read_text()
-    whole = training.train(fake_agent(), arm="a", progress=False, **SHAPE)
+    whole = training.train(fake_agent(), name="a", progress=False, **SHAPE)
     assert training.load_rows(tmp_path / "trials/a-x") == whole.curves
 
 
