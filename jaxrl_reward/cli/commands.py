@@ -35,7 +35,6 @@ def train(args: argparse.Namespace) -> None:
             total_steps=args.total_steps,
             seed=args.seed,
             out=out,
-            arm=agent.name,
             evals=args.evals,
             eval_episodes=args.eval_episodes,
             resume=args.resume,
@@ -295,7 +294,8 @@ def _load(folder: str, arm: str | None) -> tuple[Any, Any]:
     if agents.learns_from_data(config["agent"]):
         # What it learned from is not needed to act; which set that was is in the state.
         settings |= {"data": blank(env, config["data"]["rows"]), "source": 0}
-    agent = agents.make(config["agent"], env, config["reward"], **settings)
+    reward = config.get("mixture", config["reward"])
+    agent = agents.make(config["agent"], env, reward, **settings)
     return agent, training.load(agent, folder, arm)
 
 

@@ -175,25 +175,20 @@ class Pack(NamedTuple):
     @property
     def points(self) -> tuple[Lane, ...]:
         """Those whose numbers the program takes; none where they are the agent's own."""
-        return self.lanes if len(self.lanes) > 1 or self.lanes[0].varies else ()
+        return self.lanes if self.lanes[1:] or self.lanes[0].varies else ()
 
     @property
     def title(self) -> str:
         """What to call it to someone who waits."""
-        more = len(self.lanes) - 1
-        return (
-            f"{self.name} and {more} more"
-            if self.name == self.lanes[0].run.name and more
-            else (self.name)
-        )
+        more = len(self.lanes) - 1 if self.name == self.lanes[0].run.name else 0
+        return f"{self.name} and {more} more" if more else self.name
 
     @property
     def shape(self) -> dict[str, Any]:
-        """What `Programs` are made with beside the agent and the points."""
-        run = self.lanes[0].run
-        return {"seeds": run.seeds, "seed": run.seed, "episodes": run.eval_episodes} | {
-            "shard": run.shard
-        }
+        """What `Programs` are made with beside the agent."""
+        run, shape = self.lanes[0].run, {"points": self.points}
+        shape |= {"seeds": run.seeds, "seed": run.seed, "shard": run.shard}
+        return shape | {"episodes": run.eval_episodes}
 
     def configurations(self) -> dict[str, dict[str, Any]]:
         """Of each run, by name, with its place in the program."""

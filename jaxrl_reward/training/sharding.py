@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -406,11 +406,13 @@ class Programs:
 
     def _probe(self, state: Any, keys: Array) -> dict[str, Array]:
         def local(state: Any, keys: Array) -> dict[str, Array]:
-            one = lambda lane: self._look(self.agent, *lane)  # noqa: E731
+            assert self._look is not None
+            one = partial(self._look, self.agent)
             # On a CPU one lane after the other: what it works on stays in the cache, and a
             # `cond` of a probe chooses.
-            each = jax.lax.map if jax.default_backend() == "cpu" else lambda f, x: jax.vmap(f)(x)
-            return each(one, (state, keys))
+            if jax.default_backend() == "cpu":
+                return jax.lax.map(lambda lane: one(*lane), (state, keys))
+            return jax.vmap(one)(state, keys)
 
         return self.layout.place(local, (P("seeds"), P("seeds")))(state, keys)
 

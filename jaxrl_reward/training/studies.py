@@ -158,7 +158,7 @@ def _trained(
 ) -> Iterator[tuple[Pack, Result]]:
     """Each program's runs and what they give, one after another."""
     resume, first = folder is not None and folder.resume, processes.is_first()
-    make = _maker(planned, probe, {} if compiled is None else compiled)
+    make = _maker(planned, probe, compiled)
     programs = {}
     if not resume:  # else a run may be over, and need no program at all
         programs = {pack.name: make(pack) for pack in planned}
@@ -181,7 +181,7 @@ def _trained(
 
 
 def _maker(
-    planned: Sequence[Pack], probe: Probe | None, known: Compiled
+    planned: Sequence[Pack], probe: Probe | None, known: Compiled | None
 ) -> Callable[[Pack], Programs]:
     """What makes a pack's programs, of known ones where there are such."""
     lane, warm = planned[0].lanes[0], None
@@ -190,11 +190,12 @@ def _maker(
 
     def make(pack: Pack) -> Programs:
         lane, key = pack.lanes[0], (pack.lanes[0].program, len(pack.lanes), probe)
-        if key in known:
+        if known is not None and key in known:
             return known[key].at(pack.points)
         begin = None if lane.run.begin is None else (lane.run.begin, warm)
-        shape = {**pack.shape, "points": pack.points, "probe": probe, "begin": begin}
-        known[key] = Programs(lane.agent, **shape)
-        return known[key]
+        made = Programs(lane.agent, probe=probe, begin=begin, **pack.shape)
+        if known is not None:
+            known[key] = made
+        return made
 
     return make

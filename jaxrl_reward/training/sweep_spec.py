@@ -54,9 +54,8 @@ class Trial(Run):
     folder: str = ""
 
 
-RUN_KEYS = ("agent", "env", "reward", "data", "seeds", "seed", "total_steps", "evals")
-RUN_KEYS += ("eval_episodes",)
 _TEXTS = ("agent", "env", "reward", "data")
+RUN_KEYS = (*_TEXTS, "seeds", "seed", "total_steps", "evals", "eval_episodes")
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def test_what_runs_is_shown_with_its_return_so_far(made, tmp_path, monkeypatch):
 
 
 def test_a_failure_is_recorded_and_resume_tries_it_again(made, tmp_path, fake_agent, monkeypatch):
-    bad = Trial("bad", "bad-x", agent="fake", settings={"bad_at": 17}, **SHAPE)
+    bad = Trial("bad", folder="bad-x", agent="fake", settings={"bad_at": 17}, **SHAPE)
     sweep = Sweep("few", (bad, *sweep_of("b").trials))
     outcome, _ = run(sweep, tmp_path)
     assert outcome.failures["bad"].kind == "non_finite"
@@ -252,7 +252,8 @@ def test_a_folder_with_something_else_is_refused(made, tmp_path):
 
 def test_the_command_of_a_trial_trains_it_alone():
     settings = {"hidden": [8, 8], "anneal": True, "clip_value": False, "gamma": 0.9}
-    trial = Trial("a", "a", env="gymnax:CartPole-v1", reward="env | clip()", settings=settings)
+    about = {"env": "gymnax:CartPole-v1", "reward": "env | clip()", "settings": settings}
+    trial = Trial("a", folder="a", **about)
     assert trials.as_command(trial) == (
         "jaxrl-reward train ppo gymnax:CartPole-v1 --reward 'env | clip()' "
         "--hidden 8,8 --anneal --no-clip-value --gamma 0.9"
@@ -264,7 +265,7 @@ def test_the_command_of_a_trial_trains_it_alone():
 
 PPO = Trial(
     "ppo",
-    "ppo-x",
+    folder="ppo-x",
     env="gymnax:CartPole-v1",
     seeds=2,
     total_steps=16 * 2000,
