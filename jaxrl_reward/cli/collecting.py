@@ -17,9 +17,8 @@ ROWS = 100_000  # steps of a data set
 def collect(args: argparse.Namespace) -> None:
     """Trains an agent once and writes a data set of each level; prints a table."""
     _start_devices()
-    from jaxrl_reward import agents
-    from jaxrl_reward.offline import collect as collecting
-    from jaxrl_reward.offline import report
+    from jaxrl_reward import agents, collecting
+    from jaxrl_reward.collecting import report
 
     levels = [each.strip() for each in args.level.split(",")]
     if args.rows is not None and args.episodes is not None:

@@ -1,7 +1,7 @@
-"""Learning from fixed data: datasets, their formats, how to collect, measure and corrupt them."""
+"""Fixed data: data sets of steps, the formats of their files, how to measure and corrupt them."""
 
-from jaxrl_reward.offline.corruption import Attacker, corrupt, relative_range
-from jaxrl_reward.offline.dataset import (
+from jaxrl_reward.data.corruption import Attacker, corrupt, relative_range
+from jaxrl_reward.data.dataset import (
     D4RL_RETURNS,
     Dataset,
     Episode,
@@ -12,8 +12,8 @@ from jaxrl_reward.offline.dataset import (
     normalized_score,
     save,
 )
-from jaxrl_reward.offline.formats import read
-from jaxrl_reward.offline.measures import Coverage, coverage, kurtosis, trajectory_quality
+from jaxrl_reward.data.formats import read
+from jaxrl_reward.data.measures import Coverage, coverage, kurtosis, trajectory_quality
 
 __all__ = [
     "D4RL_RETURNS",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxrl_reward import offline
+from jaxrl_reward import data as datasets
 
 ROWS = 10
 
@@ -27,8 +27,8 @@ def arrays() -> dict[str, Any]:
 
 
 @pytest.fixture
-def dataset(arrays) -> offline.Dataset:
-    known = offline.Provenance(
+def dataset(arrays) -> datasets.Dataset:
+    known = datasets.Provenance(
         environment="hopper-medium-v2",
         behaviour="sac",
         level="medium",
@@ -38,7 +38,7 @@ def dataset(arrays) -> offline.Dataset:
         random_return=1.0,
         expert_return=31.0,
     )
-    return offline.make(arrays, known)
+    return datasets.make(arrays, known)
 
 
 @pytest.fixture

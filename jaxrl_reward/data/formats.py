@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.data import d4rl, dataset, files, minari, ogbench
+from jaxrl_reward.data.dataset import Dataset
 from jaxrl_reward.files import user_path
-from jaxrl_reward.offline import d4rl, dataset, files, minari, ogbench
-from jaxrl_reward.offline.dataset import Dataset
 from jaxrl_reward.types import UserError, nearest
 
 PREFIX = "minari:"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl_reward.offline.dataset import Dataset, Provenance, make
-from jaxrl_reward.offline.fields import begins, flag
-from jaxrl_reward.offline.files import read_arrays
+from jaxrl_reward.data.dataset import Dataset, Provenance, make
+from jaxrl_reward.data.fields import begins, flag
+from jaxrl_reward.data.files import read_arrays
 from jaxrl_reward.types import UserError
 
 NEEDED = ("observations", "actions", "terminals")

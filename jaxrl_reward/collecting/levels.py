@@ -25,8 +25,8 @@ import jax
 import numpy as np
 
 from jaxrl_reward.agents.base import Agent
-from jaxrl_reward.offline import record
-from jaxrl_reward.offline.dataset import Dataset, Provenance, make
+from jaxrl_reward.collecting import record
+from jaxrl_reward.data.dataset import Dataset, Provenance, make
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.progress import Progress
 from jaxrl_reward.training.result import NonFiniteError

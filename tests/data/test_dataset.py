@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl_reward import UserError, offline
-from jaxrl_reward.offline import dataset as module
+from jaxrl_reward import UserError
+from jaxrl_reward import data as datasets
+from jaxrl_reward.data import dataset as module
 
 
 def test_episodes_and_their_returns(dataset):
@@ -36,7 +37,7 @@ def test_the_two_rewards_are_one_and_nothing_else_is_kept(dataset):
     ],
 )
 def test_scores_are_those_of_d4rl(name, value, score):
-    found = offline.normalized_score(value, *offline.d4rl_returns(name))
+    found = datasets.normalized_score(value, *datasets.d4rl_returns(name))
     assert found == pytest.approx(score, abs=1e-5)
 
 
@@ -49,12 +50,12 @@ def test_a_dataset_is_scored_by_its_own_references_first(dataset):
 @pytest.mark.parametrize("name", ["brax:hopper", "swimmer-v2", "mujoco/hopper/expert-v0"])
 def test_other_robots_have_no_scores_of_d4rl(name):
     with pytest.raises(UserError, match="no reference returns are known"):
-        offline.d4rl_returns(name)
+        datasets.d4rl_returns(name)
 
 
 def test_a_score_needs_a_scale():
     with pytest.raises(UserError, match="two returns that differ"):
-        offline.normalized_score(1.0, 2.0, 2.0)
+        datasets.normalized_score(1.0, 2.0, 2.0)
 
 
 def test_the_summary_is_of_whole_episodes(dataset):
@@ -78,8 +79,8 @@ def test_steps_map_over_a_stack_of_datasets(dataset):
 
 
 def test_a_file_gives_back_every_bit(dataset, tmp_path):
-    path = offline.save(dataset, tmp_path / "deep" / "data.npz")
-    found = offline.load(path)
+    path = datasets.save(dataset, tmp_path / "deep" / "data.npz")
+    found = datasets.load(path)
     assert found.provenance == dataset.provenance == module.provenance_of(path)
     jax.tree.map(np.testing.assert_array_equal, found.steps, dataset.steps)
     assert [x.dtype for x in jax.tree.leaves(found)] == [x.dtype for x in jax.tree.leaves(dataset)]
@@ -87,12 +88,12 @@ def test_a_file_gives_back_every_bit(dataset, tmp_path):
 
 
 def test_the_same_data_are_the_same_file(dataset, tmp_path):
-    paths = [offline.save(dataset, tmp_path / name) for name in ("a.npz", "b.npz")]
+    paths = [datasets.save(dataset, tmp_path / name) for name in ("a.npz", "b.npz")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_an_interrupted_write_leaves_the_old_file(dataset, tmp_path, monkeypatch):
-    path = offline.save(dataset, tmp_path / "data.npz")
+    path = datasets.save(dataset, tmp_path / "data.npz")
     before = path.read_bytes()
 
     def stop(*_):
@@ -100,13 +101,13 @@ def test_an_interrupted_write_leaves_the_old_file(dataset, tmp_path, monkeypatch
 
     monkeypatch.setattr("os.replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        offline.save(dataset.replace_provenance(level="other"), path)
+        datasets.save(dataset.replace_provenance(level="other"), path)
     assert path.read_bytes() == before
 
 
 def test_another_suffix_is_refused(dataset, tmp_path):
     with pytest.raises(UserError, match=r"must end in \.npz"):
-        offline.save(dataset, tmp_path / "data.hdf5")
+        datasets.save(dataset, tmp_path / "data.hdf5")
     assert not list(tmp_path.iterdir())
 
 
@@ -121,7 +122,7 @@ def rewrite(path, **changes):
     [
         (
             {"format": None},
-            "make one of its arrays with offline.make, and write",
+            "make one of its arrays with data.make, and write",
         ),
         ({"format": np.array("jaxrl-reward dataset 9")}, "format is 'jaxrl-reward dataset 9'"),
         ({"provenance": np.array("{")}, "provenance cannot be read"),
@@ -133,17 +134,17 @@ def rewrite(path, **changes):
     ],
 )
 def test_a_changed_file_is_refused(dataset, tmp_path, changes, message):
-    path = offline.save(dataset, tmp_path / "data.npz")
+    path = datasets.save(dataset, tmp_path / "data.npz")
     rewrite(path, **changes)
     with pytest.raises(UserError) as caught:
-        offline.load(path)
+        datasets.load(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "gone", "folder"])
 def test_a_damaged_file_is_refused(dataset, tmp_path, damage):
-    path = offline.save(dataset, tmp_path / "data.npz")
+    path = datasets.save(dataset, tmp_path / "data.npz")
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         at = content.index(dataset.steps.obs[4, 0].tobytes())
@@ -156,7 +157,7 @@ def test_a_damaged_file_is_refused(dataset, tmp_path, damage):
         cut = {"cut": bytes(content[:-200]), "empty": b"", "text": b"observations"}
         path.write_bytes(cut.get(damage, bytes(content)))
     with pytest.raises(UserError, match=r"does not exist|cannot be read as \.npz") as caught:
-        offline.load(path)
+        datasets.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -195,7 +196,7 @@ def changed(arrays, name, value):
 )  # fmt: skip
 def test_bad_arrays_are_refused_by_name(arrays, name, value, message):
     with pytest.raises(UserError) as caught:
-        offline.make(changed(arrays, name, value), where="f.npz")
+        datasets.make(changed(arrays, name, value), where="f.npz")
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -213,19 +214,19 @@ def test_bad_arrays_are_refused_by_name(arrays, name, value, message):
 def test_what_fits_is_kept_as_it_is(arrays, name, value):
     given = {**arrays, name: value}
     given |= {"next_obs": value} if name == "obs" else {}
-    kept = np.asarray(getattr(offline.make(given).steps, name))
+    kept = np.asarray(getattr(datasets.make(given).steps, name))
     np.testing.assert_array_equal(kept.astype(value.dtype), value)
 
 
 def test_an_episode_goes_on_at_its_goal_where_first_says_so(arrays):
     """Rows 2, 3 and 5 are at the goal; the clock ends it in row 7."""
     goal, first = np.isin(np.arange(10), (2, 3, 5)), np.isin(np.arange(10), (0, 8))
-    data = offline.make({**arrays, "terminated": goal, "first": first})
+    data = datasets.make({**arrays, "terminated": goal, "first": first})
     assert data.episodes() == [(0, 8, True), (8, 10, False)]
     np.testing.assert_array_equal(data.returns(), [sum(range(8))])
     np.testing.assert_array_equal(data.lengths(), [8])
     assert data.summary()["cut_episodes"] == 1
-    plain = offline.make({**arrays, "terminated": goal})
+    plain = datasets.make({**arrays, "terminated": goal})
     np.testing.assert_array_equal(plain.lengths(), [3, 1, 2, 2])
 
 
@@ -237,7 +238,7 @@ def test_types_are_those_that_networks_take(arrays):
         "reward": np.arange(10, dtype=np.float64)[:, None],
         "terminated": np.zeros((10, 1)),
     }
-    steps = offline.make(given).steps
+    steps = datasets.make(given).steps
     kinds = (steps.obs.dtype, steps.action.dtype, steps.reward.dtype, steps.terminated.dtype)
     assert [str(kind) for kind in kinds] == ["uint8", "int32", "float32", "bool"]
     assert steps.reward.shape == steps.terminated.shape == (10,)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl_reward import UserError, agents, cli, offline, rewards
+from jaxrl_reward import UserError, agents, cli, collecting, rewards
+from jaxrl_reward import data as datasets
 from jaxrl_reward.agents import base
-from jaxrl_reward.offline import collect as collecting
-from jaxrl_reward.offline import record, report
+from jaxrl_reward.collecting import levels, record, report
 
 sys.path.insert(0, str(Path(__file__).parent))
 import ramp
@@ -33,8 +33,8 @@ def short_calls():
     """Calls to the device as short as the runs here, and `ramp` among the agents."""
     # Keys of a kind that compiles in a fifth of the time.
     with jax.default_prng_impl("unsafe_rbg"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collecting, "PLAY_STEPS", 10)
-        patch.setattr(collecting, "TRAIN_STEPS", 40)
+        patch.setattr(levels, "PLAY_STEPS", 10)
+        patch.setattr(levels, "TRAIN_STEPS", 40)
         patch.setattr(base, "_MODULES", {**base._MODULES, "ramp": ramp.__name__})
         yield
 
@@ -131,7 +131,7 @@ def test_flags_and_successors_are_the_true_ones():
     player = record.player(agent, 3, True, 10)
     state = ramp.State(jax.numpy.int32(0), (), (), ())
     rows = player.play(state, jax.random.key(1), 50, False, lambda *_: None)
-    data = offline.make(rows)
+    data = datasets.make(rows)
     steps = jax.tree.map(np.asarray, data.steps)
     np.testing.assert_array_equal(steps.action, np.full((50, 1), -1.0))
     assert not steps.terminated.any() and len(data.returns()) == 7
@@ -219,7 +219,7 @@ def test_what_agents_store_is_what_is_recorded(name):
     agent = agents.make(name, "probe:observation", num_envs=3, num_steps=2, hidden=(4,))
     state = jax.eval_shape(agent.init, jax.random.key(0))
     after, block = jax.eval_shape(record.advance(agent, 5, True).program, state)
-    assert set(block) == set(offline.dataset.FIELDS)
+    assert set(block) == set(datasets.dataset.FIELDS)
     assert {x.shape[:2] for x in block.values()} == {(10, 3)}
     assert jax.tree.structure(after) == jax.tree.structure(state)
 
@@ -281,10 +281,10 @@ def test_policies_that_see_more_than_observations_are_refused():
 
 
 def test_training_without_success_has_no_medium():
-    run = collecting._Run([0, 10, 20], [1.0, 3.0, 2.0], [], [])
-    assert collecting._medium(run, 0.0) == 1
+    run = levels._Run([0, 10, 20], [1.0, 3.0, 2.0], [], [])
+    assert levels._medium(run, 0.0) == 1
     with pytest.raises(UserError, match=r"after 20 steps the policy returns 2\.0, random actions"):
-        collecting._medium(run, 2.0)
+        levels._medium(run, 2.0)
 
 
 # ---- the command -------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_the_command_writes_data_and_a_report(shared):
     assert "ramp: step 480/480" in shared.err and "TQ" in shared.out and "SACo" in shared.out
     names = {f"{level}.{end}" for level in collecting.LEVELS for end in ("npz", "json", "png")}
     assert {each.name for each in shared.folder.iterdir()} == names
-    data = offline.read(shared.folder / "medium-replay.npz")
+    data = datasets.read(shared.folder / "medium-replay.npz")
     assert data.provenance == shared.collected.datasets["medium-replay"].provenance
     about = json.loads((shared.folder / "medium-replay.json").read_text())
     assert about["rows"] == len(data) == 90
@@ -341,7 +341,7 @@ def test_demonstrations_are_whole_episodes(run):
     sizes = ("--episodes", "5", "--play-envs", "2", "--seed", "3", "--out", "five.npz")
     status, _, err = run(*line, *sizes)
     assert status == 0, err
-    data = offline.read("five.npz")
+    data = datasets.read("five.npz")
     assert data.lengths().tolist() == [7] * 5 and len(data) == 35
     assert (data.provenance.level, data.provenance.seed) == ("random", 3)
     asked = json.loads(data.provenance.settings)["settings"]

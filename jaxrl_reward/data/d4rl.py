@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl_reward.offline.dataset import Dataset, LeftOut, Provenance, d4rl_returns, make
-from jaxrl_reward.offline.fields import begins, checked, flag
-from jaxrl_reward.offline.files import read_arrays
+from jaxrl_reward.data.dataset import Dataset, LeftOut, Provenance, d4rl_returns, make
+from jaxrl_reward.data.fields import begins, checked, flag
+from jaxrl_reward.data.files import read_arrays
 from jaxrl_reward.types import UserError
 
 _NAMES = {

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxrl_reward import UserError, offline
-from jaxrl_reward.offline import corruption
+from jaxrl_reward import UserError
+from jaxrl_reward import data as datasets
+from jaxrl_reward.data import corruption
 from jaxrl_reward.types import Transition
 
 N = 400
@@ -26,7 +27,7 @@ def policy(obs):
     return jnp.tanh(obs[:, :2] + obs[:, 1:3])
 
 
-ATTACKER = offline.Attacker(value, policy)
+ATTACKER = datasets.Attacker(value, policy)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +38,7 @@ def quick_keys():
 
 
 @pytest.fixture(scope="module")
-def data() -> offline.Dataset:
+def data() -> datasets.Dataset:
     """400 steps; the last dimension of what is observed never varies."""
     rng = np.random.default_rng(0)
     fields = {
@@ -48,7 +49,7 @@ def data() -> offline.Dataset:
         "terminated": rng.random(N) < 0.02,
         "truncated": rng.random(N) < 0.02,
     }
-    return offline.make(fields)
+    return datasets.make(fields)
 
 
 class Corrupted:
@@ -61,7 +62,7 @@ class Corrupted:
         def run(key, rate, scale, span):
             self.traced.append((kind, field))
             given = (kind, field, rate, scale, ATTACKER, span)
-            return offline.corrupt(self.data, key, *given, chunk=200).steps
+            return datasets.corrupt(self.data, key, *given, chunk=200).steps
 
         program = self.programs.setdefault((kind, field), jax.jit(run))
         return program(jax.random.key(seed), *(jnp.float32(x) for x in (rate, scale, span)))
@@ -96,9 +97,9 @@ def test_the_descent_in_numbers(start, end):
 @pytest.mark.slow
 def test_a_linear_value_is_attacked_at_the_corner(data):
     weights = np.array([2.0, -0.5, 1.0, 3.0], np.float32)
-    linear = offline.Attacker(lambda obs, action: obs @ weights, policy)
+    linear = datasets.Attacker(lambda obs, action: obs @ weights, policy)
     # From anywhere in the box 200 signed steps of 0.01 would do; 100 do from the near half.
-    run = jax.jit(lambda key: offline.corrupt(data, key, KINDS[1], "obs", 1.0, 0.5, linear).steps)
+    run = jax.jit(lambda key: datasets.corrupt(data, key, KINDS[1], "obs", 1.0, 0.5, linear).steps)
     steps = run(jax.random.key(0))
     z = np.asarray(steps.obs - data.steps.obs) / np.asarray(data.steps.obs).std(0).clip(1e-9)
     assert ((z[:, :3] * np.sign(weights[:3])) <= 1e-4).mean() > 0.99
@@ -115,7 +116,7 @@ def test_rewards_in_numbers(data, corrupted):
 
 
 def test_a_range_of_rewards_of_ones_own(data, corrupted):
-    span = float(offline.relative_range(data.steps))
+    span = float(datasets.relative_range(data.steps))
     assert span == pytest.approx(7 * np.abs(np.asarray(data.steps.reward)).mean())
     steps = corrupted("random", "reward", 0, 1.0, 1.0, span)
     assert 0.95 * span < np.abs(np.asarray(steps.reward)).max() <= span
@@ -147,7 +148,7 @@ def test_what_always_holds(data, corrupted, kind, fields, draw, seed, rate, scal
     assert corrupted.traced.count((kind, field)) == 1  # other numbers do not compile again
     hit = np.asarray(corruption.chosen(jax.random.key(seed), rate, N))
     assert abs(hit.mean() - rate) <= 5 * np.sqrt(rate * (1 - rate) / N) + 4 / N
-    for name in offline.dataset.FIELDS:
+    for name in datasets.dataset.FIELDS:
         if name != leaf:
             np.testing.assert_array_equal(getattr(steps, name), getattr(data.steps, name))
     np.testing.assert_array_equal(steps.reward, steps.env_reward)
@@ -190,7 +191,7 @@ def test_an_attack_computes_the_same_from_fewer_rows(data, corrupted):
     """A rate that is known leaves out what was not chosen; where it goes is the same."""
     key, field = jax.random.key(1), "action"
     known = jax.jit(
-        lambda key: offline.corrupt(data, key, KINDS[1], field, 0.2, 0.3, ATTACKER, chunk=32).steps
+        lambda key: datasets.corrupt(data, key, KINDS[1], field, 0.2, 0.3, ATTACKER, chunk=32).steps
     )(key)
     traced = corrupted("adversarial", field, 1, 0.2, 0.3)
     changed = [np.asarray((x.action != data.steps.action).any(1)) for x in (known, traced)]
@@ -210,7 +211,7 @@ def test_all_four_at_once_are_one_after_the_other(data, kind, monkeypatch):
         return steps.replace(policy={"after": len(seen)})
 
     monkeypatch.setattr(corruption, {"random": "randomize", "adversarial": "attack"}[kind], one)
-    mixed = offline.corrupt(data, jax.random.key(5), kind, "mixed", 0.2, 0.5, ATTACKER)
+    mixed = datasets.corrupt(data, jax.random.key(5), kind, "mixed", 0.2, 0.5, ATTACKER)
     fields, given, keys, *numbers = zip(*seen, strict=True)
     assert fields == corruption.FIELDS and numbers == [(0.2,) * 4, (0.5,) * 4]
     assert [steps.policy for steps in given] == [{}, *({"after": i} for i in (1, 2, 3))]
@@ -226,7 +227,7 @@ def test_it_maps_over_seeds_rates_and_scales(data):
     rates, scales = np.float32([0.0, 0.3, 1.0]), np.float32([1.0, 0.5, 2.0])
 
     def one(key, rate, scale):
-        return offline.corrupt(data, key, "random", "obs", rate, scale).steps.obs
+        return datasets.corrupt(data, key, "random", "obs", rate, scale).steps.obs
 
     old = np.asarray(data.steps.obs)
     moved = np.asarray(jax.jit(jax.vmap(one))(keys, rates, scales)) - old
@@ -239,8 +240,8 @@ def test_what_was_done_is_written_down(data, monkeypatch):
     monkeypatch.setattr(corruption, "randomize", lambda steps, *_: steps)
     monkeypatch.setattr(corruption, "attack", lambda steps, *_: steps)
     key = jax.random.key(0)
-    once = offline.corrupt(data, key)
-    twice = offline.corrupt(once, key, "adversarial", "reward")
+    once = datasets.corrupt(data, key)
+    twice = datasets.corrupt(once, key, "adversarial", "reward")
     assert once.provenance.corruption == "random dynamics"
     assert twice.provenance.corruption == "random dynamics, adversarial reward"
     assert data.provenance.checksum and not once.provenance.checksum
@@ -263,11 +264,11 @@ def test_what_was_done_is_written_down(data, monkeypatch):
 )
 def test_bad_input_is_refused(data, options, message):
     with pytest.raises(UserError) as caught:
-        offline.corrupt(data, jax.random.key(0), **options)
+        datasets.corrupt(data, jax.random.key(0), **options)
     assert message in str(caught.value)
 
 
 def test_discrete_actions_have_no_neighbours(data):
     steps = data.steps.replace(action=jnp.zeros(N, jnp.int32))
     with pytest.raises(UserError, match="corruption of action needs action of real numbers"):
-        offline.corrupt(data.replace(steps=steps), jax.random.key(0), field="action")
+        datasets.corrupt(data.replace(steps=steps), jax.random.key(0), field="action")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.offline.dataset import Dataset, Provenance, about_of, make, provenance_from
+from jaxrl_reward.data.dataset import Dataset, Provenance, about_of, make, provenance_from
 from jaxrl_reward.types import UserError, nearest
 
 _KEYS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")

@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from jaxrl_reward import UserError, offline
-from jaxrl_reward.offline import d4rl, files, ogbench
+from jaxrl_reward import UserError
+from jaxrl_reward import data as datasets
+from jaxrl_reward.data import d4rl, files, ogbench
 
 h5py = pytest.importorskip("h5py")  # the extra `dev` installs it
 
@@ -86,7 +87,7 @@ def test_d4rl_with_successors_keeps_every_step(tmp_path):
 
 def test_d4rl_knows_its_reference_returns(tmp_path):
     found = d4rl.read(hdf5(tmp_path / "walker2d_medium_replay-v2.hdf5"))
-    assert found.references() == offline.D4RL_RETURNS["walker2d"]
+    assert found.references() == datasets.D4RL_RETURNS["walker2d"]
     assert (found.provenance.level, found.provenance.seed) == ("medium-replay", None)
     assert d4rl.read(hdf5(tmp_path / "maze.hdf5")).provenance.random_return is None
 
@@ -94,13 +95,13 @@ def test_d4rl_knows_its_reference_returns(tmp_path):
 def test_an_old_file_of_d4rl_needs_its_clock(tmp_path):
     path = hdf5(tmp_path / "a.hdf5", timeouts=None)
     with pytest.raises(UserError, match=r"say the task's clock, as in 'a\.hdf5,max_steps=1000'"):
-        offline.read(path)
+        datasets.read(path)
     # The clock runs out in rows 6 and, had the file gone on, 10.
-    for found in (offline.read(path, max_steps=4), offline.read(f"{path},max_steps=4")):
+    for found in (datasets.read(path, max_steps=4), datasets.read(f"{path},max_steps=4")):
         np.testing.assert_array_equal(found.steps.reward, [0, 1, 2, 3, 4, 5, 7])
         np.testing.assert_array_equal(found.returns(), [0 + 1 + 2, 3 + 4 + 5 + 6])
     # Or there was none: the file's end cuts the second episode.
-    found = offline.read(f"{path},ends=terminals")
+    found = datasets.read(f"{path},ends=terminals")
     np.testing.assert_array_equal(found.steps.first, np.isin(np.arange(8), (0, 3)))
     np.testing.assert_array_equal(found.returns(), [0 + 1 + 2])
 
@@ -129,14 +130,14 @@ def test_an_array_without_values_is_refused(tmp_path):
     path = tmp_path / "empty.hdf5"
     hdf5(path, rewards=h5py.Empty("f4"))
     with pytest.raises(UserError, match="cannot be read as HDF5"):
-        offline.read(path)
+        datasets.read(path)
 
 
 @pytest.mark.parametrize("options", ["max_steps=x", "max_steps=0", "ends=goal", "end=both"])
 def test_bad_options_behind_a_file_are_one_line(tmp_path, options):
     path = hdf5(tmp_path / "a.hdf5", timeouts=None)
     with pytest.raises(UserError, match=options[:3]) as caught:
-        offline.read(f"{path},{options}")
+        datasets.read(f"{path},{options}")
     assert "\n" not in str(caught.value)
 
 
@@ -145,7 +146,7 @@ def test_bad_options_behind_a_file_are_one_line(tmp_path, options):
 )
 def test_options_that_a_file_contradicts_are_refused(tmp_path, option, line):
     with pytest.raises(UserError, match=line):
-        offline.read(f"{hdf5(tmp_path / 'a.hdf5')},{option}")
+        datasets.read(f"{hdf5(tmp_path / 'a.hdf5')},{option}")
 
 
 def test_the_last_reward_of_a_timeout_counts(tmp_path):
@@ -160,7 +161,7 @@ def test_the_last_reward_of_a_timeout_counts(tmp_path):
     np.testing.assert_array_equal(found.lengths(), [2, 1, 3, 1, 2])
     about = found.summary()
     assert (about["rows"], about["episodes"], about["left_out"]) == (5, 5, 5)
-    again = offline.load(offline.save(found, tmp_path / "a.npz"))
+    again = datasets.load(datasets.save(found, tmp_path / "a.npz"))
     np.testing.assert_array_equal(again.returns(), found.returns())
     assert again.provenance == found.provenance
 
@@ -209,12 +210,12 @@ def check_goal(found):
 
 @pytest.mark.parametrize("name", ["antmaze-umaze-v2.hdf5", "Ant_maze_big_sparse.hdf5"])
 def test_a_trajectory_of_antmaze_goes_on_at_its_goal(tmp_path, name):
-    found = offline.read(hdf5(tmp_path / name, **GOAL))
+    found = datasets.read(hdf5(tmp_path / name, **GOAL))
     check_goal(found)
-    again = offline.load(offline.save(found, tmp_path / "a.npz"))
+    again = datasets.load(datasets.save(found, tmp_path / "a.npz"))
     check_goal(again)
     path = hdf5(tmp_path / name, **{**GOAL, "timeouts": None})
-    check_goal(offline.read(f"{path},max_steps=6"))
+    check_goal(datasets.read(f"{path},max_steps=6"))
 
 
 @pytest.mark.parametrize("following", [None, rows(*range(1, 9))])
@@ -224,7 +225,7 @@ def test_a_trajectory_that_is_cut_after_its_goal_is_not_whole(tmp_path, followin
     cut["observations"] = rows(*range(8))
     cut["terminals"] = np.arange(8) == 6
     path = hdf5(tmp_path / "antmaze.hdf5", **cut, next_observations=following)
-    found = offline.read(path)
+    found = datasets.read(path)
     assert [each.whole for each in found.episodes()] == [True, False]
     np.testing.assert_array_equal(found.lengths(), [3])
     assert found.summary()["cut_episodes"] == 1
@@ -233,14 +234,14 @@ def test_a_trajectory_that_is_cut_after_its_goal_is_not_whole(tmp_path, followin
 def test_two_terminals_in_a_row_need_a_word(tmp_path):
     path = hdf5(tmp_path / "maze.hdf5", **GOAL)
     with pytest.raises(UserError, match=r"rows 10 and 11: say 'maze\.hdf5,ends=timeouts' if"):
-        offline.read(path)
-    check_goal(offline.read(path, ends="timeouts"))
-    found = offline.read(path, ends="both")
+        datasets.read(path)
+    check_goal(datasets.read(path, ends="timeouts"))
+    found = datasets.read(path, ends="both")
     np.testing.assert_array_equal(found.lengths(), [4, 2, 5, 1])
     # Where a file says that such a row does not follow the one before, it is told.
     after = rows(*range(1, 13))
     after[[3, 5, 10, 11]] += 0.5
-    told = offline.read(hdf5(tmp_path / "maze.hdf5", **GOAL, next_observations=after))
+    told = datasets.read(hdf5(tmp_path / "maze.hdf5", **GOAL, next_observations=after))
     np.testing.assert_array_equal(told.lengths(), [4, 2, 5, 1])
     assert told.provenance.terminal_next_obs
 
@@ -308,7 +309,7 @@ def test_a_trajectory_of_ogbench_stands_at_its_goal(tmp_path):
     ends = np.isin(np.arange(12), (5, 11)) * 1.0
     fields = {**GOAL, "terminals": ends, "timeouts": None, "rewards": GOAL["rewards"] - 1}
     fields |= {"masks": 1 - GOAL["rewards"], "next_observations": rows(*range(1, 13)), "qpos": None}
-    found = offline.read(npz(tmp_path / "cube-single-play-singletask-v0.npz", **fields))
+    found = datasets.read(npz(tmp_path / "cube-single-play-singletask-v0.npz", **fields))
     np.testing.assert_array_equal(found.returns(), [-4, -4])
     np.testing.assert_array_equal(found.lengths(), [6, 6])
     np.testing.assert_array_equal(found.steps.terminated, GOAL["terminals"])
@@ -337,11 +338,11 @@ def test_a_bad_file_of_ogbench_is_refused(tmp_path, changes, message):
 
 
 def test_the_format_is_told_by_the_content(dataset, tmp_path, store):
-    ours = offline.save(dataset, tmp_path / "ours.npz")
-    assert offline.read(ours).provenance == dataset.provenance
+    ours = datasets.save(dataset, tmp_path / "ours.npz")
+    assert datasets.read(ours).provenance == dataset.provenance
     theirs = npz(tmp_path / "theirs.npz", rewards=np.zeros(7))
-    assert len(offline.read(str(theirs))) == 5
-    assert len(offline.read(hdf5(tmp_path / "no_suffix"))) == 7
+    assert len(datasets.read(str(theirs))) == 5
+    assert len(datasets.read(hdf5(tmp_path / "no_suffix"))) == 7
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_what_is_no_dataset_is_refused(tmp_path, store, monkeypatch, name, conte
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
-        offline.read(name)
+        datasets.read(name)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -367,9 +368,9 @@ def test_an_npz_of_d4rls_names_is_d4rls(tmp_path):
     for more in ({}, {"next_observations": NEXT}):
         npz_path, hdf5_path = tmp_path / "hopper-medium-v2.npz", tmp_path / "hopper-medium-v2.hdf5"
         np.savez(npz_path, **D4RL, **more)
-        found, same = offline.read(npz_path), d4rl.read(hdf5(hdf5_path, **more))
+        found, same = datasets.read(npz_path), d4rl.read(hdf5(hdf5_path, **more))
         assert found.provenance.checksum == same.provenance.checksum
-        assert found.references() == offline.D4RL_RETURNS["hopper"]
+        assert found.references() == datasets.D4RL_RETURNS["hopper"]
         np.testing.assert_array_equal(found.returns(), [0 + 1 + 2, 3 + 4 + 5 + 6])
 
 
@@ -377,20 +378,20 @@ def test_an_npz_that_may_be_either_is_refused(tmp_path):
     """Rewards, which OGBench's have with masks alone, and no timeouts, which D4RL's have."""
     np.savez(tmp_path / "a.npz", **{k: v for k, v in D4RL.items() if k != "timeouts"})
     with pytest.raises(UserError, match="has no field 'timeouts'"):
-        offline.read(tmp_path / "a.npz")
+        datasets.read(tmp_path / "a.npz")
 
 
 def test_ogbenchs_names_in_hdf5_are_ogbenchs(tmp_path):
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         for name, value in REWARDED.items():
             file[name] = value
-    check_ogbench(offline.read(tmp_path / "a.hdf5").steps)
+    check_ogbench(datasets.read(tmp_path / "a.hdf5").steps)
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     with pytest.raises(UserError, match="is not a dataset of jaxrl-reward"):
-        offline.read(tmp_path / "a.npz")
+        datasets.read(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(("package", "extra"), [("h5py", "offline"), ("minari", "minari")])
@@ -406,7 +407,7 @@ def test_a_missing_package_names_its_extra(monkeypatch, tmp_path, package, extra
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.delitem(sys.modules, package)
     with pytest.raises(UserError, match=rf"pip install \"jaxrl-reward\[{extra}\]\""):
-        offline.read(path if package == "h5py" else "minari:a-v0")
+        datasets.read(path if package == "h5py" else "minari:a-v0")
 
 
 def test_nothing_is_unpickled(tmp_path):
@@ -416,5 +417,5 @@ def test_nothing_is_unpickled(tmp_path):
 
     np.savez(tmp_path / "a.npz", observations=np.array([Evil()], object), allow_pickle=True)
     with pytest.raises(UserError, match="cannot be read"):
-        offline.read(tmp_path / "a.npz")
+        datasets.read(tmp_path / "a.npz")
     assert not (tmp_path / "made").exists()

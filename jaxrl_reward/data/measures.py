@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import rounding
-from jaxrl_reward.offline.dataset import Dataset
+from jaxrl_reward.data.dataset import Dataset
 from jaxrl_reward.types import Array, Transition, UserError
 
 WIDTH = 0.5  # of a cell, in standard deviations of the reference

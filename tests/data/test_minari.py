@@ -9,16 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl_reward import UserError, offline
-from jaxrl_reward.offline import minari
+from jaxrl_reward import UserError
+from jaxrl_reward import data as datasets
+from jaxrl_reward.data import minari
 
 minari_library = pytest.importorskip("minari")  # the extra `dev` installs it
 
 
 def test_minari_gives_back_what_was_written(dataset, store):
     minari.write(dataset, "test/medium-v0")
-    found = offline.read("minari:test/medium-v0")
-    for name in offline.dataset.FIELDS:
+    found = datasets.read("minari:test/medium-v0")
+    for name in datasets.dataset.FIELDS:
         np.testing.assert_array_equal(getattr(found.steps, name), getattr(dataset.steps, name))
     assert found.provenance.checksum == dataset.provenance.checksum
     assert found.references() == (1.0, 31.0) and found.provenance.behaviour == "sac"
@@ -129,7 +130,7 @@ def test_minari_finds_what_was_written(dataset, store):
 
 
 def test_minari_keeps_where_data_are_from(dataset, store):
-    worse = offline.corrupt(dataset, jax.random.key(0), "random", "reward", rate=0.5)
+    worse = datasets.corrupt(dataset, jax.random.key(0), "random", "reward", rate=0.5)
     minari.write(worse, "lab/a-v0")
     kept = dataclasses.asdict(minari.read("lab/a-v0").provenance)
     given = dataclasses.asdict(worse.provenance) | {"source": "minari:lab/a-v0"}
@@ -139,7 +140,7 @@ def test_minari_keeps_where_data_are_from(dataset, store):
 
 def test_minari_is_told_how_many_actions_there_are(arrays, store):
     taken = {**arrays, "action": np.arange(10) % 2}
-    data = offline.make(taken)
+    data = datasets.make(taken)
     with pytest.raises(UserError, match="do not say how many actions there are; give actions=2"):
         minari.write(data, "a-v0")
     with pytest.raises(UserError, match="actions are from 0 to 1, not of 1"):
@@ -149,7 +150,7 @@ def test_minari_is_told_how_many_actions_there_are(arrays, store):
     for name in ("a-v0", "b-v0"):
         assert minari_library.load_dataset(name).action_space.n == 3
     pairs = np.stack([np.arange(10), -np.arange(10)], 1)
-    minari.write(offline.make({**arrays, "action": pairs}), "c-v0")
+    minari.write(datasets.make({**arrays, "action": pairs}), "c-v0")
     loaded = minari_library.load_dataset("c-v0")
     assert all(loaded.action_space.contains(each) for each in loaded[0].actions)
     np.testing.assert_array_equal(minari.read("c-v0").steps.action, pairs)
@@ -161,7 +162,7 @@ def test_minari_is_told_what_it_cannot_hold(tmp_path, store):
     ends = {"terminals": np.arange(9) == 2, "timeouts": np.arange(9) == 6}
     np.savez(tmp_path / "a.npz", **fields, **ends, rewards=np.arange(9.0))
     with pytest.warns(UserWarning, match=r"the last step of 2 truncated .* is written twice"):
-        minari.write(offline.read(tmp_path / "a.npz"), "a-v0")
+        minari.write(datasets.read(tmp_path / "a.npz"), "a-v0")
     assert not minari.read("a-v0").provenance.terminal_next_obs
 
 
@@ -193,7 +194,7 @@ def plain_images(store, version):
 
 def test_plain_images_of_older_minari_are_read(store):
     image = plain_images(store, "0.5.2")
-    steps = offline.read("minari:image-v0").steps
+    steps = datasets.read("minari:image-v0").steps
     np.testing.assert_array_equal(steps.obs, image[:-1])
     np.testing.assert_array_equal(steps.next_obs, image[1:])
 
@@ -201,5 +202,5 @@ def test_plain_images_of_older_minari_are_read(store):
 def test_what_minari_cannot_decode_is_one_line(store):
     plain_images(store, "0.5.3")
     with pytest.raises(UserError, match="minari:image-v0 cannot be read") as caught:
-        offline.read("minari:image-v0")
+        datasets.read("minari:image-v0")
     assert "\n" not in str(caught.value)

@@ -14,8 +14,8 @@ from gymnax.environments import spaces
 from jaxrl_reward import envs
 from jaxrl_reward.agents import rollout
 from jaxrl_reward.agents.base import Agent
+from jaxrl_reward.data.dataset import FIELDS
 from jaxrl_reward.envs.bounds import scale_action
-from jaxrl_reward.offline.dataset import FIELDS
 from jaxrl_reward.types import Array, Transition, UserError
 
 Block = dict[str, np.ndarray]  # `FIELDS`, `[T, N, ...]`

@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl_reward.data.fields import FIELDS, begins, checked
+from jaxrl_reward.data.files import read_npz
 from jaxrl_reward.files import user_path, write_atomic
-from jaxrl_reward.offline.fields import FIELDS, begins, checked
-from jaxrl_reward.offline.files import read_npz
 from jaxrl_reward.types import Transition, UserError
 
 FORMAT = "jaxrl-reward dataset 1"  # says what a file is, and the version of its layout
@@ -363,7 +363,7 @@ def provenance_of(path: Path | str) -> Provenance:
 
 def _about(arrays: Mapping[str, np.ndarray], path: Path | str) -> Provenance:
     if "format" not in arrays:
-        fix = "make one of its arrays with offline.make, and write that with offline.save"
+        fix = "make one of its arrays with data.make, and write that with data.save"
         raise UserError(f"{path} is not a dataset of jaxrl-reward: {fix}")
     if str(arrays["format"]) != FORMAT:
         raise UserError(f"{path}: format is {str(arrays['format'])!r}, and must be {FORMAT!r}")

@@ -18,8 +18,9 @@ import numpy as np
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 
-from jaxrl_reward import UserError, offline
-from jaxrl_reward.offline.fields import FIELDS
+from jaxrl_reward import UserError
+from jaxrl_reward import data as datasets
+from jaxrl_reward.data.fields import FIELDS
 
 FLOATS = (np.float32, np.float64, np.float16)
 FLAGS = (np.bool_, np.uint8, np.float32, np.float64, np.int64)
@@ -358,7 +359,7 @@ def ours(rng, folder):
     steps = steps_of(found)
     names = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
     arrays = {name: np.stack([np.asarray(step[name]) for step in steps]) for name in names}
-    path = offline.save(offline.make(arrays), folder / "ours.npz")
+    path = datasets.save(datasets.make(arrays), folder / "ours.npz")
     return Case(str(path), steps, *sums_of(found))
 
 
@@ -376,7 +377,7 @@ def judged(case):
       AssertionError: it read something else, or refused what it should not have.
     """
     try:
-        data = offline.read(case.source)
+        data = datasets.read(case.source)
     except UserError as error:
         line = str(error)
         assert "\n" not in line
