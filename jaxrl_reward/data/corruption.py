@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jaxrl_reward.agents.base import check_choice, check_positive, check_range
+from jaxrl_reward.checks import check_choice, check_positive, check_range
 from jaxrl_reward.data.dataset import Dataset
 from jaxrl_reward.types import Array, Transition, UserError
 
