@@ -218,21 +218,30 @@ def run(
     if not arms:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
     # Without data, to begin with: a mistake in the settings must not cost a folder.
-    trained = experiment.measure is None
-    agents = {arm.name: build(experiment, arm, size) for arm in chosen} if trained else {}
+    measure = experiment.measure
+    agents = {arm.name: build(experiment, arm, size) for arm in chosen} if measure is None else {}
     with RunFolder.claim(out, resume=resume) as folder:
         show: dict[str, Any] = {"progress": progress, "sinks": sinks}
         results, programs = {}, {}
-        if not trained:
+        if measure is not None:
             folder.expect(arms)
-            results = measured(experiment, chosen, size, folder, **show)
+            results = measured(
+                experiment.name,
+                lambda keys, tick: measure(chosen, size, keys, tick),
+                experiment.metric,
+                {arm.name: _measured_config(experiment, arm, size) for arm in chosen},
+                folder,
+                seeds=size.seeds,
+                seed=size.seed,
+                **show,
+            )
         if experiment.prepare is not None:
             with stage(f"{experiment.name}: preparing data", progress):
                 data = experiment.prepare(chosen, size, folder.path)
             agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
         lengths = {arm.name: max(1, round(size.total_steps * arm.share)) for arm in chosen}
         agents = {n: lanes.of_length(agent, lengths[n])[0] for n, agent in agents.items()}
-        made = {a.name: a.points(agents[a.name]) for a in chosen if a.points and trained}
+        made = {a.name: a.points(agents[a.name]) for a in chosen if a.points and agents}
         points = {n: lanes.of_length(agents[n], lengths[n], each)[1] for n, each in made.items()}
         if agents:
             parts = [point.name for several in points.values() for point in several]
@@ -307,6 +316,15 @@ def build(experiment: Experiment, arm: Arm, preset: Preset, data: Any = None) ->
         return agents.make(name, env, reward, data=data, **settings)
     except UserError as error:
         raise UserError(f"arm {arm.name!r} of {experiment.name!r}: {error}") from error
+
+
+def _measured_config(experiment: Experiment, arm: Arm, preset: Preset) -> dict[str, Any]:
+    """What an arm is that is measured, for `config.json`: it has no agent to load."""
+    settings = {**experiment.config, **preset.config, **arm.config, "length": preset.total_steps}
+    shape = {"seeds": preset.seeds, "seed": preset.seed, "reward": arm.reward}
+    shape |= {"axis": experiment.axis} if experiment.axis else {}
+    env = arm.env or experiment.env
+    return {**({"env": env} if env else {}), **shape, "config": settings}
 
 
 # ---- finding them -----------------------------------------------------------------
