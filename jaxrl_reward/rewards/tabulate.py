@@ -3,16 +3,16 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import rewards as rw
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.rewards.base import RewardTransform, State
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, Transition, UserError
 
 
 def tabulate(
-    reward: rw.RewardTransform,
+    reward: RewardTransform,
     mdp: MDP,
     observations: Array | None = None,
-    state: rw.State | None = None,
+    state: State | None = None,
 ) -> MDP:
     """The MDP that pays `reward` in place of its own.
 
@@ -56,7 +56,7 @@ def tabulate(
     return mdp.replace(reward=table.reshape(*shape, *table.shape[2:]))
 
 
-def remembers(reward: rw.RewardTransform) -> rw.RewardTransform | None:
+def remembers(reward: RewardTransform) -> RewardTransform | None:
     """The first term whose value depends on more than one step, None if none does."""
     if reward.scope in ("causal", "episodic"):
         return reward
