@@ -1,11 +1,13 @@
 """The command `compare`."""
 
 import argparse
-from collections.abc import Callable
+import re
 from typing import TYPE_CHECKING, Any
 
-from jaxrl_reward.cli.commands import _start_devices
+from jaxrl_reward.cli import devices
 from jaxrl_reward.cli.console import show
+from jaxrl_reward.cli.parser import command
+from jaxrl_reward.cli.values import real, seed, whole
 
 if TYPE_CHECKING:
     from jaxrl_reward.comparison import Exact, Sampled
@@ -14,9 +16,37 @@ SAME = 1e-4  # below this two distances or regrets are called 0
 SHOWN = 8  # states whose best actions are listed
 
 
-def compare(args: argparse.Namespace) -> None:
+def add(subparsers: Any) -> None:
+    """Adds the command and its flags."""
+    made = command(subparsers, "compare", run, "Say how different two rewards are as tasks.")
+    made.reword = _guarded
+    made.add_argument("first", metavar="A", help="a reward expression, such as env")
+    made.add_argument("second", metavar="B", help="another")
+    made.add_argument("env", metavar="ENV", help="tabular:NAME for exact answers, or any other")
+    made.add_argument(
+        "--gamma", type=real, metavar="X", default=0.99, help="the task's discount (0.99)"
+    )
+    made.add_argument(
+        "--samples",
+        type=whole,
+        metavar="N",
+        default=4096,
+        help="steps of random actions in a batch; not for tabular (4096)",
+    )
+    made.add_argument(
+        "--batches", type=whole, metavar="N", default=8, help="of which intervals are made (8)"
+    )
+    made.add_argument("--seed", type=seed, metavar="N", default=0, help="of the samples (0)")
+
+
+def _guarded(words: list[str]) -> list[str]:
+    """With a space in front a reward that begins with a minus is no flag to argparse."""
+    return [f" {text}" if re.match(r"-[^-h]", text) else text for text in words]
+
+
+def run(args: argparse.Namespace) -> None:
     """Prints how different two rewards are as tasks, and says it in a sentence."""
-    _start_devices()
+    devices.start()
     from jaxrl_reward import comparison, envs
     from jaxrl_reward import rewards as rw
     from jaxrl_reward.envs.finite import Finite
@@ -34,32 +64,6 @@ def compare(args: argparse.Namespace) -> None:
         env, first, second, args.gamma, steps=steps, batches=args.batches, seed=args.seed
     )
     _show_sampled(found, env.name, 16 * steps, args.batches)
-
-
-def add_arguments(
-    parser: Any,
-    whole: Callable[[str], int],
-    seed: Callable[[str], int],
-    real: Callable[[str], float],
-) -> None:
-    """The command's flags; the others read numbers."""
-    parser.add_argument("first", metavar="A", help="a reward expression, such as env")
-    parser.add_argument("second", metavar="B", help="another")
-    parser.add_argument("env", metavar="ENV", help="tabular:NAME for exact answers, or any other")
-    parser.add_argument(
-        "--gamma", type=real, metavar="X", default=0.99, help="the task's discount (0.99)"
-    )
-    parser.add_argument(
-        "--samples",
-        type=whole,
-        metavar="N",
-        default=4096,
-        help="steps of random actions in a batch; not for tabular (4096)",
-    )
-    parser.add_argument(
-        "--batches", type=whole, metavar="N", default=8, help="of which intervals are made (8)"
-    )
-    parser.add_argument("--seed", type=seed, metavar="N", default=0, help="of the samples (0)")
 
 
 # ---- exact ------------------------------------------------------------------------

@@ -3,13 +3,49 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli.commands import _command, _folder, _print_results, _Resumable
+from jaxrl_reward.cli import runs
 from jaxrl_reward.cli.console import say, show
+from jaxrl_reward.cli.parser import UsageError, command
+from jaxrl_reward.cli.values import not_negative, whole
 
 SOME_FAILED = 1
 
 
-def sweep(args: argparse.Namespace) -> int:
+def add(subparsers: Any) -> None:
+    """Adds the command and its flags."""
+    made = command(subparsers, "sweep", run, "Run many trials, here or on a cluster.")
+    made.add_argument("spec", metavar="SPEC", help="a .toml file of trials, see the README")
+    made.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="what runs trials (local)"
+    )
+    made.add_argument("--address", help="of a Ray cluster to join, or auto (starts its own)")
+    made.add_argument(
+        "--workers", type=whole, metavar="N", default=1, help="trials side by side, here (1)"
+    )
+    made.add_argument(
+        "--cpus-per-trial", type=whole, metavar="N", help="cores, with Ray (all / workers)"
+    )
+    made.add_argument(
+        "--gpus-per-trial",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="GPUs, with Ray (0)",
+    )
+    made.add_argument(
+        "--retries",
+        type=not_negative,
+        metavar="N",
+        default=3,
+        help="how often a trial continues whose process was lost (3)",
+    )
+    made.add_argument("--dry-run", action="store_true", help="print the trials and run nothing")
+    made.add_argument("--out", metavar="DIR", help="a new folder (runs/NAME, numbered)")
+    made.add_argument("--resume", action="store_true", help="continue the sweep in the folder")
+    made.add_argument("--no-progress", action="store_true", help="draw no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
     """Runs every trial of a file; writes its folder and prints a table."""
     _check(args)
     import jax
@@ -27,8 +63,8 @@ def sweep(args: argparse.Namespace) -> int:
             print(f"{name}: {line}")
         print(f"{len(planned.trials)} trials, {steps_of(planned.steps)}")
         return 0
-    out = _folder(args, planned.name)
-    with _Resumable(out):
+    out = runs.folder(args, planned.name)
+    with runs.Resumable(out):
         outcome = sweeps.run(
             planned,
             lambda path: _engine(args, path),
@@ -36,10 +72,10 @@ def sweep(args: argparse.Namespace) -> int:
             resume=args.resume,
             retries=args.retries,
             progress=not args.no_progress,
-            command=_command(args),
+            command=runs.command(args),
         )
     if outcome.summary is not None:
-        _print_results(outcome.summary, planned.name, out)
+        runs.print_results(outcome.summary, planned.name, out)
     if outcome.failures:
         name = next(iter(outcome.failures))
         say(
@@ -50,42 +86,7 @@ def sweep(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_arguments(parser: Any, whole: Any, not_negative: Any) -> None:
-    """The command's flags; `whole` and `not_negative` read numbers."""
-    parser.add_argument("spec", metavar="SPEC", help="a .toml file of trials, see the README")
-    parser.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="what runs trials (local)"
-    )
-    parser.add_argument("--address", help="of a Ray cluster to join, or auto (starts its own)")
-    parser.add_argument(
-        "--workers", type=whole, metavar="N", default=1, help="trials side by side, here (1)"
-    )
-    parser.add_argument(
-        "--cpus-per-trial", type=whole, metavar="N", help="cores, with Ray (all / workers)"
-    )
-    parser.add_argument(
-        "--gpus-per-trial",
-        type=float,
-        metavar="X",
-        default=0.0,
-        help="GPUs, with Ray (0)",
-    )
-    parser.add_argument(
-        "--retries",
-        type=not_negative,
-        metavar="N",
-        default=3,
-        help="how often a trial continues whose process was lost (3)",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the trials and run nothing")
-    parser.add_argument("--out", metavar="DIR", help="a new folder (runs/NAME, numbered)")
-    parser.add_argument("--resume", action="store_true", help="continue the sweep in the folder")
-    parser.add_argument("--no-progress", action="store_true", help="draw no progress bar")
-
-
 def _check(args: argparse.Namespace) -> None:
-    from jaxrl_reward.cli.arguments import UsageError
-
     for flag in ("address", "cpus_per_trial", "gpus_per_trial"):
         if getattr(args, flag) and args.engine != "ray":
             raise UsageError(f"--{flag.replace('_', '-')} needs --engine ray")
