@@ -130,5 +130,6 @@ def load(folder: str, arm: str | None) -> tuple[Any, Any]:
     if agents.learns_from_data(config["agent"]):
         # What it learned from is not needed to act; which set that was is in the state.
         settings |= {"data": blank(env, config["data"]["rows"]), "source": 0}
-    agent = agents.make(config["agent"], env, config["reward"], **settings)
+    reward = config.get("mixture", config["reward"])
+    agent = agents.make(config["agent"], env, reward, **settings)
     return agent, training.load(agent, folder, arm)

@@ -108,7 +108,7 @@ def collect(
         recorded or played, or training that does not improve on random actions.
       NonFiniteError: an evaluation is not finite.
     """
-    asked, (agent, _) = agent, lanes.of_length(agent, settings.total_steps)
+    asked, agent = agent, lanes.of_length(agent, settings.total_steps)
     check(agent, levels, settings)
     key_init, key_train, key_play = _keys(settings.seed)
     player = record.player(agent, settings.num_envs, settings.greedy, PLAY_STEPS)

@@ -13,7 +13,6 @@ from jaxrl_reward import data as datasets
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import edac, replay
 from jaxrl_reward.agents.offline import State
-from jaxrl_reward.training.sharding import Programs
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -342,8 +341,7 @@ def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
     made = small(name, [dataset(), dataset(seed=1)], "delay(3)", normalize_obs=True)
     points = training.points(made, {"source": [0, 1]})
     settings = {**RUN, "vary": points, "progress": False}
-    programs = Programs(made, seeds=1, seed=0, episodes=1, points=points)
-    train = partial(training.train, made, programs=programs, **settings)
+    train = partial(training.train, made, **settings)
     whole = train(out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(out=tmp_path / "cut", sinks=[Stop()])

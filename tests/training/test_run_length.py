@@ -96,7 +96,7 @@ def test_an_experiment_and_a_search_anneal(tmp_path):
 def test_another_length_compiles_nothing():
     iterate = jax.jit(ppo().iterate)
     for steps in (64, 96, 1000):
-        agent, _ = lanes.of_length(ppo(), steps)
+        agent = lanes.of_length(ppo(), steps)
         iterate(agent.init(jax.random.key(0)))
     assert iterate._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
 

@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> None:
             total_steps=args.total_steps,
             seed=args.seed,
             out=out,
-            arm=agent.name,
             evals=args.evals,
             eval_episodes=args.eval_episodes,
             resume=args.resume,
