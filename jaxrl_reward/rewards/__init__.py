@@ -126,6 +126,7 @@ from jaxrl_reward.rewards.standardize import (
     standardize_batch,
 )
 from jaxrl_reward.rewards.stock import stock, stock_utility
+from jaxrl_reward.rewards.tabulate import tabulate
 from jaxrl_reward.rewards.ways import (
     Affine,
     Causal,
@@ -278,6 +279,7 @@ __all__ = [
     "stock",
     "stock_utility",
     "symlog",
+    "tabulate",
     "tanh",
     "terminal",
     "threshold",

@@ -234,12 +234,22 @@ def run(
     if not arms:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
     # Without data, to begin with: a mistake in the settings must not cost a folder.
-    runs = _runs(experiment, chosen, size, {}) if experiment.measure is None else []
+    measure = experiment.measure
+    runs = _runs(experiment, chosen, size, {}) if measure is None else []
     with RunFolder.claim(out, resume=resume) as folder:
         show: dict[str, Any] = {"progress": progress, "sinks": sinks}
-        if experiment.measure is not None:
+        if measure is not None:
             folder.expect(arms)
-            results = measured(experiment, chosen, size, folder, **show)
+            results = measured(
+                experiment.name,
+                lambda keys, tick: measure(chosen, size, keys, tick),
+                experiment.metric,
+                {arm.name: _measured_config(experiment, arm, size) for arm in chosen},
+                folder,
+                seeds=size.seeds,
+                seed=size.seed,
+                **show,
+            )
         else:
             if experiment.prepare is not None:
                 with stage(f"{experiment.name}: preparing data", progress):
@@ -357,6 +367,15 @@ def build(
         return agents.make(name, env, reward, data=data, **settings)
     except UserError as error:
         raise UserError(f"arm {arm.name!r} of {experiment.name!r}: {error}") from error
+
+
+def _measured_config(experiment: Experiment, arm: Arm, preset: Preset) -> dict[str, Any]:
+    """What an arm is that is measured, for `config.json`: it has no agent to load."""
+    settings = {**experiment.config, **preset.config, **arm.config, "length": preset.total_steps}
+    shape = {"seeds": preset.seeds, "seed": preset.seed, "reward": arm.reward}
+    shape |= {"axis": experiment.axis} if experiment.axis else {}
+    env = arm.env or experiment.env
+    return {**({"env": env} if env else {}), **shape, "config": settings}
 
 
 # ---- finding them -----------------------------------------------------------------

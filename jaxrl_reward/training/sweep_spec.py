@@ -238,7 +238,7 @@ def _known_keys(drafts: Any) -> set[str]:
     """What a key may be, given the agents that occur."""
     from jaxrl_reward import agents
 
-    known = set(RUN_KEYS)
+    known: set[str] = set(RUN_KEYS)
     for agent in {values.get("agent", "ppo") for values in drafts}:
         known |= {each.name for each in dataclasses.fields(agents.module(agent).Config)}
     return known
