@@ -5,15 +5,13 @@ the flags of an agent's settings are made from its `Config`.
 """
 
 import argparse
-import dataclasses
 import difflib
-import inspect
 import math
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib import metadata
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, get_origin
 
 from jaxrl_reward.cli import collecting, commands, comparing, scaling, sweeping
 
@@ -202,7 +200,7 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
         return
     commands.use_all_cores()  # the simulators that agents bring along start JAX
     commands.join_processes()
-    from jaxrl_reward import agents
+    from jaxrl_reward import agents, settings
 
     # A flag that is not known yet may have a value: the agent need not be the first.
     name = next((text for _, text in bare if text in agents.names()), None)
@@ -210,27 +208,20 @@ def _add_settings(train: Parser, rest: Sequence[str]) -> None:
         sure = [text for before, text in bare if not before.startswith("--")]
         wrong = (sure or [bare[0][1]])[0]
         raise UsageError(f"unknown agent {wrong!r}; {suggest(wrong, agents.names())}")
-    config = agents.module(name).Config
-    texts = documented(config)
     group = train.add_argument_group(f"settings of {name}")
-    for field in dataclasses.fields(config):
-        default, text = getattr(config(), field.name), texts[field.name]
-        flag = f"--{field.name.replace('_', '-')}"
-        options: dict[str, Any] = {"dest": f"settings.{field.name}", "default": None}
-        options["help"] = f"{text} ({_shown(default)})".strip().replace("%", "%%")
-        if isinstance(default, bool):
+    for setting, each in settings.declared(agents.module(name).Config).items():
+        options: dict[str, Any] = {"dest": f"settings.{setting}", "default": None}
+        options["help"] = f"{each.help} ({_shown(each.default)})".replace("%", "%%")
+        if each.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
+        elif each.choices is not None:
+            options |= {"choices": list(each.choices), "metavar": "|".join(each.choices)}
         else:
-            options["type"] = (
-                _reals
-                if isinstance(default, tuple) and "float" in str(field.type)
-                else _reader(default)
-            )
-            options["metavar"] = "X,X,..." if options["type"] is _reals else _metavar(default)
-            if choices := [each for each in get_args(field.type) if isinstance(each, str)]:
-                options["choices"] = choices
-                options["metavar"] = "|".join(choices)
-        group.add_argument(flag, **options)
+            reader, one, several = _READERS[each.number]
+            many = get_origin(each.kind) is tuple
+            options |= {"type": partial(_several, reader) if many else reader}
+            options["metavar"] = several if many else one
+        group.add_argument(f"--{setting.replace('_', '-')}", **options)
 
 
 # ---- values -----------------------------------------------------------------------
@@ -276,25 +267,16 @@ def _real(text: str) -> float:
     return value
 
 
-def _wholes(text: str) -> tuple[int, ...]:
-    return tuple(_whole(part.strip()) for part in text.strip("()[] ,").split(","))
+def _several(reader: Callable[[str], Any], text: str) -> tuple[Any, ...]:
+    return tuple(reader(part.strip()) for part in text.strip("()[] ,").split(","))
 
 
-def _reals(text: str) -> tuple[float, ...]:
-    return tuple(_real(part.strip()) for part in text.strip("()[] ,").split(","))
-
-
-def _reader(default: Any) -> Callable[[str], Any]:
-    if isinstance(default, int):
-        return _whole
-    if isinstance(default, float):
-        return _real
-    return _wholes if isinstance(default, tuple) else str
-
-
-def _metavar(default: Any) -> str:
-    kinds = {int: "N", float: "X", tuple: "N,N,..."}
-    return kinds.get(type(default), "TEXT")
+# By the type of a setting's number: what reads it, and what help shows of one and of several.
+_READERS: dict[type | None, tuple[Callable[[str], Any], str, str]] = {
+    int: (_whole, "N", "N,N,..."),
+    float: (_real, "X", "X,X,..."),
+    None: (str, "TEXT", "TEXT,..."),
+}
 
 
 def _shown(default: Any) -> str:
@@ -346,28 +328,6 @@ def _flags(parser: Parser) -> list[str]:
 def _takes_value(parser: Parser, flag: str) -> bool:
     action = parser._option_string_actions.get(flag)
     return action is not None and action.nargs != 0
-
-
-def documented(config: type) -> dict[str, str]:
-    """What the `Attributes:` of a dataclass say of each field, in a line.
-
-    Raises:
-      ValueError: a field has no entry of its own there, or an entry is no field's.
-    """
-    section = textwrap.dedent(inspect.cleandoc(config.__doc__ or "").partition("Attributes:\n")[2])
-    found: dict[str, list[str]] = {}
-    for line in section.splitlines():
-        entry = re.fullmatch(r"(\w+): (.+)", line)  # what goes on is indented further
-        if entry and entry[1] not in found:
-            found[entry[1]] = [entry[2]]
-        elif line.startswith(" ") and found:
-            found[next(reversed(found))].append(line.strip())
-        elif line.strip():
-            raise ValueError(f"{config.__qualname__} documents no field in {line!r}")
-    fields = [field.name for field in dataclasses.fields(config)]
-    if wrong := set(fields) ^ set(found):
-        raise ValueError(f"{config.__qualname__}: {min(wrong)} is no field, or has no text")
-    return {name: " ".join(found[name]).rstrip(".") for name in fields}
 
 
 def _version() -> str:

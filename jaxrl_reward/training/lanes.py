@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward import settings
 from jaxrl_reward.training.schedule import plan
 from jaxrl_reward.types import UserError, nearest
 
@@ -93,11 +94,9 @@ def of_length(
 
     They are numbers as others are: another length compiles nothing anew.
     """
-    from jaxrl_reward.agents import base
-
     length = plan(agent.steps_per_iteration, total_steps, 1, 1).total_steps
-    points = tuple(each._replace(config=base.at_length(each.config, length)) for each in points)
-    config, begin = base.at_length(agent.config, length), agent.init
+    points = tuple(each._replace(config=settings.at_length(each.config, length)) for each in points)
+    config, begin = settings.at_length(agent.config, length), agent.init
     if config is agent.config:
         return agent, points
 

@@ -260,11 +260,11 @@ def _checked(sweep: str, drafts: list[_Draft]) -> Sweep:
 
 def _known_keys(drafts: Any) -> set[str]:
     """What a key may be, given the agents that occur."""
-    from jaxrl_reward import agents
+    from jaxrl_reward import agents, settings
 
     known = set(RUN_KEYS)
     for agent in {values.get("agent", "ppo") for values in drafts}:
-        known |= {each.name for each in dataclasses.fields(agents.module(agent).Config)}
+        known |= settings.declared(agents.module(agent).Config).keys()
     return known
 
 
