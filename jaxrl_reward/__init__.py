@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from jaxrl_reward.agents import bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "Mean",
     "Transition",
