@@ -24,8 +24,9 @@ import numpy as np
 from flax import struct
 from jax.core import Tracer
 
+from jaxrl_reward.checks import check_choice, check_number
+from jaxrl_reward.errors import UserError, nearest
 from jaxrl_reward.intervals import Interval
-from jaxrl_reward.types import UserError, nearest
 
 RUN = -1.0  # of a setting that counts steps: as many as the run has
 _SAID, _KEY = "said", "setting"  # what a field's metadata has before it is one, and after
@@ -202,18 +203,6 @@ def check(owner: str, config: Settings) -> None:
             elif each.interval is not None and not (each.of_run and is_run(part)):
                 check_number(owner, name, part, each.interval)
     config.validate(owner)
-
-
-def check_number(owner: str, name: str, value: Any, interval: Interval) -> None:
-    """Raises a `UserError` unless all of `value` is in the interval; tracers pass."""
-    if not isinstance(value, Tracer) and not interval.holds(value).all():
-        raise UserError(f"{owner}'s {name} must be {interval}, not {value}")
-
-
-def check_choice(owner: str, name: str, value: Any, known: Collection[str]) -> None:
-    """Raises a `UserError` unless `value` is one of `known`."""
-    if not isinstance(value, str) or value not in known:
-        raise UserError(f"{owner} has no {name} {value!r}, {nearest(str(value), known)}")
 
 
 def override(owner: str, config: Any, values: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import offline_data
 from jaxrl_reward.types import UserError, nearest
 
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
@@ -127,8 +128,6 @@ def _env_of(name: str, data: Any) -> tuple[str, Any]:
     Raises:
       UserError: there is no data, or it does not say.
     """
-    from jaxrl_reward.agents import offline_data  # which needs this module
-
     if data is None:
         raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1")
     several = isinstance(data, list | tuple)

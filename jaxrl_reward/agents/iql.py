@@ -18,6 +18,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, iql_losses, offline
 from jaxrl_reward.agents.offline import State
 from jaxrl_reward.agents.shared_settings import Imitation
+from jaxrl_reward.checks import check_number
 from jaxrl_reward.intervals import Interval
 from jaxrl_reward.settings import setting
 
@@ -50,7 +51,7 @@ class Config(Imitation):
         super().validate(owner)
         if not isinstance(self.target_low, Tracer):
             above = Interval(self.target_low)
-            settings.check_number(owner, "target_high", self.target_high, above)
+            check_number(owner, "target_high", self.target_high, above)
 
 
 def make(

@@ -7,8 +7,9 @@ from jax.core import Tracer
 
 from jaxrl_reward import networks
 from jaxrl_reward.agents import actions, replay
+from jaxrl_reward.checks import check_number
 from jaxrl_reward.intervals import Interval
-from jaxrl_reward.settings import RUN, Settings, check_number, setting
+from jaxrl_reward.settings import RUN, Settings, setting
 from jaxrl_reward.types import UserError
 
 # ---- networks ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Points: the same agent with other numbers, trained side by side in one program.
+"""Points: runs of one agent with other numbers, trained side by side in one program.
 
 An agent's floats, and those of its reward, are leaves of its state. Seeds at
 several points are therefore lanes of one compiled program, as several seeds
@@ -11,36 +11,23 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl_reward import settings
+from jaxrl_reward.training.runs import Run
 from jaxrl_reward.training.schedule import plan
 from jaxrl_reward.types import UserError, nearest
 
 REWARD = "reward"  # in a grid: whole rewards, as expressions or as text
 
 
-class Point(NamedTuple):
-    """One choice of numbers.
-
-    Attributes:
-      name: of the arm.
-      config: the agent's settings.
-      reward: its reward expression.
-    """
-
-    name: str
-    config: Any
-    reward: Any
+Vary = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any] | Run]
 
 
-Vary = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any] | Point]
-
-
-def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, ...]:
+def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Run, ...]:
     """The points of a grid, or of a list of points.
 
     Args:
@@ -64,7 +51,7 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, 
         vary = [dict(zip(vary, values, strict=True)) for values in grid]
     if not vary:
         raise UserError("there is no point to train at; give at least one")
-    made = [each if isinstance(each, Point) else _point(agent, each, template) for each in vary]
+    made = [each if isinstance(each, Run) else _point(agent, each, template) for each in vary]
     twice = [
         name for name in {each.name for each in made} if [m.name for m in made].count(name) > 1
     ]
@@ -74,7 +61,7 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Point, 
     return tuple(made)
 
 
-def _check_discounts(agent: Any, points: Sequence[Point]) -> None:
+def _check_discounts(agent: Any, points: Sequence[Run]) -> None:
     """Warns once where a point's discount is not its reward's, unless the agent was made so."""
     from jaxrl_reward.agents import base
 
@@ -83,30 +70,27 @@ def _check_discounts(agent: Any, points: Sequence[Point]) -> None:
 
     if not hasattr(agent.config, "gamma") or apart(agent.config, agent.reward):
         return
-    for message in list(filter(None, (apart(x.config, x.reward) for x in points)))[:1]:
+    for message in list(filter(None, (apart(x.settings, x.reward) for x in points)))[:1]:
         warnings.warn(message, stacklevel=1)  # from here, so that the same one is told once
 
 
-def of_length(
-    agent: Any, total_steps: int, points: Sequence[Point] = ()
-) -> tuple[Any, tuple[Point, ...]]:
-    """The agent of a run, and its points: settings that follow the run's length have it.
+def of_length(agent: Any, total_steps: int) -> Any:
+    """The agent of a run: settings that follow the run's length have it.
 
     They are numbers as others are: another length compiles nothing anew.
     """
     length = plan(agent.steps_per_iteration, total_steps, 1, 1).total_steps
-    points = tuple(each._replace(config=settings.at_length(each.config, length)) for each in points)
     config, begin = settings.at_length(agent.config, length), agent.init
     if config is agent.config:
-        return agent, points
+        return agent
 
     def init(key: Any, given: Any = None, reward: Any = None, **data: Any) -> Any:
         return begin(key, config if given is None else given, reward, **data)
 
-    return agent._replace(config=config, init=init), points
+    return agent._replace(config=config, init=init)
 
 
-def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Point:
+def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Run:
     wanted = names_in(template)
     inside = {name: value for name, value in values.items() if name in wanted}
     outside = {n: v for n, v in values.items() if n not in inside and n != REWARD}
@@ -123,7 +107,7 @@ def _point(agent: Any, values: Mapping[str, Any], template: str | None) -> Point
     if REWARD in values:
         reward = _reward(agent, values[REWARD])
         shown.insert(0, str(reward))
-    return Point(", ".join(shown), _config(agent, outside), reward)
+    return Run(", ".join(shown), agent, reward=reward, settings=_config(agent, outside))
 
 
 def check_name(agent: Any, name: str, known: Sequence[str] = ()) -> None:
@@ -201,15 +185,18 @@ def _reward(agent: Any, reward: Any) -> Any:
     return reward
 
 
-def numbers(points: Sequence[Point], seeds: int) -> tuple[Any, ...]:
+def numbers(points: Sequence[Any], seeds: int) -> tuple[Any, ...]:
     """Configs and rewards with leaves `[L, ...]` for `init`; `()` for no points.
+
+    Args:
+      points: what has a `config` and a `reward`, such as agents.
+      seeds: of each.
 
     Raises:
       UserError: two rewards have numbers of different shapes.
     """
     if not points:
         return ()
-    from jaxrl_reward import rewards as rw
     from jaxrl_reward.agents import base
 
     def stack(*leaves: Any) -> Any:
@@ -221,11 +208,32 @@ def numbers(points: Sequence[Point], seeds: int) -> tuple[Any, ...]:
         return jax.tree.map(stack, *(base.as_leaves(tree) for tree in trees))
 
     configs = [each.config for each in points]
-    rewards = [
-        rw.discounts.bind(each.reward, each.config.gamma)
-        if hasattr(each.config, "gamma")
-        else each.reward
-        for each in points
-    ]
+    rewards = [bound(each.config, each.reward) for each in points]
     # An agent of one's own may have no reward with numbers in it.
     return (stacked(configs), stacked(rewards)) if jax.tree.leaves(rewards) else (stacked(configs),)
+
+
+def bound(config: Any, reward: Any) -> Any:
+    """The reward of an agent with these settings: with its discount, if it has one."""
+    from jaxrl_reward import rewards as rw
+
+    return rw.discounts.bind(reward, config.gamma) if hasattr(config, "gamma") else reward
+
+
+def mixed(rewards: Sequence[Any]) -> list[Any]:
+    """Each of several rewards as an expression of one structure: they differ in numbers only.
+
+    It has a part for each structure among them, and weights of 0 and 1 say which counts.
+    """
+    from jaxrl_reward import rewards as rw
+
+    parts = {jax.tree.structure(reward): reward for reward in reversed(rewards)}
+    kinds = list(dict.fromkeys(jax.tree.structure(reward) for reward in rewards))
+    if len(kinds) == 1:
+        return list(rewards)
+    found = []
+    for reward in rewards:
+        own = jax.tree.structure(reward)
+        every = rw.stack(*(reward if kind == own else parts[kind] for kind in kinds))
+        found.append(every | rw.weighted_sum(weights=tuple(float(kind == own) for kind in kinds)))
+    return found
