@@ -74,13 +74,13 @@ def build(args: argparse.Namespace, first: dict[str, float]) -> tuple[Any, str |
     `first` has a number for each name, as the agent must be built with some.
     """
     from jaxrl_reward import agents
-    from jaxrl_reward.training import lanes
+    from jaxrl_reward.training import grids
 
-    names = lanes.names_in(args.reward)
+    names = grids.names_in(args.reward)
     if missing := [name for name in names if name not in first]:
         raise UserError(f"--reward has {{{missing[0]}}} in it; say --vary {missing[0]}=...")
     given = {name: value for name, value in first.items() if name in names}
-    text = lanes.fill(args.reward, given)
+    text = grids.fill(args.reward, given)
     if agents.learns_from_data(args.agent) and args.data is None:
         raise UserError(f"{args.agent} learns from data; say which with --data FILE")
     agent = agents.make(args.agent, args.env, text, data=args.data, **settings.given(args))

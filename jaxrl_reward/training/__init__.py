@@ -1,7 +1,7 @@
 """Runs: train on many seeds, record, checkpoint, resume."""
 
 from jaxrl_reward.training.checkpoint import CheckpointWarning
-from jaxrl_reward.training.lanes import points
+from jaxrl_reward.training.grids import points
 from jaxrl_reward.training.metrics import Row, Rows, Sink, TensorBoard, WandB
 from jaxrl_reward.training.processes import is_first as is_first_process
 from jaxrl_reward.training.processes import join as join_processes

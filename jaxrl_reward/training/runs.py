@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.training import lanes
 from jaxrl_reward.training.layout import Shard
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
 from jaxrl_reward.types import UserError
@@ -213,7 +214,6 @@ def packs(lanes: Sequence[Lane], name: str | None = None) -> list[Pack]:
 
 def _lane(run: Run, make_env: Callable[[str], Any]) -> Lane:
     from jaxrl_reward.agents import base
-    from jaxrl_reward.training import lanes
 
     run = dataclasses.replace(run, seeds=positive("seeds", run.seeds))
     run = dataclasses.replace(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxrl_reward.files import write_atomic
-from jaxrl_reward.training import lanes, processes
+from jaxrl_reward.training import grids, processes
 from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.result import NonFiniteError, Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries, plain
@@ -81,7 +81,7 @@ def search(
 
     Args:
       what: an agent, or a `Run` of one.
-      space: a `Range` or a list of choices by name, as in `lanes.points`.
+      space: a `Range` or a list of choices by name, as in `grids.points`.
       trials: how many, a multiple of `batch`; more of them continue a search.
       batch: trials of a round, side by side.
       out: a new folder, or with `resume` that of the search to continue.
@@ -119,7 +119,7 @@ def search(
         for number in range(trials // batch):
             asked = [asker.ask(number * batch + i) for i in range(batch)]
             runs = [
-                of_point(run, lanes.points(agent, [trial.params], template)[0], _name(trial.number))
+                of_point(run, grids.points(agent, [trial.params], template)[0], _name(trial.number))
                 for trial in asked
             ]
             results += _round(number, runs, folder, compiled, show)
@@ -177,7 +177,7 @@ def _check(agent: Any, space: Space, template: str | None) -> None:
         {n: d[end] if isinstance(d, Range) else d[-end] for n, d in space.items()} for end in (0, 1)
     ]
     for values in ends:
-        lanes.points(agent, [values], template)
+        grids.points(agent, [values], template)
 
 
 # ---- Optuna -----------------------------------------------------------------------

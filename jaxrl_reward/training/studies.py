@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward.training import lanes, processes
+from jaxrl_reward.training import grids, processes
 from jaxrl_reward.training.loop import Training
 from jaxrl_reward.training.metrics import Sink
 from jaxrl_reward.training.progress import Progress, stage
@@ -25,7 +25,7 @@ Compiled = dict[Any, Programs]
 def train(
     what: Any,
     *,
-    vary: lanes.Vary | None = None,
+    vary: grids.Vary | None = None,
     out: Path | str | RunFolder | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -38,7 +38,7 @@ def train(
 
     Args:
       what: a `Run`, or an agent; then `numbers` make the run.
-      vary: a grid or list of numbers to train with, in one program: see `lanes.points`.
+      vary: a grid or list of numbers to train with, in one program: see `grids.points`.
         There is an arm for each, called what varies. Where one is not finite its arm
         ends, and the others go on.
       out, resume, progress, sinks, checkpoint_seconds, keep: as of `study`.
@@ -51,7 +51,7 @@ def train(
     run = one(what, **numbers)
     runs = [run]
     if vary is not None:
-        runs = [of_point(run, point) for point in lanes.points(run.made(), vary)]
+        runs = [of_point(run, point) for point in grids.points(run.made(), vary)]
     host = {"progress": progress, "sinks": sinks}
     host |= {"checkpoint_seconds": checkpoint_seconds, "keep": positive("keep", keep)}
     planned = packs(lanes_of(runs), run.name)
@@ -192,7 +192,8 @@ def _maker(
         lane, key = pack.lanes[0], (pack.lanes[0].program, len(pack.lanes), probe)
         if known is not None and key in known:
             return known[key].at(pack.points)
-        begin = None if lane.run.begin is None else (lane.run.begin, warm)
+        own = lane.run.begin
+        begin = (own, warm) if own is not None and warm is not None else None
         made = Programs(lane.agent, probe=probe, begin=begin, **pack.shape)
         if known is not None:
             known[key] = made
