@@ -55,19 +55,6 @@ class Criterion(NamedTuple):
     reward: Callable[[Any, Any], Any] = lambda config, reward: reward
 
 
-def check(agent: str, config: Any) -> None:
-    """Raises a `UserError` that names the first bad setting and what would do."""
-    rollout.check(agent, config)
-    replay.check(agent, config)
-    for name in ("quantiles", "target_every"):
-        base.check_positive(agent, name, getattr(config, name))
-    for name in ("learning_rate", "max_grad_norm", "huber_delta"):
-        base.check_range(agent, name, getattr(config, name), 0.0)
-    for name in ("epsilon_start", "epsilon_end", "target_rate"):
-        base.check_range(agent, name, getattr(config, name), 0.0, 1.0)
-    base.check_range(agent, "epsilon_steps", config.epsilon_steps, 1.0)
-
-
 def learner(
     agent: str,
     config: Any,

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import agents, running_statistics
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import ppo, ppo_recurrent, rollout
+from jaxrl_reward.agents import ppo_recurrent, rollout
 from jaxrl_reward.render import rollout as render
 from jaxrl_reward.types import UserError
 
@@ -149,4 +149,3 @@ def test_act_is_for_first_steps():
     _, action, _ = decide(memory, obs, jnp.ones(2, bool), None)
     np.testing.assert_array_equal(agent.act(state, obs), action)
     assert agents.make("ppo", "probe:recall", rw.env()).recall is None
-    assert ppo.NETWORKS == ("mlp", "gru")

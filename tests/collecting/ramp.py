@@ -9,27 +9,19 @@ from flax import struct
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, replay
+from jaxrl_reward.settings import Settings, setting
 
 ROOM = 64  # steps that its replay holds
 ITERATIONS = 40  # until it is at its best
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(Settings):
+    """Its settings."""
 
-
-class Config(struct.PyTreeNode):
-    """Attributes:
-    num_envs: environments.
-    num_steps: of each in an iteration.
-    placement: as of other agents.
-    noise: of actions that are drawn.
-    """
-
-    num_envs: int = _static(4)
-    num_steps: int = _static(2)
-    placement: str = _static("block")
-    noise: float = 0.1
+    num_envs: int = setting(4, "environments")
+    num_steps: int = setting(2, "of each in an iteration")
+    placement: str = setting("block", "as of other agents")
+    noise: float = setting(0.1, "of actions that are drawn")
 
 
 class State(struct.PyTreeNode):
