@@ -51,6 +51,9 @@ class Agent(NamedTuple):
       recall: `recall(state, num) -> rollout.Recurrent`, how to act in `num`
         episodes that begin, where the policy has a memory of its own; `act` is
         then for first steps only.
+      policy: `policy(state) -> policies.Policy`, how it acts in whole episodes, for
+        all who play them; None for an agent that is only evaluated.
+      check: `check(config)` raises a `UserError` for a config that it cannot have.
       data: what it learns from in place of playing, an argument `data` of `init`
         and `iterate`, the same for all seeds. Its steps are gradient steps.
       data_origin: the `Provenance` of each data set, with its checksum.
@@ -69,6 +72,8 @@ class Agent(NamedTuple):
     settle: Callable[..., Any] = lambda state, key: state
     spreads: bool = False
     recall: Callable[..., Any] | None = None
+    policy: Callable[..., Any] | None = None
+    check: Callable[[Any], None] = lambda config: None
     data: Any = None
     data_origin: tuple[Any, ...] = ()
 
@@ -305,7 +310,7 @@ def check_reward(
     rw.potentials.check(reward, env.name)
     rw.discounts.bind(reward, discount(config))
     if message := other_discounts(agent, config, reward):
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=4)
     return reward
 
 

@@ -14,8 +14,9 @@ from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, iql_losses, offline, replay
-from jaxrl_reward.agents.offline import State
+from jaxrl_reward.agents import base, iql_losses, replay
+from jaxrl_reward.agents.shells import from_data
+from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.types import Array
 
 __all__ = ["Config", "State", "check", "make"]
@@ -63,25 +64,20 @@ def make(
     Raises:
       UserError: as `iql.make`.
     """
-    check(config)
-    learner = _Learner(config, env.action_space)
-    return offline.make("bc", config, env, reward, data, learner, check)
+    return from_data.make("bc", config, env, reward, data, Learner, check)
 
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    offline.check("bc", config)
+    from_data.check("bc", config)
     base.check_choice("bc", "policy", config.policy, iql_losses.POLICIES)
     base.check_length("bc", "policy_decay", config.policy_decay, 0.0)
     base.check_range("bc", "gamma", config.gamma, 0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Learner:
+class Learner(from_data.Learner):
     """One policy and its loss."""
-
-    config: Config
-    space: Any
 
     @cached_property
     def actor(self) -> iql_losses.Policy:
@@ -91,7 +87,7 @@ class _Learner:
     def dist(self) -> Any:
         return self.actor.dist
 
-    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+    def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         del config
         # As IQL draws its own: the two begin with the same policy.
         params = self.actor.init(jax.random.split(key, 3)[0], inputs)
@@ -100,11 +96,11 @@ class _Learner:
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.actor.apply(params, inputs)
 
-    def step(
-        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    def update(
+        self, config: Any, learned: Any, batch: replay.Batch, key: Array, step: Array
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        params, adam = learner
+        params, adam = learned
         loss = lambda p: self.actor.loss(p, batch.inputs, batch.choice).mean()  # noqa: E731
         policy_loss, gradient = jax.value_and_grad(loss)(params)
         change, adam = optax.scale_by_adam().update(gradient, adam)

@@ -68,7 +68,7 @@ def evaluate(
         memory = state.reward_state.replace(local=fresh.local)
 
     def play(playing: _Playing) -> _Playing:
-        inputs, memory = player.look(reward, playing.memory, playing)
+        inputs, memory = player.observe(reward, playing.memory, playing.obs, playing.first)
         key = jax.random.fold_in(key_step, playing.steps)
         recalled, action, extra = decide(playing.recalled, inputs, playing.first, noise(key))
         keys = jax.random.split(key, num_episodes)

@@ -9,14 +9,16 @@ settings, see `riql`: observations are normalised, the critics' loss is Huber's,
 and in place of their minimum a quantile of several critics is taken.
 """
 
+from functools import partial
 from typing import Any, Literal
 
 from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, iql_losses, offline
-from jaxrl_reward.agents.offline import State
+from jaxrl_reward.agents import base, iql_losses
+from jaxrl_reward.agents.shells import from_data
+from jaxrl_reward.agents.shells.from_data import State
 
 __all__ = ["Config", "State", "check", "make"]
 
@@ -95,14 +97,13 @@ def make(
       UserError: a setting is out of range, or the data, the environment and the
         reward do not fit each other.
     """
-    check(config, name)
-    learner = iql_losses.Learner(config, env.action_space)
-    return offline.make(name, config, env, reward, data, learner, check)
+    checked = partial(check, name=name)
+    return from_data.make(name, config, env, reward, data, iql_losses.Learner, checked)
 
 
 def check(config: Config, name: str = "iql") -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    offline.check(name, config)
+    from_data.check(name, config)
     base.check_positive(name, "critics", config.critics)
     base.check_choice(name, "policy", config.policy, iql_losses.POLICIES)
     for setting in ("gamma", "target_rate", "expectile", "quantile"):

@@ -86,15 +86,17 @@ class Player:
     vector: envs.VectorEnv
     placement: Placement
 
-    def look(self, reward: Any, reward_state: Any, now: Any) -> tuple[Array, Any]:
-        """What the policy sees, `[N, D]`, and the memory begun where `now.first`.
+    def observe(
+        self, reward: Any, reward_state: Any, obs: Array, first: Array
+    ) -> tuple[Array, Any]:
+        """What the policy sees, `[N, D]`, and the reward's memory, begun where `first`.
 
         Args:
           reward: the reward expression.
           reward_state: its state.
-          now: has `obs` and `first`, `[N, ...]`.
+          obs: the observations, `[N, ...]`.
+          first: where an episode begins, `[N]` bool.
         """
-        obs, first = now.obs, now.first
         if self.placement == "block":
             return flatten(obs, 1), reward_state
         reward_state = reward.begin(reward_state, obs, first)
@@ -132,8 +134,9 @@ class Player:
         def step(carry: Any, xs: Any) -> Any:
             env_state, reward_state, memory = carry
             key, noise = xs
-            inputs, reward_state = self.look(reward, reward_state, env_state)
-            memory, action, extra = decide(memory, inputs, env_state.first, noise)
+            obs, first = env_state.obs, env_state.first
+            inputs, reward_state = self.observe(reward, reward_state, obs, first)
+            memory, action, extra = decide(memory, inputs, first, noise)
             env_state, transition, episodes = self.vector.step(env_state, key, action)
             seen = (transition.replace(reward=()), extra, episodes)  # no copy of `env_reward`
             if blind:
