@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from gymnax.environments import spaces
 from jax.core import Tracer
 
 from jaxrl_reward import envs
@@ -19,7 +20,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError, nearest
 
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
-_NAMES = ("dqn", "eta", "group_pg", "ppo", "sac", "subpo", *_OFFLINE)
+_NAMES = ("dqn", "eta", "group_pg", "ppo", "sac", "subpo", "td3", *_OFFLINE)
 _MODULES = {name: f"jaxrl_reward.agents.{name}" for name in _NAMES}
 
 
@@ -37,22 +38,24 @@ class Agent(NamedTuple):
       iterate: `iterate(state) -> (state, metrics)`: plays, then learns. The
         metrics are a dict of scalar `Mean`s.
       act: `act(state, inputs[N, ...], key=None) -> action[N, ...]`, greedy
-        without a key. Inputs are observations, with the reward's memory behind
-        them if the agent's policy sees it (see `rollout.remember`).
+        without a key, at first steps. Inputs are observations, with the reward's
+        memory behind them if the agent's policy sees it (see `rollout.remember`).
       evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
         greedy, on the environment's own reward.
       steps_per_iteration: environment steps that one `iterate` takes.
       learning_starts: environment steps before the first update; a run must be
         at least as long.
-      settle: `settle(state, key) -> state` as it is played greedily, for those
+      prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, for those
         who play it themselves: an agent may have to choose before an episode.
-      spreads: whether it learns on all devices of a mesh that its environments
-        are split over; else each of them would do all of the learning.
-      recall: `recall(state, num) -> rollout.Recurrent`, how to act in `num`
-        episodes that begin, where the policy has a memory of its own; `act` is
-        then for first steps only.
       policy: `policy(state) -> policies.Policy`, how it acts in whole episodes, for
         all who play them; None for an agent that is only evaluated.
+      shards_envs: whether it learns on all devices of a mesh that its environments
+        are split over; else each of them would do all of the learning.
+      remake: `remake(config) -> Agent`, the same with another config, of any structure;
+        None where that cannot be.
+      newest: `newest(state) -> Transition`, the block `[T, N, ...]` that was played last;
+        None for an agent that keeps none.
+      frozen: `frozen(state) -> state`, as much of it as acts and is evaluated.
       check: `check(config)` raises a `UserError` for a config that it cannot have.
       data: what it learns from in place of playing, an argument `data` of `init`
         and `iterate`, the same for all seeds. Its steps are gradient steps.
@@ -69,10 +72,12 @@ class Agent(NamedTuple):
     evaluate: Callable[..., Any]
     steps_per_iteration: int
     learning_starts: int = 0
-    settle: Callable[..., Any] = lambda state, key: state
-    spreads: bool = False
-    recall: Callable[..., Any] | None = None
+    prepare_eval: Callable[..., Any] = lambda state, key: state
     policy: Callable[..., Any] | None = None
+    shards_envs: bool = False
+    remake: Callable[[Any], Any] | None = None
+    newest: Callable[[Any], Any] | None = None
+    frozen: Callable[[Any], Any] = lambda state: state
     check: Callable[[Any], None] = lambda config: None
     data: Any = None
     data_origin: tuple[Any, ...] = ()
@@ -254,12 +259,21 @@ def check_temperature(agent: str, config: Any) -> None:
     """Raises a `UserError` unless a temperature that is tuned can be."""
     check_range(agent, "temperature", config.temperature, 0.0)
     known = not isinstance(config.temperature, Tracer)
-    tuned = config.tune_temperature and not config.deterministic
-    if known and tuned and not np.all(np.asarray(config.temperature) > 0):
+    if known and config.tune_temperature and not np.all(np.asarray(config.temperature) > 0):
         raise UserError(
             f"{agent}'s temperature cannot be tuned from 0, which it never leaves; use one above "
             "0, or tune_temperature=False"
         )
+
+
+def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
+    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces."""
+    space = env.action_space
+    if not isinstance(space, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
+        kind = type(space).__name__
+        raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
 
 
 def check_divides(agent: str, config: Any, by_envs: bool = False) -> None:

@@ -72,11 +72,6 @@ class Config(struct.PyTreeNode):
     eta: float = 1.0
 
     @property
-    def deterministic(self) -> bool:
-        """As `sac`'s: the policy has entropy."""
-        return False
-
-    @property
     def subset(self) -> int:
         """As `sac`'s: a target is the minimum over all critics."""
         return self.critics
@@ -119,7 +114,7 @@ class Learner(from_data.Learner):
 
     def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         key_actor, key_critic = jax.random.split(key)
-        return self.sac.init(key_actor, key_critic, inputs, config.temperature)
+        return self.sac.init(config, inputs, key_actor, key_critic)
 
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.sac.actor.apply(params["actor"], inputs)

@@ -69,3 +69,13 @@ def of_act(act: Callable[..., Array], state: Any) -> Policy:
         return memory, act(state, obs, key), ()
 
     return Policy(lambda key, num: (), choose, lambda memory, transition, extra: memory)
+
+
+def greedy(policy: Policy) -> Policy:
+    """The policy as it takes its likeliest actions, whatever key it is given."""
+
+    def act(memory: Any, obs: Array, first: Array, key: Array | None = None) -> Any:
+        del key
+        return policy.act(memory, obs, first)
+
+    return policy._replace(act=act)

@@ -1,5 +1,6 @@
 """An agent that compiles in no time: its action climbs from -1 to 0.5, whatever it is paid."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, replay
+from jaxrl_reward.agents import base, policies, replay
 
 ROOM = 64  # steps that its replay holds
 ITERATIONS = 40  # until it is at its best
@@ -22,13 +23,11 @@ class Config(struct.PyTreeNode):
     """Attributes:
     num_envs: environments.
     num_steps: of each in an iteration.
-    placement: as of other agents.
     noise: of actions that are drawn.
     """
 
     num_envs: int = _static(4)
     num_steps: int = _static(2)
-    placement: str = _static("block")
     noise: float = 0.1
 
 
@@ -84,4 +83,9 @@ def make(config: Config, env: envs.Env, reward: Any = None) -> base.Agent:
         return jnp.full(num_episodes, returns), jnp.ones(num_episodes, jnp.int32)
 
     steps = config.num_envs * config.num_steps
-    return base.Agent("ramp", config, env, reward or rw.env(), init, iterate, act, evaluate, steps)
+    return base.Agent(
+        *("ramp", config, env, reward or rw.env(), init, iterate, act, evaluate, steps),
+        policy=partial(policies.of_act, act),
+        newest=lambda state: replay.newest(state.replay, config.num_steps)["step"],
+        frozen=lambda state: state.replace(replay=()),
+    )

@@ -61,6 +61,8 @@ class State(struct.PyTreeNode):
 class Learner(shell.Learner):
     """What one agent has of its own."""
 
+    spaces = (spaces.Box,)
+
     @property
     def dist(self) -> Any:
         """The distribution of actions, before they are stretched to their bounds."""
@@ -136,9 +138,7 @@ def make(
     """
     check(config)
     reward = base.check_reward(name, config, env, reward)
-    if not isinstance(env.action_space, spaces.Box):
-        kind = type(env.action_space).__name__
-        raise UserError(f"{name} needs Box actions; {env.name} has {kind}")
+    base.check_actions(name, env, Learner.spaces)
     player = rollout.player(name, _Player(), env, reward)
     recorder = replay.recorder(name, player, reward, store="data")
     passed = _read_in_order(name, recorder, reward)
@@ -152,10 +152,8 @@ def make(
         *(name, config, reward, player, learner(config, env.action_space), check),
         *(recorder, passed, found and found[0]),
     )
-    functions = (made.init, made.iterate, made.act, made.evaluate)
-    agent = base.Agent(name, config, env, reward, *functions, config.updates, policy=made.policy)
-    agent = agent._replace(check=check)
-    return agent if found is None else agent._replace(data=found[0], data_origin=found[1])
+    given = {} if found is None else {"data": found[0], "data_origin": found[1]}
+    return made.agent(config.updates, **given)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

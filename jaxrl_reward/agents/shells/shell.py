@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
+from gymnax.environments import spaces
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import playing, policies, rollout
+from jaxrl_reward.agents import base, playing, policies, rollout
 from jaxrl_reward.types import Array
 
 
@@ -20,10 +22,15 @@ class Learner:
       space: of actions.
       init_keys: how many keys `init` takes.
       update_keys: how many keys an update takes.
+      spaces: of actions, that it can have.
+      prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, where
+        something must be chosen before an episode.
     """
 
     config: Any
     space: Any
+    spaces: ClassVar[tuple[type, ...]] = (spaces.Box, spaces.Discrete)
+    prepare_eval: ClassVar[Any] = None
     init_keys: ClassVar[int] = 1
     update_keys: ClassVar[int] = 1
 
@@ -92,5 +99,27 @@ class Shell:
         return policies.of(self.player, self.learner, state)
 
     def evaluate(self, state: Any, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Returns `[E]` of the environment's own reward, and lengths `[E]`; greedy."""
-        return playing.evaluate(self.player.env, self.policy(state), key, num_episodes)
+        """Returns `[E]` of the environment's own reward, and lengths `[E]`.
+
+        Greedy, unless a setting `greedy` says otherwise.
+        """
+        if self.learner.prepare_eval is not None:
+            key_prepare, key = jax.random.split(key)
+            state = self.learner.prepare_eval(state, key_prepare)
+        draw = not getattr(self.config, "greedy", True)
+        return playing.evaluate(self.player.env, self.policy(state), key, num_episodes, draw)
+
+    def agent(self, steps: int, **others: Any) -> base.Agent:
+        """As the table of agents has it.
+
+        Args:
+          steps: that one `iterate` takes.
+          **others: what is not as most agents have it.
+        """
+        made: Any = self  # a shell, which has all of them
+        functions = (made.init, made.iterate, made.act, made.evaluate, steps)
+        known = (self.name, self.config, self.player.env, self.reward)
+        others |= {"policy": self.policy, "check": self.check}
+        if self.learner.prepare_eval is not None:
+            others["prepare_eval"] = self.learner.prepare_eval
+        return base.Agent(*known, *functions, **others)
