@@ -13,32 +13,18 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward import writers
-from jaxrl_reward.rewards.grouped import Grouped, Groups, groups_of
+from jaxrl_reward.rewards.grouped import groups_of
 from jaxrl_reward.types import Array, Transition
 
 if TYPE_CHECKING:
     from jaxrl_reward.envs.sequence import Task
 
 
-class by_length(Grouped):  # noqa: N801
-    """What an episode earns, over its share of the longest length.
-
-    With `aggregation="constant"` the loss is then GRPO's: of each response the mean
-    over its own tokens.
-    """
-
-    name = "by_length"
-
-    def rule(self, block: Transition, groups: Groups) -> Array:
-        longest = block.first.shape[0]
-        return groups.total(block.reward) * longest / jnp.maximum(groups.length(), 1.0)
-
-
 RULES = {
     "REINFORCE": rw.env() | rw.reinforce(),
     "Dr. GRPO": rw.env() | rw.centred(),
     "RLOO": rw.env() | rw.rloo(),
-    "GRPO": rw.env() | rw.grpo() | by_length(),
+    "GRPO": rw.env() | rw.grpo() | rw.by_length(),
     "GRPO's std alone": rw.env() | rw.grpo(),
     "whitened": rw.env() | rw.whitened(),
     "BNPO": rw.env() | rw.bnpo(),

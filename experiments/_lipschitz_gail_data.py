@@ -121,12 +121,12 @@ def prepare(arms: Sequence[Arm], preset: Preset, folder: Path) -> dict[str, Any]
 
 def recorded(task: Task, folder: Path) -> Path:
     """The file of an expert's episodes; what is in the folder is used again."""
-    from jaxrl_reward import agents, offline
-    from jaxrl_reward.offline import collect
+    from jaxrl_reward import agents, collecting
+    from jaxrl_reward import data as datasets
 
     path = folder / f"{task.slug}.npz"
     if not path.exists():
-        settings = collect.Settings(
+        settings = collecting.Settings(
             episodes=task.episodes,
             total_steps=task.steps,
             evals=1,
@@ -135,8 +135,8 @@ def recorded(task: Task, folder: Path) -> Path:
             greedy=task.greedy,
         )
         agent = agents.make(task.expert, task.env, **task.settings)
-        found = collect.collect(agent, ("expert",), settings, progress=False)
-        offline.save(found.datasets["expert"], path)
+        found = collecting.collect(agent, ("expert",), settings, progress=False)
+        datasets.save(found.datasets["expert"], path)
     return path
 
 
@@ -144,17 +144,17 @@ def known(reward: Any) -> Known:
     """Of the task whose demonstrations an expression is made of."""
     while reward.children():
         reward = reward.children()[0]
-    from jaxrl_reward.offline import formats
+    from jaxrl_reward.data import formats
 
     return _known(reward.demos, formats.stamp(reward.demos))
 
 
 @lru_cache(maxsize=16)
 def _known(path: str, stamp: Any) -> Known:
-    from jaxrl_reward import offline
+    from jaxrl_reward import data as datasets
 
     del stamp  # of the file: another one is read anew
-    data = offline.read(path)
+    data = datasets.read(path)
     low = data.provenance.random_return
     assert low is not None  # it is ours
     return Known(low, float(data.returns().mean()), float(data.lengths().mean()))

@@ -109,46 +109,48 @@ def slug(env: str) -> str:
 
 def sets(env: str, folder: Path) -> dict[str, Any]:
     """The clean data and all its corruptions; what is in the folder is read."""
-    from jaxrl_reward import offline
+    from jaxrl_reward import data as datasets
 
     path = {name: folder / f"{name.replace(' ', '-')}.npz" for name in SETS}
     if not path[CLEAN].exists():
-        offline.save(collected(env), path[CLEAN])
-    found = {CLEAN: offline.load(path[CLEAN])}
+        datasets.save(collected(env), path[CLEAN])
+    found = {CLEAN: datasets.load(path[CLEAN])}
     missing = [name for name in CORRUPTIONS if not path[name].exists()]
     attacker = None
     if any(name.startswith("adversarial") for name in missing):
         attacker = adversary(env, found[CLEAN])
     for name in missing:
-        offline.save(corrupted(env, found[CLEAN], name, attacker), path[name])
-    return found | {name: offline.load(path[name]) for name in CORRUPTIONS}
+        datasets.save(corrupted(env, found[CLEAN], name, attacker), path[name])
+    return found | {name: datasets.load(path[name]) for name in CORRUPTIONS}
 
 
 def collected(env: str) -> Any:
     """Clean data by the task's recipe."""
     import dataclasses
 
-    from jaxrl_reward import agents, offline
-    from jaxrl_reward.offline import collect
+    from jaxrl_reward import agents, collecting
+    from jaxrl_reward import data as datasets
 
     recipe = RECIPES[env]
-    settings = collect.Settings(
+    settings = collecting.Settings(
         rows=recipe.rows // len(recipe.levels), total_steps=recipe.steps, eval_episodes=8
     )
     agent = agents.make("sac", env, **recipe.sac)
-    parts = list(collect.collect(agent, recipe.levels, settings, progress=False).datasets.values())
+    found = collecting.collect(agent, recipe.levels, settings, progress=False)
+    parts = list(found.datasets.values())
     fields = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
     arrays = {
         name: np.concatenate([np.asarray(getattr(part.steps, name)) for part in parts])
         for name in fields
     }
     level = " + ".join(recipe.levels)
-    return offline.make(arrays, dataclasses.replace(parts[0].provenance, level=level))
+    return datasets.make(arrays, dataclasses.replace(parts[0].provenance, level=level))
 
 
 def adversary(env: str, clean: Any) -> Any:
     """Values and policy of an EDAC agent that was trained on the clean data."""
-    from jaxrl_reward import agents, offline, training
+    from jaxrl_reward import agents, training
+    from jaxrl_reward import data as datasets
     from jaxrl_reward.agents import edac
 
     recipe = RECIPES[env]
@@ -156,17 +158,17 @@ def adversary(env: str, clean: Any) -> Any:
     trained = training.train(
         agent, seeds=1, total_steps=recipe.attack, evals=1, eval_episodes=8, progress=False
     )
-    return offline.Attacker(*edac.attacker(agent, training.select_seed(trained.state, 0)))
+    return datasets.Attacker(*edac.attacker(agent, training.select_seed(trained.state, 0)))
 
 
 def corrupted(env: str, clean: Any, name: str, attacker: Any) -> Any:
     """One corruption. Random rewards are as large as seven mean ones, either way."""
-    from jaxrl_reward import offline
+    from jaxrl_reward import data as datasets
 
     kind, field = name.split(" ")
     recipe = RECIPES[env]
     key = jax.random.fold_in(jax.random.key(0), SETS.index(name))
-    return offline.corrupt(
+    return datasets.corrupt(
         clean,
         key,
         kind,
@@ -174,5 +176,5 @@ def corrupted(env: str, clean: Any, name: str, attacker: Any) -> Any:
         recipe.rate,
         recipe.scale,
         attacker=attacker,
-        reward_range=float(offline.relative_range(clean.steps)),
+        reward_range=float(datasets.relative_range(clean.steps)),
     )

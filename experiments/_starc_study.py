@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxrl_reward.tabular import canonical, regret
 from jaxrl_reward.tabular import reward_distance as distances
-from jaxrl_reward.tabular.dynamics import Dynamics
+from jaxrl_reward.tabular.types import Dynamics
 from jaxrl_reward.training.experiment import Arm, Measured, Preset
 from jaxrl_reward.types import Array
 

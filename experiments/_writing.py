@@ -1,137 +1,33 @@
-"""Of experiments on writing: arms and seeds of `group_pg` side by side, looked at as they learn.
+"""Of experiments on writing: what is drawn and looked at, and what is made of it.
 
-Arms whose settings differ in numbers only are lanes of one program, whatever their rewards: it
-has the sum of all of them, with weights of 0 and 1. The seeds are spread over the devices.
+Their arms share each seed's warm-up, prompts and random numbers, and are lanes of one
+program wherever settings differ in numbers only.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import _sequence_study
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
+from numpy.typing import ArrayLike
 
-from jaxrl_reward.partition import shard_map
-from jaxrl_reward.training.experiment import Arm, Experiment, Measured, Preset, build
+from jaxrl_reward.rewards.grouped import groups_of
+from jaxrl_reward.training.experiment import Verdict, above
+from jaxrl_reward.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOOK = 0x6C6F6F6B  # keeps the keys of looking apart from those of training
 
-# From an agent and a state to numbers, of a key.
-Look = Callable[[Any, Any, jax.Array], dict[str, jax.Array]]
+
+def shared(state: Any, first: Any) -> Any:
+    """The warm-up of the study's first run, of which a seed has one."""
+    return state.replace(params=first.params, reference=first.reference)
 
 
-def course(
-    experiment: Experiment,
-    arms: Sequence[Arm],
-    preset: Preset,
-    keys: jax.Array,
-    tick: Callable[[int, int], None],
-    look: Look,
-    *,
-    begin: Callable[[Any, jax.Array], Any] = lambda state, number: state,
-    numbers: Mapping[str, float] | None = None,
-) -> dict[str, Measured]:
-    """Trains every arm for `total_steps` updates, and looks at it `evals` times.
-
-    Args:
-      experiment: whose agents are built.
-      arms: their reward, and settings of `group_pg`.
-      preset: seeds, updates and points.
-      keys: of the seeds, `[S]`, the same for all arms.
-      tick: told how far it is.
-      look: what is measured of a state, at the start and at every point.
-      begin: changes the first state of an arm, given its number.
-      numbers: by arm; 0 for the others.
-    """
-    at = np.linspace(0, preset.total_steps, preset.evals + 1).round().astype(int)
-    found, done = {}, 0
-    for members in _programs(arms):
-        agents = [build(experiment, arm, preset) for arm in _mixed(members)]
-        start, advance = _compiled(agents[0], look, begin, len(keys))
-        lanes = _stacked([(agent.config, agent.reward) for agent in agents])
-        mine = jnp.asarray([(numbers or {}).get(arm.name, 0.0) for arm in members])
-        state, series = start(lanes, mine, keys), []
-        for j, updates in enumerate(np.diff(at, prepend=0)):
-            tick(done * len(at) + len(members) * j, len(arms) * len(at))
-            state, seen = advance(state, jnp.int32(updates))
-            series.append(jax.tree.map(np.asarray, seen))
-        values = jax.tree.map(lambda *x: np.stack(x, -1), *series)
-        steps = len(keys) * preset.total_steps * agents[0].steps_per_iteration
-        for i, arm in enumerate(members):
-            own = {name: each[i] for name, each in values.items()}
-            found[arm.name] = Measured(own, at.tolist(), steps)
-        done += len(members)
-    return found
-
-
-def _programs(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """The arms of each program: those whose settings differ in floats only."""
-    programs: dict[Any, list[Arm]] = {}
-    for arm in arms:
-        shape = {k: v for k, v in arm.config.items() if not isinstance(v, float)}
-        programs.setdefault(tuple(sorted(shape.items())), []).append(arm)
-    return list(programs.values())
-
-
-def _mixed(arms: Sequence[Arm]) -> list[Arm]:
-    """The same arms with one expression, which is the reward of each by its weights."""
-    texts = list(dict.fromkeys(arm.reward for arm in arms))
-    sums = [" + ".join(f"{int(arm.reward == text)}*({text})" for text in texts) for arm in arms]
-    return [dataclasses.replace(arm, reward=text) for arm, text in zip(arms, sums, strict=True)]
-
-
-def _stacked(trees: Sequence[Any]) -> Any:
-    """Their numbers side by side, leaves `[arms, ...]`."""
-    from jaxrl_reward.agents import base
-
-    return jax.tree.map(lambda *x: jnp.stack(x), *(base.as_leaves(tree) for tree in trees))
-
-
-def _compiled(agent: Any, look: Look, begin: Any, seeds: int) -> tuple[Any, Any]:
-    """`start(lanes, numbers, keys)` and `advance(state, updates)`, leaves `[arms, S, ...]`."""
-
-    def start_all(lanes: Any, numbers: jax.Array, keys: jax.Array) -> Any:
-        # The warm-up is the same for all arms: a seed has one.
-        first = jax.tree.map(lambda x: x[0], lanes)
-        states = jax.vmap(lambda key: agent.init(key, *first))(keys)
-
-        def own(lane: Any, number: jax.Array, state: Any) -> Any:
-            return begin(state.replace(config=lane[0], reward=lane[1]), number)
-
-        each = jax.vmap(own, (None, None, 0))
-        return jax.vmap(each, (0, 0, None))(lanes, numbers, states)
-
-    def advance_one(state: Any, updates: jax.Array) -> Any:
-        iterate = lambda _, state: agent.iterate(state)[0]  # noqa: E731
-        state = jax.lax.fori_loop(0, updates, iterate, state)
-        return state, look(agent, state, jax.random.fold_in(state.key, LOOK))
-
-    both = jax.vmap(jax.vmap(advance_one, (0, None)), (0, None))
-    count = max(n for n in range(1, jax.local_device_count() + 1) if seeds % n == 0)
-    mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:count]), ("seeds",))
-    all_, own = P(), P(None, "seeds")
-    start = shard_map(start_all, (all_, all_, P("seeds")), own, mesh=mesh)
-    advance = shard_map(both, (own, all_), own, mesh=mesh)
-    return jax.jit(start), jax.jit(advance, donate_argnums=0)
-
-
-def drawn(agent: Any, params: Any, key: jax.Array, numbers: Any, count: int) -> Any:
-    """A block of `count` responses to each of the prompts `numbers`, side by side."""
-    from jaxrl_reward.agents import group_pg, response_scores
-
-    task = agent.env.environment.task
-    writer = group_pg.writer_of(agent.config, task)
-    numbers = jnp.asarray(numbers, jnp.int32)
-    return response_scores.responses(writer, task, params, key, numbers, count)
-
-
-def leaning(state: Any, shift: jax.Array) -> Any:
+def leaning(state: Any, shift: Array) -> Any:
     """A state whose policy and reference have a `shift[V]` added to the logits; GRUs only."""
 
     def leant(params: Any) -> Any:
@@ -143,30 +39,119 @@ def leaning(state: Any, shift: jax.Array) -> Any:
     return state.replace(params=leant(state.params), reference=leant(state.reference))
 
 
+# ---- what is drawn ------------------------------------------------------------------------
+
+
+def drawn(agent: Any, params: Any, key: Array, numbers: Any, count: int) -> Any:
+    """A block of `count` responses to each of the prompts `numbers`, side by side."""
+    from jaxrl_reward.agents import group_pg, response_scores
+
+    task = agent.env.environment.task
+    writer = group_pg.writer_of(agent.config, task)
+    numbers = jnp.asarray(numbers, jnp.int32)
+    return response_scores.responses(writer, task, params, key, numbers, count)
+
+
+def facts(agent: Any, params: Any, key: Array, prompts: int) -> dict[str, Array]:
+    """Of drawn responses to prompts of all levels, `[B]` each: `level`, `outcome`, `length`,
+    and what the task's verifier tells at the end."""
+    key_draw, key_write = jax.random.split(key)
+    numbers = jax.vmap(agent.env.environment.task.draw)(jax.random.split(key_draw, prompts))
+    block = drawn(agent, params, key_write, numbers, 1)
+    groups = groups_of(block)
+    told = {name: value[0] for name, value in block.info.items()}
+    return told | {"outcome": groups.total(block.env_reward), "length": groups.length()}
+
+
+def mean_where(values: Array, where: Array) -> Array:
+    """The mean over some; 0 of none."""
+    return jnp.where(where, values, 0.0).sum() / jnp.maximum(where.sum(), 1)
+
+
 # ---- what is made of it -------------------------------------------------------------------
+
+
+def values(result: Any, name: str) -> np.ndarray:
+    """A metric on its way, `[S, P]`."""
+    return result.curves.curve(name)[1]
+
+
+def updates(result: Any, name: str) -> np.ndarray:
+    """After how many updates there is a metric, `[P]`."""
+    return result.curves.curve(name)[0] // result.plan.steps_per_iteration
 
 
 def last(result: Any, name: str) -> np.ndarray:
     """A metric at the last point, `[S]`."""
-    return np.asarray(result.study.values[name])[:, -1]
+    return values(result, name)[:, -1]
 
 
 def first(result: Any, name: str) -> np.ndarray:
     """A metric before training, `[S]`."""
-    return np.asarray(result.study.values[name])[:, 0]
+    return values(result, name)[:, 0]
 
 
 def several(result: Any, names: Sequence[str], point: int = -1) -> np.ndarray:
     """Some metrics at a point, `[S, len(names)]`."""
-    return np.stack([np.asarray(result.study.values[name])[:, point] for name in names], -1)
+    return np.stack([values(result, name)[:, point] for name in names], -1)
+
+
+def ends(results: Any, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Each arm's metrics at the last point, `[S]`."""
+    return {arm: {name: last(each, name) for name in names} for arm, each in results.items()}
+
+
+def paired(
+    claim: str, what: str, x: ArrayLike, y: ArrayLike, margin: float = 0.0, **about: Any
+) -> Verdict:
+    """Whether `x` exceeds `y` by a margin, both `[S]` of the same seeds.
+
+    Judged by the bootstrap interval of the interquartile mean of the differences:
+    arms share warm-up and random numbers, so seeds are pairs.
+    """
+    apart = np.asarray(x, np.float64) - np.asarray(y, np.float64)
+    return above(claim, what, apart, margin, **about)
+
+
+def cell(values: ArrayLike) -> str:
+    """The interquartile mean over seeds and its interval, for a table."""
+    from jaxrl_reward.report import statistics, tables
+
+    found = statistics.stratified_bootstrap(values)
+    width = found.high - found.low
+    if not width > 0:
+        return tables.number(found.estimate)
+    estimate, low, high = (tables.number(each, width) for each in found)
+    return f"{estimate} [{low}, {high}]"
+
+
+def line(
+    axes: "Axes",
+    i: int,
+    x: ArrayLike,
+    values: ArrayLike,
+    label: str | None = None,
+    marker: str = "",
+) -> None:
+    """Draws arm number i: interquartile means of `[S, P]` over places `[P]` or `[S, P]`."""
+    from jaxrl_reward.report import fronts, plots
+
+    curve = fronts.curve(x, values)
+    colour, style = plots.look(i)
+    ink: dict[str, Any] = {"color": colour}
+    axes.fill_between(curve.step, curve.low, curve.high, **ink, alpha=0.14, linewidth=0)
+    shape: dict[str, Any] = {"linestyle": style, "marker": marker, "markersize": 3}
+    axes.plot(curve.step, curve.estimate, **ink, **shape, label=label)
+    axes.grid(color=plots.GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def lines(
     axes: "Axes", x: Any, arms: Mapping[str, np.ndarray], looks: Mapping[str, int], marker: str = ""
 ) -> None:
     """Interquartile means over seeds of `[S, X]` with 95 % intervals; an arm has its colour."""
-    for name, values in arms.items():
-        _sequence_study.line(axes, looks[name], x, values, marker=marker)
+    for name, each in arms.items():
+        line(axes, looks[name], x, each, marker=marker)
 
 
 def legend(figure: Any, looks: Mapping[str, int], columns: int = 4) -> None:

@@ -17,7 +17,7 @@ ROVER is REINFORCE) and the learning rate, halved to 1e-3 since at 2e-3 the rule
 positive advantages lost its way; the reported seeds begin at 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ import numpy as np
 from jaxrl_reward.training.experiment import (
     Arm,
     Experiment,
-    Measured,
     Preset,
     Results,
     Status,
@@ -46,6 +45,7 @@ ROVER = "Random Policy Valuation is Enough for LLM Reasoning with Verifiable Rew
 PROMPTS, LEAVES, LETTER = 8, 16, 8  # the letter that is made impossible is the eighth
 TRIES = (1, 4, 16, 64, 256, 1024, 4096)
 RARE, MANY = 1e-4, 1024
+TOKENS = 4  # of a response; steps are updates times responses times tokens
 OUTSIDE = -300.0  # nats: exp of it is 0 in single precision, and so is its gradient
 MASKED = ", no h"
 ABOVE, BELOW = "(grpo() | clip(low=0, high=100))", "(grpo() | clip(low=-100, high=0))"
@@ -99,17 +99,10 @@ def chances(agent: Any, params: Any, leaves: jax.Array) -> jax.Array:
     return jnp.exp(each.sum(1)).reshape(PROMPTS, LEAVES)
 
 
-def begin(state: Any, masked: jax.Array) -> Any:
-    """Makes the letter impossible where `masked`, in the policy and in its reference."""
-    return _writing.leaning(state, jnp.zeros(9).at[LETTER].set(OUTSIDE) * masked)
-
-
-def measure(
-    arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Callable[[int, int], None]
-) -> Mapping[str, Measured]:
-    """ROVER in a program of its own, all others in one."""
-    masked = {arm.name: 1.0 for arm in arms if arm.name.endswith(MASKED)}
-    return _writing.course(experiment, arms, preset, keys, tick, look, begin=begin, numbers=masked)
+def masked(state: Any, first: Any) -> Any:
+    """Begins with the letter impossible, in the policy and in its reference."""
+    shift = jnp.zeros(9).at[LETTER].set(OUTSIDE)
+    return _writing.leaning(_writing.shared(state, first), shift)
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
@@ -156,7 +149,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
 
 def _never(results: Results, masked: Results) -> Verdict:
     """Whether any leaf without mass was ever given some: there is no interval to give."""
-    most = max(float(r.study.values["largest with h"].max()) for r in masked.values())
+    most = max(float(_writing.values(r, "largest with h").max()) for r in masked.values())
     there = _writing.last(results["GRPO"], "mass with h").mean() / PROMPTS
     held: Status = "holds" if most == 0.0 else "fails"
     evidence = (
@@ -184,8 +177,8 @@ def present(results: Results, path: Path) -> Sequence[str]:
     curves |= {name: _writing.several(r, names) for name, r in shown.items()}
     log = {name: np.log10(np.maximum(x, 1e-12)) for name, x in curves.items()}
     _writing.lines(mass, np.arange(1, LEAVES + 1), log, looks, "o")
-    of_pass = {name: np.asarray(r.study.values["pass@1"]) for name, r in shown.items()}
-    _writing.lines(course, results["GRPO"].study.at, of_pass, looks)
+    of_pass = {name: _writing.values(r, "pass@1") for name, r in shown.items()}
+    _writing.lines(course, _writing.updates(results["GRPO"], "pass@1"), of_pass, looks)
     draw.name(passed, "pass@k: one of k is right", "k", "Chance")
     draw.name(found, "found@k: right leaves among k", "k", "Share of 16")
     draw.name(mass, "Mass of each right leaf", "Leaf, by how often it was shown", "log10")
@@ -212,9 +205,12 @@ ROVERS: dict[str, Any] = {"objective": "rover", "aggregation": "sequence"}
 ARMS = (
     *(Arm(name, rule, config=OWN) for name, rule in RULES.items()),
     Arm("GRPO, entropy bonus", RULES["GRPO"], config={**OWN, "entropy_coef": 0.02}),
-    *(Arm(f"{name}{MASKED}", RULES[name], config=OWN) for name in ("GRPO", "negative only")),
+    *(
+        Arm(f"{name}{MASKED}", RULES[name], config=OWN, begin=masked)
+        for name in ("GRPO", "negative only")
+    ),
     Arm("ROVER", config=ROVERS),
-    Arm(f"ROVER{MASKED}", config=ROVERS),
+    Arm(f"ROVER{MASKED}", config=ROVERS, begin=masked),
 )
 
 
@@ -223,7 +219,7 @@ experiment = Experiment(
     title="One try and many",
     claim="Learning from outcomes sharpens what the base policy does, and does not leave its reach",
     source=f"{YUE}; {LEASH}",
-    env=f"sequence:tree,depth=3,leaves={LEAVES},max_tokens=4",
+    env=f"sequence:tree,depth=3,leaves={LEAVES},max_tokens={TOKENS}",
     agent="group_pg",
     config={
         "network": "gru",
@@ -239,17 +235,20 @@ experiment = Experiment(
     arms=ARMS,
     presets={
         "smoke": Preset(
-            *(2, 4),
+            *(2, 4 * 32 * TOKENS),
             evals=2,
             config={"width": 8, "warmup": 4, "num_envs": 32},
             arms=["GRPO", f"GRPO{MASKED}"],
         ),
-        "quick": Preset(seeds=24, total_steps=300, evals=12),
-        "paper": Preset(seeds=64, total_steps=2000, evals=40, config={"num_envs": 512}),
+        "quick": Preset(seeds=24, total_steps=300 * 64 * TOKENS, evals=12),
+        "paper": Preset(
+            seeds=64, total_steps=2000 * 512 * TOKENS, evals=40, config={"num_envs": 512}
+        ),
     },
     verdict=verdict,
     present=present,
-    measure=measure,
+    probe=look,
+    mix=True,
+    begin=_writing.shared,
     metric="pass@1",
-    axis="Updates",
 )

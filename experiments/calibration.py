@@ -15,7 +15,7 @@ its deviation, as the paper does, and there is no KL; groups are of 16, not of 3
 the form, 300 do not) and the pay for the form; the reported seeds begin at 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ import numpy as np
 from jaxrl_reward.training.experiment import (
     Arm,
     Experiment,
-    Measured,
     Preset,
     Results,
     Verdict,
@@ -47,11 +46,14 @@ REWARDS = {
 LOOKS = {name: i for i, name in enumerate(REWARDS)}
 BINS, CHANCES, MARGIN = 11, 8, 0.05
 DRAWS = 256
+TOKENS = 3  # of a response; steps are updates times responses times tokens
 
 
 def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     """What is said, and how often it is so: by prompt, and by confidence."""
-    block = _writing.drawn(agent, state.params, key, jnp.arange(CHANCES), DRAWS)
+    del key
+    fresh = jax.random.fold_in(state.key, _writing.LOOK)
+    block = _writing.drawn(agent, state.params, fresh, jnp.arange(CHANCES), DRAWS)
     facts = jax.tree.map(lambda x: x[0], block.info)
     sure = facts["confidence"]
     chance = facts["chance"] * (facts["answer"] == facts["prompt"] + 1)
@@ -77,13 +79,6 @@ def _log_loss(sure: jax.Array, chance: jax.Array) -> jax.Array:
     """Of confidences that are at least 0.001 from 0 and 1, as in `rlcr`."""
     least = jnp.clip(sure, 1e-3, 1.0 - 1e-3)
     return -chance * jnp.log(least) - (1.0 - chance) * jnp.log(1.0 - least)
-
-
-def measure(
-    arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Callable[[int, int], None]
-) -> Mapping[str, Measured]:
-    """All arms in one program."""
-    return _writing.course(experiment, arms, preset, keys, tick, look)
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
@@ -138,8 +133,8 @@ def present(results: Results, path: Path) -> Sequence[str]:
     for axes in (reliability, said):
         axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
     for axes, metric in ((accuracy, "accuracy"), (error, "calibration error")):
-        at = next(iter(results.values())).study.at
-        curves = {n: np.asarray(r.study.values[metric]) for n, r in results.items()}
+        at = _writing.updates(next(iter(results.values())), metric)
+        curves = {n: _writing.values(r, metric) for n, r in results.items()}
         _writing.lines(axes, at, curves, LOOKS)
     draw.name(reliability, "Reliability", "Confidence said", "Share that is right")
     draw.name(
@@ -181,7 +176,7 @@ experiment = Experiment(
     title="Confidence that is paid for",
     claim="With the Brier score in the reward a policy is as accurate, and knows how often it is",
     source=SOURCE,
-    env="sequence:confidence,max_tokens=3",
+    env=f"sequence:confidence,max_tokens={TOKENS}",
     agent="group_pg",
     config={
         "advantage": "centred()",
@@ -196,17 +191,20 @@ experiment = Experiment(
     arms=tuple(Arm(name, reward) for name, reward in REWARDS.items()),
     presets={
         "smoke": Preset(
-            *(2, 4),
+            *(2, 4 * 32 * TOKENS),
             evals=2,
             config={"width": 8, "warmup": 4, "num_envs": 32},
             arms=["binary", "RLCR"],
         ),
-        "quick": Preset(seeds=16, total_steps=400, evals=20),
-        "paper": Preset(seeds=64, total_steps=2000, evals=40, config={"num_envs": 512}),
+        "quick": Preset(seeds=16, total_steps=400 * 128 * TOKENS, evals=20),
+        "paper": Preset(
+            seeds=64, total_steps=2000 * 512 * TOKENS, evals=40, config={"num_envs": 512}
+        ),
     },
     verdict=verdict,
     present=present,
-    measure=measure,
+    probe=look,
+    mix=True,
+    begin=_writing.shared,
     metric="brier",
-    axis="Updates",
 )

@@ -18,22 +18,20 @@ EPO's entropy bonus and the weight that changes over training are left out, and 
 memory of each turn: there is one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import _sequence_study as study
+import _writing
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward import rewards as rw
 from jaxrl_reward.rewards.grouped import groups_of
 from jaxrl_reward.training.experiment import (
     Arm,
     Experiment,
-    Measured,
     Preset,
     Results,
     Verdict,
@@ -43,7 +41,8 @@ from jaxrl_reward.training.write_up import markdown_table
 from jaxrl_reward.types import Array
 
 CUI = "Cui et al. 2025, The Entropy Mechanism of RL for Reasoning Language Models"
-ENV = "sequence:sum,digits=1,max_tokens=3"
+TOKENS = 3  # of a response; steps are updates times responses times tokens
+ENV = f"sequence:sum,digits=1,max_tokens={TOKENS}"
 SETTINGS: Mapping[str, Any] = {
     "network": "gru",
     "width": 32,
@@ -58,7 +57,6 @@ SETTINGS: Mapping[str, Any] = {
     "aggregation": "token",
     "advantage": "grpo()",
 }
-SIZES: Mapping[str, int] = {"points": 12, "samples": 64}
 EMPG = "stack(env | grpo(), signal('entropy', when='step')) | empg()"
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "GRPO": {},
@@ -86,76 +84,25 @@ SOURCES = {
 }
 K = (1, 4, 16)
 EARLY = 1 / 3  # of a run, from which the law is to foretell the rest
-SHAPES = ("control", "advantage")  # settings that are programs of their own
+CURVES = ("entropy", "episode_return")  # of drawn responses, over a stretch of training
 
 
 # ---- what is measured ---------------------------------------------------------------------
 
 
-def measure(
-    arms: Sequence[Arm], preset: Preset, keys: Array, tick: Callable[[int, int], None]
-) -> dict[str, Measured]:
-    """Entropy and success of every arm on its way, and pass@k at the end."""
-    from jaxrl_reward import agents
-
-    sizes = {name: preset.config.get(name, size) for name, size in SIZES.items()}
-    shared = {**SETTINGS, **{k: v for k, v in preset.config.items() if k not in SIZES}}
-    chunk, points = max(1, preset.total_steps // sizes["points"]), sizes["points"]
-    programs: dict[tuple[Any, ...], list[str]] = {}
-    for arm in arms:
-        shape = tuple({**shared, **arm.config}.get(name, "none") for name in SHAPES)
-        programs.setdefault(shape, []).append(arm.name)
-    ways, first = {arm.name: arm.config for arm in arms}, agents.make("group_pg", ENV, **shared)
-    warm, found = study.warm_up(first, keys), {}
-    look = jax.jit(partial(_pass, first, sizes["samples"]))
-    for done, names in enumerate(programs.values()):
-        tick(done, len(programs))
-        made = [agents.make("group_pg", ENV, **{**shared, **ways[name]}) for name in names]
-        configs, same = [agent.config for agent in made], [rw.env()] * len(made)
-        begun = _fitted(made[0], warm)
-        course = study.course(made[0], configs, same, keys, [chunk] * points, warm=begun)
-        stages = list(course)
-        passed = jax.device_get(look(stages[-1][0].params, keys))
-        logged = jax.device_get([metrics for _, metrics in stages[1:]])
-        steps = first.steps_per_iteration * chunk * points * len(keys)
-        for i, name in enumerate(names):
-            curves = {
-                told: np.stack([each[kind][i] for each in logged], -1)
-                for told, kind in (("entropy", "entropy"), ("success", "episode_return"))
-            }
-            values = curves | _at_end(_law(curves) | {k: v[i] for k, v in passed.items()}, points)
-            found[name] = Measured(values, [chunk * (p + 1) for p in range(points)], steps)
-    tick(len(programs), len(programs))
-    return found
-
-
-def _fitted(agent: Any, warm: Any) -> Any:
-    """The states after warm-up with the memory of the agent's own rule, which begins with zeros."""
-    seeds = warm.iteration.shape[0]
-    own = jax.eval_shape(agent.init, jax.random.key(0)).rule_state
-    zeros = jax.tree.map(lambda x: jnp.zeros((seeds, *x.shape), x.dtype), own)
-    return warm.replace(rule_state=zeros)
-
-
-def _pass(agent: Any, samples: int, params: Any, keys: Array) -> dict[str, Array]:
-    """pass@k over all prompts of policies `[A, S, ...]`, `[A, S]` each."""
-    from jaxrl_reward.agents import group_pg
+def look(agent: Any, state: Any, key: Array, samples: int = 64) -> dict[str, Array]:
+    """pass@k of a policy over all prompts."""
     from jaxrl_reward.agents import response_scores as scores
 
-    task = agent.env.environment.task
-    writer = group_pg.writer_of(agent.config, task)
-
-    def one(params: Any, key: Array) -> dict[str, Array]:
-        prompts, key = jnp.arange(task.prompts), jax.random.fold_in(key, 7)
-        block = scores.responses(writer, task, params, key, prompts, samples)
-        right = groups_of(block).total(block.env_reward).reshape(-1, samples)
-        return {f"pass@{k}": scores.pass_at(k, right).mean() for k in K if k <= samples}
-
-    return study.by_arm(one, params, keys)
+    count, key = agent.env.environment.task.prompts, jax.random.fold_in(key, 7)
+    block = _writing.drawn(agent, state.params, key, jnp.arange(count), samples)
+    right = groups_of(block).total(block.env_reward).reshape(-1, samples)
+    return {f"pass@{k}": scores.pass_at(k, right).mean() for k in K if k <= samples}
 
 
-def _law(curves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The law fitted to each seed's run, and how far off it is at the end if fitted early."""
+def law(entropy: np.ndarray, success: np.ndarray) -> dict[str, np.ndarray]:
+    """The law fitted to each seed's run `[S, P]`, and how far off one that is fitted early is
+    at the end."""
     from jaxrl_reward.agents import response_scores as scores
 
     @jax.jit
@@ -167,17 +114,8 @@ def _law(curves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         error = jnp.abs(foretold - success[-1])
         return {**scores.entropy_law(entropy, success)._asdict(), "error": error}
 
-    found = fit(curves["entropy"], curves["success"])
+    found = fit(entropy.astype(np.float32), success.astype(np.float32))
     return {name: np.asarray(each) for name, each in found.items()}
-
-
-def _at_end(values: Mapping[str, np.ndarray], points: int) -> dict[str, np.ndarray]:
-    """Numbers `[S]` at the last of the points, `[S, P]`."""
-    nothing = np.full((points - 1,), np.nan)
-    return {
-        name: np.stack([np.append(nothing, value) for value in each])
-        for name, each in values.items()
-    }
 
 
 # ---- what is made of it -------------------------------------------------------------------
@@ -189,7 +127,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
     """The law, the collapse, and for each way what it keeps and what that buys."""
     last = ends(results)
     plain = last["GRPO"]
-    entropy = np.asarray(results["GRPO"].study.values["entropy"])
+    entropy = _writing.values(results["GRPO"], "entropy")
     found = [
         above(
             "In a run of GRPO, -a exp(H) + b explains four fifths of how success varies",
@@ -221,21 +159,24 @@ def verdict(results: Results) -> Sequence[Verdict]:
         pairs = {name: (last[arm][name], plain[name]) for name in plain}
         what = f"{arm} - GRPO"
         claim = f"{arm} ends with more entropy, {KEPT:g} nats at least"
-        found.append(study.paired(claim, what, *pairs["entropy"], KEPT, **about))
+        found.append(_writing.paired(claim, what, *pairs["entropy"], KEPT, **about))
         if f"pass@{K[-1]}" in plain:
             claim = f"{arm}: pass@{K[-1]} is higher, by {BOUGHT:g} at least"
-            found.append(study.paired(claim, what, *pairs[f"pass@{K[-1]}"], BOUGHT, **about))
+            found.append(_writing.paired(claim, what, *pairs[f"pass@{K[-1]}"], BOUGHT, **about))
         claim = f"{arm}: pass@1 is at most {COST:g} lower"
-        found.append(study.paired(claim, what, *pairs["pass@1"], -COST, **about))
+        found.append(_writing.paired(claim, what, *pairs["pass@1"], -COST, **about))
     return found
 
 
 def ends(results: Results) -> dict[str, dict[str, np.ndarray]]:
-    """Each arm's numbers at the end, `[S]`."""
-    return {
-        arm: {name: np.asarray(each)[:, -1] for name, each in result.study.values.items()}
-        for arm, result in results.items()
-    }
+    """Each arm's numbers at the end, `[S]`, and those of its law."""
+    passed = [f"pass@{k}" for k in K if len(results["GRPO"].curves.where(metric=f"pass@{k}"))]
+    found = {}
+    for arm, result in results.items():
+        curves = [_writing.values(result, name) for name in CURVES]
+        found[arm] = {"entropy": curves[0][:, -1], "success": curves[1][:, -1]} | law(*curves)
+        found[arm] |= {name: _writing.last(result, name) for name in passed}
+    return found
 
 
 def present(results: Results, path: Path) -> Sequence[str]:
@@ -246,7 +187,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
     last = ends(results)
     shown = [f"pass@{k}" for k in K if f"pass@{k}" in last["GRPO"]]
     columns = ("entropy", "success", *shown, "a", "b", "explained", "error")
-    rows = [(arm, *(study.cell(each[name]) for name in columns)) for arm, each in last.items()]
+    rows = [(arm, *(_writing.cell(each[name]) for name in columns)) for arm, each in last.items()]
     return [
         "![Entropy, success over entropy, and pass@k, by arm](figure.png)",
         "## Every arm",
@@ -268,14 +209,14 @@ def figure(results: Results) -> Any:
     made, grid = draw.sheet(1, 3)
     last = ends(results)
     for i, (arm, result) in enumerate(results.items()):
-        values, x = result.study.values, np.exp(np.asarray(result.study.values["entropy"]))
-        study.line(grid[0, 0], i, result.study.at, values["entropy"], arm)
-        study.line(grid[0, 1], i, x, values["success"])
+        entropy, success = (_writing.values(result, name) for name in CURVES)
+        _writing.line(grid[0, 0], i, _writing.updates(result, "entropy"), entropy, arm)
+        _writing.line(grid[0, 1], i, np.exp(entropy), success)
         shown = [k for k in K if f"pass@{k}" in last[arm]]
         passed = np.stack([last[arm][f"pass@{k}"] for k in shown], -1)
-        study.line(grid[0, 2], i, shown, passed)
+        _writing.line(grid[0, 2], i, shown, passed)
     first = last["GRPO"]
-    x = np.exp(np.asarray(results["GRPO"].study.values["entropy"]))
+    x = np.exp(_writing.values(results["GRPO"], "entropy"))
     x = np.linspace(x.min(), x.max(), 20)
     law = first["b"].mean() - first["a"].mean() * x
     grid[0, 1].plot(x, law, color=plots.MUTED, linestyle=":", linewidth=1.0)
@@ -295,21 +236,25 @@ experiment = Experiment(
     source=CUI,
     env=ENV,
     arms=tuple(Arm(name, config=config) for name, config in WAYS.items()),
+    agent="group_pg",
+    config=SETTINGS,
     presets={
         "smoke": Preset(
-            *(2, 2),
-            config={
-                **{"points": 2, "samples": 4, "width": 4, "num_envs": 16, "group_size": 4},
-                "warmup": 2,
-            },
+            *(2, 2 * 16 * TOKENS),
+            evals=1,
+            log_points=2,
+            config={"width": 4, "num_envs": 16, "group_size": 4, "warmup": 2},
             arms=["GRPO", "clip-higher", "EMPG"],
+            probe=partial(look, samples=4),
         ),
-        "quick": Preset(seeds=24, total_steps=180, seed=100),
-        "paper": Preset(seeds=32, total_steps=1000, config={"num_envs": 512, "points": 40}),
+        "quick": Preset(*(24, 180 * 128 * TOKENS), seed=100, evals=1, log_points=12),
+        "paper": Preset(
+            *(32, 1000 * 512 * TOKENS), evals=1, log_points=40, config={"num_envs": 512}
+        ),
     },
     verdict=verdict,
     present=present,
-    measure=measure,
+    probe=look,
+    begin=_writing.shared,
     metric="pass@1",
-    axis="Iterations",
 )

@@ -15,21 +15,21 @@ updates; 150 iterations) and how much more counts as more. The reported seeds be
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _group_gradients as rules
-import _sequence_study as study
+import _writing
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward.training import lanes
 from jaxrl_reward.training.experiment import (
     Arm,
     Experiment,
-    Measured,
     Preset,
     Results,
     Status,
@@ -42,7 +42,11 @@ from jaxrl_reward.types import Array
 BNPO = "Xiao et al. 2025, BNPO (arXiv:2506.02864)"
 DR = "Liu et al. 2025, Understanding R1-Zero-Like Training"
 MIXES = {"easy": -1.5, "even": 0.0, "hard": 1.5}
-ENV = "sequence:copy,letters=6,longest=3,max_tokens=6"
+FIXED = "Dr. GRPO"  # on whose way gradients are compared
+KINDS = ("variance", "noise", "cosine")  # of numbers of each rule's gradient, by mix
+OWN = ("success", "greedy", "success, level 2", "extra tokens of wrong ones")
+TOKENS = 6  # of a response; steps are updates times responses times tokens
+ENV = f"sequence:copy,letters=6,longest=3,max_tokens={TOKENS}"
 SETTINGS: Mapping[str, Any] = {
     "network": "gru",
     "width": 24,
@@ -55,92 +59,70 @@ SETTINGS: Mapping[str, Any] = {
     "aggregation": "constant",
     "advantage": "env",
 }
-SIZES: Mapping[str, int] = {"points": 5, "batches": 32, "prompts": 256}
 
 
 # ---- what is measured ---------------------------------------------------------------------
 
 
-def measure(
-    arms: Sequence[Arm], preset: Preset, keys: Array, tick: Callable[[int, int], None]
-) -> dict[str, Measured]:
-    """Success of every arm on its way, and gradients on the way of one."""
-    from jaxrl_reward import agents
+def look(
+    agent: Any, state: Any, key: Array, every: int = 30, batches: int = 32, prompts: int = 256
+) -> dict[str, Array]:
+    """Success on prompts of all levels alike; and on the way of one arm the gradients of all.
 
-    sizes = {name: preset.config.get(name, size) for name, size in SIZES.items()}
-    settings = {k: v for k, v in preset.config.items() if k not in SIZES}
-    terms = study.choices(list(rules.RULES.values()))
-    agent = agents.make("group_pg", ENV, terms[0], **{**SETTINGS, **settings})
-    ways = dict(zip(rules.RULES, terms, strict=True))
-    chunk, points = max(1, preset.total_steps // sizes["points"]), sizes["points"]
-    course = study.course(
-        agent,
-        [agent.config] * len(arms),
-        [ways[arm.name] for arm in arms],
-        keys,
-        [chunk] * points,
-        iterate=partial(_iterate, agent, chunk * points),
-    )
-    look = jax.jit(partial(_success, agent, sizes["prompts"]))
-    vary = jax.jit(partial(_gradients, agent, sizes["batches"]))
-    fixed = [arm.name for arm in arms].index("Dr. GRPO")
-    seen, varied = [], []
-    for point, (states, _) in enumerate(course):
-        tick(point, points + 1)
-        seen.append(jax.device_get(look(states.params, keys)))
-        at = jax.tree.map(lambda x: x[fixed], states.params)
-        fresh = jax.vmap(jax.random.fold_in, (0, None))(keys, point)
-        varied.append(jax.device_get(vary(at, fresh)))
-    tick(points + 1, points + 1)
-    success = {name: np.stack([each[name] for each in seen], -1) for name in seen[0]}  # [A, S, P]
-    steps = agent.steps_per_iteration * chunk * points * len(keys)
-    return {
-        arm.name: Measured(
-            {name: each[i] for name, each in success.items()} | _of_rule(varied, arm.name),
-            [chunk * point for point in range(points + 1)],
-            steps,
-        )
-        for i, arm in enumerate(arms)
-    }
+    Args:
+      agent: the arm's.
+      state: one seed's.
+      key: its key.
+      every: after so many updates gradients are of other batches.
+      batches: of each gradient's variance.
+      prompts: that success is a mean over.
+    """
+    from jaxrl_reward.agents import base
+
+    fresh = jax.random.fold_in(key, state.iteration // every)
+    fixed = lanes.mixed(list(rules.RULES.values()))[list(rules.RULES).index(FIXED)]
+    pairs = zip(*(jax.tree.leaves(x) for x in (state.reward, base.as_leaves(fixed))), strict=True)
+    there = jnp.stack([x == y for x, y in pairs]).all()
+    gradients = partial(_gradients, agent, batches, state.params, fresh)
+    nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan), jax.eval_shape(gradients))
+    found = jax.lax.cond(there, gradients, lambda: nothing)
+    return _success(agent, prompts, state.params, jax.random.fold_in(key, 7)) | found
 
 
-def _iterate(agent: Any, total: int, state: Any) -> tuple[Any, Any]:
-    """One iteration, while over `total` of them the mix goes from easy to hard."""
+def harder(agent: Any, plan: Any) -> Any:
+    """The agent, while over a run the mix of its prompts goes from easy to hard."""
     from jaxrl_reward.agents import group_pg
 
-    mix = MIXES["easy"] + (MIXES["hard"] - MIXES["easy"]) * state.iteration / total
-    env = dataclasses.replace(agent.env, params=agent.env.params.replace(mix=mix))
-    return group_pg.make(agent.config, env, agent.reward).iterate(state)
+    def iterate(state: Any) -> tuple[Any, Any]:
+        mix = MIXES["easy"] + (MIXES["hard"] - MIXES["easy"]) * state.iteration / plan.iterations
+        env = dataclasses.replace(agent.env, params=agent.env.params.replace(mix=mix))
+        return group_pg.make(agent.config, env, agent.reward).iterate(state)
+
+    return agent._replace(iterate=iterate)
 
 
-def _success(agent: Any, prompts: int, params: Any, keys: Array) -> dict[str, Array]:
-    """Of policies `[A, S, ...]` on prompts of all levels alike, `[A, S]` each."""
+def _success(agent: Any, prompts: int, params: Any, key: Array) -> dict[str, Array]:
     from jaxrl_reward.agents import group_pg, writing
 
     task = agent.env.environment.task
     writer = group_pg.writer_of(agent.config, task)
-
-    def one(params: Any, key: Array) -> dict[str, Array]:
-        key = jax.random.fold_in(key, 7)
-        found = study.drawn(agent, params, key, prompts)
-        greedy, _ = writing.score(writer, task, params, key, prompts, 0.0, True)
-        wrong = found["outcome"] < 0.5
-        extra = found["length"] - found["level"] - 2.0
-        levels = {
-            f"success, level {i}": study.mean_where(found["outcome"], found["level"] == i)
-            for i in range(3)
-        }
-        return levels | {
-            "success": found["outcome"].mean(),
-            "greedy": greedy.mean(),
-            "extra tokens of wrong ones": study.mean_where(extra, wrong),
-        }
-
-    return study.by_arm(one, params, keys)
+    found = _writing.facts(agent, params, key, prompts)
+    greedy, _ = writing.score(writer, task, params, key, prompts, 0.0, True)
+    wrong = found["outcome"] < 0.5
+    extra = found["length"] - found["level"] - 2.0
+    levels = {
+        f"success, level {i}": _writing.mean_where(found["outcome"], found["level"] == i)
+        for i in range(3)
+    }
+    return levels | {
+        "success": found["outcome"].mean(),
+        "greedy": greedy.mean(),
+        "extra tokens of wrong ones": _writing.mean_where(extra, wrong),
+    }
 
 
-def _gradients(agent: Any, batches: int, params: Any, keys: Array) -> dict[str, Any]:
-    """How the rules' gradients vary at parameters `[S, ...]`, by mix: `[S, K]`."""
+def _gradients(agent: Any, batches: int, params: Any, key: Array) -> dict[str, Array]:
+    """How the rules' gradients vary at some parameters, by mix and rule."""
     from jaxrl_reward.agents import group_pg
 
     task, config = agent.env.environment.task, agent.config
@@ -148,7 +130,7 @@ def _gradients(agent: Any, batches: int, params: Any, keys: Array) -> dict[str, 
     sizes = {"size": config.num_envs, "group": config.group_size}
     names = rules.names()
 
-    def one(params: Any, key: Array, mix: Any) -> dict[str, Array]:
+    def one(mix: Array) -> dict[str, Array]:
         def batch(key: Array) -> tuple[Array, Array]:
             return rules.gradients(writer, task, params, key, mix, **sizes)
 
@@ -162,18 +144,24 @@ def _gradients(agent: Any, batches: int, params: Any, keys: Array) -> dict[str, 
         error = jnp.abs(off).max() / jnp.abs(found).max()
         return spread._asdict() | {"rate": rate.mean(), "error": error}
 
-    mixes = jnp.asarray(list(MIXES.values()))
-    found = jax.lax.map(lambda mix: jax.vmap(partial(one, mix=mix))(params, keys), mixes)
-    return {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(MIXES)}
+    by_mix = jax.lax.map(one, jnp.asarray(list(MIXES.values())))
+    found = {}
+    for i, mix in enumerate(MIXES):
+        found |= {f"{kind}, {mix}": by_mix[kind][i] for kind in ("rate", "error")}
+        for kind in KINDS:
+            found |= {f"{kind}, {mix}, {n}": by_mix[kind][i, k] for k, n in enumerate(names)}
+    return found
 
 
-def _of_rule(varied: Sequence[Mapping[str, Any]], name: str) -> dict[str, np.ndarray]:
-    """Of one rule `[S, P]`, by mix."""
-    k, found = rules.names().index(name), {}
-    for mix in MIXES:
-        for kind in ("variance", "noise", "cosine", "rate", "error"):
-            each = np.stack([point[mix][kind] for point in varied], -1)  # [S, (K,) P]
-            found[f"{kind}, {mix}"] = each[:, k] if each.ndim == 3 else each
+def measured(results: Results) -> dict[str, dict[str, np.ndarray]]:
+    """By arm what was measured of it and of its rule, `[S, P]`."""
+    fixed, found = results[FIXED], {}
+    of_all = [f"{kind}, {mix}" for kind in ("rate", "error") for mix in MIXES]
+    of_rule = [f"{kind}, {mix}" for kind in KINDS for mix in MIXES]
+    for arm, result in results.items():
+        found[arm] = {name: _writing.values(result, name) for name in OWN}
+        found[arm] |= {name: _writing.values(fixed, name) for name in of_all}
+        found[arm] |= {name: _writing.values(fixed, f"{name}, {arm}") for name in of_rule}
     return found
 
 
@@ -182,7 +170,7 @@ def _of_rule(varied: Sequence[Mapping[str, Any]], name: str) -> dict[str, np.nda
 
 def verdict(results: Results) -> Sequence[Verdict]:
     """Special cases, variances, directions, and success."""
-    values = {name: result.study.values for name, result in results.items()}
+    values = measured(results)
     told = [_special(values)]
     unit = np.log(np.pi / 8)  # of BNPO (3/2, 3/2), in GRPO's
     for mix in MIXES:
@@ -235,7 +223,7 @@ def _success_verdicts(values: Mapping[str, Any]) -> list[Verdict]:
     found = []
     for other in ("GRPO", "Dr. GRPO"):
         found.append(
-            study.paired(
+            _writing.paired(
                 f"BNPO ends with more success than {other}, by 0.02 at least",
                 f"BNPO - {other}",
                 end["BNPO"],
@@ -245,7 +233,7 @@ def _success_verdicts(values: Mapping[str, Any]) -> list[Verdict]:
             )
         )
     found.append(
-        study.paired(
+        _writing.paired(
             "Without GRPO's two divisions nothing is lost: Dr. GRPO is at most 0.02 below",
             "Dr. GRPO - GRPO",
             end["Dr. GRPO"],
@@ -255,7 +243,7 @@ def _success_verdicts(values: Mapping[str, Any]) -> list[Verdict]:
         )
     )
     found.append(
-        study.paired(
+        _writing.paired(
             "Wrong responses end longer with GRPO than with Dr. GRPO, by a tenth of a token",
             "tokens, GRPO - Dr. GRPO",
             extra["GRPO"],
@@ -284,15 +272,13 @@ def present(results: Results, path: Path) -> Sequence[str]:
     """Success and variances over training, and the numbers of each rule."""
     from jaxrl_reward.report import fronts
 
-    panels = {}
+    panels, values = {}, measured(results)
+    at = _writing.updates(results[FIXED], "success")
     for title, metric in (
         ("Success, all levels alike", "success"),
         *((f"Variance over squared mean, {mix}", f"noise, {mix}") for mix in MIXES),
     ):
-        panels[title] = {
-            arm: fronts.curve(np.asarray(r.study.at), r.study.values[metric])
-            for arm, r in results.items()
-        }
+        panels[title] = {arm: fronts.curve(at, each[metric]) for arm, each in values.items()}
     fronts.lines(
         panels,
         path / "figure.png",
@@ -300,8 +286,8 @@ def present(results: Results, path: Path) -> Sequence[str]:
         labels=("Iterations", ""),
         columns=2,
     )
-    rows = [_row(arm, result.study.values) for arm, result in results.items()]
-    rates = next(iter(results.values())).study.values
+    rows = [_row(arm, each) for arm, each in values.items()]
+    rates = values[FIXED]
     shown = "; ".join(
         f"{mix} {', '.join(f'{x:.2f}' for x in rates[f'rate, {mix}'].mean(0))}" for mix in MIXES
     )
@@ -320,10 +306,9 @@ def present(results: Results, path: Path) -> Sequence[str]:
 
 
 def _row(arm: str, values: Mapping[str, Any]) -> tuple[str, ...]:
-    ends = ("success", "greedy", "success, level 2", "extra tokens of wrong ones")
-    cells = [study.cell(values[name][:, -1]) for name in ends]
+    cells = [_writing.cell(values[name][:, -1]) for name in OWN]
     cells += [
-        study.cell(values[f"{kind}, {mix}"].mean(1))
+        _writing.cell(values[f"{kind}, {mix}"].mean(1))
         for kind in ("noise", "cosine")
         for mix in MIXES
     ]
@@ -338,20 +323,28 @@ experiment = Experiment(
     source=f"{BNPO}; {DR}",
     env=ENV,
     arms=tuple(Arm(name, str(rule)) for name, rule in rules.RULES.items()),
+    agent="group_pg",
+    config=SETTINGS,
     presets={
         "smoke": Preset(
-            *(2, 2),
-            config={
-                **{"points": 1, "batches": 4, "prompts": 16, "width": 4, "num_envs": 16},
-                **{"group_size": 4, "warmup": 2},
-            },
+            *(2, 2 * 16 * TOKENS),
+            evals=1,
+            config={"width": 4, "num_envs": 16, "group_size": 4, "warmup": 2},
+            probe=partial(look, every=2, batches=4, prompts=16),
         ),
-        "quick": Preset(seeds=16, total_steps=150),
-        "paper": Preset(seeds=64, total_steps=1000, config={"num_envs": 512, "batches": 128}),
+        "quick": Preset(seeds=16, total_steps=150 * 128 * TOKENS, evals=5),
+        "paper": Preset(
+            *(64, 1000 * 512 * TOKENS),
+            evals=5,
+            config={"num_envs": 512},
+            probe=partial(look, every=200, batches=128),
+        ),
     },
     verdict=verdict,
     present=present,
-    measure=measure,
+    probe=look,
+    mix=True,
+    begin=_writing.shared,
+    adapt=harder,
     metric="success",
-    axis="Iterations",
 )

@@ -19,20 +19,18 @@ from 0.01 to 0.1 left a gap in the front, over which a straight line lies too lo
 much more counts as more. The reported seeds begin at 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import _sequence_study as study
+import _writing
 import jax
 import numpy as np
 
-from jaxrl_reward import rewards as rw
 from jaxrl_reward.training.experiment import (
     Arm,
     Experiment,
-    Measured,
     Preset,
     Results,
     Verdict,
@@ -41,8 +39,9 @@ from jaxrl_reward.training.experiment import (
 from jaxrl_reward.training.write_up import markdown_table
 from jaxrl_reward.types import Array
 
-ENV = "sequence:think,max_tokens=16"
 LEVELS = 4
+TOKENS = 16  # of a response; steps are updates times responses times tokens
+ENV = f"sequence:think,max_tokens={TOKENS}"
 SETTINGS: Mapping[str, Any] = {
     "network": "gru",
     "width": 24,
@@ -55,7 +54,6 @@ SETTINGS: Mapping[str, Any] = {
     "advantage": "env",
     "clip_high": 0.28,
 }
-SIZES: Mapping[str, int] = {"points": 6, "prompts": 256}
 LOG_PROB = "signal('log_prob', when='step')"
 ENTROPY = "signal('entropy', when='step')"
 PRICES = (0.001, 0.003, 0.006, 0.01, 0.03)
@@ -90,74 +88,24 @@ SOURCES = {
 
 # ---- what is measured ---------------------------------------------------------------------
 
-
-def rewards_of(arms: Sequence[str]) -> list[rw.RewardTransform]:
-    """The expressions of the arms: the parts of all, of which only the arm's own counts."""
-    first = {kind: next(iter(texts.values())) for kind, texts in KINDS.items()}
-    kinds = list(KINDS)
-    found = []
-    for arm in arms:
-        kind = next(kind for kind, texts in KINDS.items() if arm in texts)
-        parts = [rw.parse(text) for text in {**first, kind: TEXTS[arm]}.values()]
-        found.append(study.choices(parts)[kinds.index(kind)])
-    return found
+METRICS = ("accuracy", "tokens", "idle tokens")
+METRICS += tuple(f"{name}, level {i}" for i in range(LEVELS) for name in METRICS[:2])
 
 
-def measure(
-    arms: Sequence[Arm], preset: Preset, keys: Array, tick: Callable[[int, int], None]
-) -> dict[str, Measured]:
-    """Accuracy and tokens of every arm on its way."""
-    from jaxrl_reward import agents
-
-    sizes = {name: preset.config.get(name, size) for name, size in SIZES.items()}
-    settings = {k: v for k, v in preset.config.items() if k not in SIZES}
-    rewards = rewards_of([arm.name for arm in arms])
-    agent = agents.make("group_pg", ENV, rewards[0], **{**SETTINGS, **settings})
-
-    chunk, points = max(1, preset.total_steps // sizes["points"]), sizes["points"]
-    course = study.course(agent, [agent.config] * len(arms), rewards, keys, [chunk] * points)
-    look = jax.jit(partial(_look, agent, sizes["prompts"]))
-    seen = []
-    for point, (states, _) in enumerate(course):
-        tick(point, points + 1)
-        seen.append(jax.device_get(look(states.params, keys)))
-    tick(points + 1, points + 1)
-    found = {name: np.stack([each[name] for each in seen], -1) for name in seen[0]}
-    at, steps = [chunk * point for point in range(points + 1)], agent.steps_per_iteration
-    return {
-        arm.name: Measured(
-            {name: each[i] for name, each in found.items()}, at, steps * at[-1] * len(keys)
-        )
-        for i, arm in enumerate(arms)
-    }
-
-
-def _look(agent: Any, prompts: int, params: Any, keys: Array) -> dict[str, Array]:
-    """Of policies `[A, S, ...]`, `[A, S]` each."""
-
-    def one(params: Any, key: Array) -> dict[str, Array]:
-        found = study.drawn(agent, params, jax.random.fold_in(key, 7), prompts)
-        level, chance, length = found["level"], found["chance"], found["length"]
-        by_level = {}
-        for i in range(LEVELS):
-            by_level[f"accuracy, level {i}"] = study.mean_where(chance, level == i)
-            by_level[f"tokens, level {i}"] = study.mean_where(length, level == i)
-        idle = (1.0 + found["scratch"]) * (1.0 - found["concise"])
-        means = {"accuracy": chance, "tokens": length, "idle tokens": idle}
-        return by_level | {name: each.mean() for name, each in means.items()}
-
-    return study.by_arm(one, params, keys)
+def look(agent: Any, state: Any, key: Array, prompts: int = 256) -> dict[str, Array]:
+    """Accuracy and tokens of a policy's responses, all levels alike and by level."""
+    found = _writing.facts(agent, state.params, jax.random.fold_in(key, 7), prompts)
+    level, chance, length = found["level"], found["chance"], found["length"]
+    by_level = {}
+    for i in range(LEVELS):
+        by_level[f"accuracy, level {i}"] = _writing.mean_where(chance, level == i)
+        by_level[f"tokens, level {i}"] = _writing.mean_where(length, level == i)
+    idle = (1.0 + found["scratch"]) * (1.0 - found["concise"])
+    means = {"accuracy": chance, "tokens": length, "idle tokens": idle}
+    return by_level | {name: each.mean() for name, each in means.items()}
 
 
 # ---- what is made of it -------------------------------------------------------------------
-
-
-def ends(results: Results) -> dict[str, dict[str, np.ndarray]]:
-    """Each arm's numbers at the end, `[S]`."""
-    return {
-        arm: {name: np.asarray(each)[:, -1] for name, each in result.study.values.items()}
-        for arm, result in results.items()
-    }
 
 
 def gain(last: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> np.ndarray:
@@ -178,7 +126,7 @@ def gain(last: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> np.ndarray:
 
 def verdict(results: Results) -> Sequence[Verdict]:
     """Who is above the front of plain prices, who spares easy prompts, who keeps accuracy."""
-    last = ends(results)
+    last = _writing.ends(results, METRICS)
     found = []
     for arm in METHODS:
         if arm in last:
@@ -195,7 +143,7 @@ def _of_methods(last: Mapping[str, Mapping[str, np.ndarray]]) -> list[Verdict]:
     def judged(claim: str, name: str, one: str, other: str, margin: float, source: str) -> None:
         x, y = last[one][name], last[other][name]
         what = f"{one} - {other}"
-        found.append(study.paired(claim, what, x, y, margin, source=source))
+        found.append(_writing.paired(claim, what, x, y, margin, source=source))
 
     dearest = FRONT[-1]
     if dearest in last:
@@ -205,7 +153,7 @@ def _of_methods(last: Mapping[str, Mapping[str, np.ndarray]]) -> list[Verdict]:
     if "HBPO" in last:
         x, y = (last["HBPO"][f"tokens, level {i}"] for i in (LEVELS - 1, 0))
         claim = "HBPO: at least half a token less for the easiest prompts than for the hardest"
-        found.append(study.paired(claim, "hardest - easiest", x, y, 0.5, source=SOURCES["HBPO"]))
+        found.append(_writing.paired(claim, "hardest - easiest", x, y, 0.5, source=SOURCES["HBPO"]))
     for arm in ("CRF", "PEAR"):
         if arm in last:
             claim = f"{arm}: shorter than the plain reward makes it, by a token at least"
@@ -222,7 +170,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
     """Accuracy against tokens, and the numbers of each arm."""
     from jaxrl_reward.report import return_laws as draw
 
-    last = ends(results)
+    last = _writing.ends(results, METRICS)
     draw.save(figure(last), path / "figure.png")
     head = ("Arm", "Accuracy", "Tokens", "Gain", "Idle tokens", "Accuracy by level")
     rows = [_row(last, arm) for arm in last]
@@ -240,8 +188,8 @@ def _row(last: Mapping[str, Mapping[str, np.ndarray]], arm: str) -> tuple[str, .
         ", ".join(f"{last[arm][f'{kind}, level {i}'].mean():.{digits}f}" for i in range(LEVELS))
         for kind, digits in (("accuracy", 2), ("tokens", 1))
     ]
-    cells = [study.cell(each) for each in (last[arm]["accuracy"], last[arm]["tokens"])]
-    cells += [study.cell(gain(last, arm)), study.cell(last[arm]["idle tokens"])]
+    cells = [_writing.cell(each) for each in (last[arm]["accuracy"], last[arm]["tokens"])]
+    cells += [_writing.cell(gain(last, arm)), _writing.cell(last[arm]["idle tokens"])]
     return (arm, *cells, *levels)
 
 
@@ -278,20 +226,27 @@ experiment = Experiment(
     source="; ".join(dict.fromkeys(SOURCES.values())),
     env=ENV,
     arms=tuple(Arm(arm, text) for arm, text in TEXTS.items()),
+    agent="group_pg",
+    config=SETTINGS,
     presets={
         "smoke": Preset(
-            *(2, 2),
-            config={
-                **{"points": 1, "prompts": 16, "width": 4, "num_envs": 16, "group_size": 4},
-                "warmup": 2,
-            },
+            *(2, 2 * 16 * TOKENS),
+            evals=1,
+            config={"width": 4, "num_envs": 16, "group_size": 4, "warmup": 2},
+            probe=partial(look, prompts=16),
         ),
-        "quick": Preset(seeds=16, total_steps=150),
-        "paper": Preset(seeds=32, total_steps=1000, config={"num_envs": 512, "prompts": 1024}),
+        "quick": Preset(seeds=16, total_steps=150 * 128 * TOKENS, evals=6),
+        "paper": Preset(
+            *(32, 1000 * 512 * TOKENS),
+            evals=6,
+            config={"num_envs": 512},
+            probe=partial(look, prompts=1024),
+        ),
     },
     verdict=verdict,
     present=present,
-    measure=measure,
+    probe=look,
+    mix=True,
+    begin=_writing.shared,
     metric="accuracy",
-    axis="Iterations",
 )

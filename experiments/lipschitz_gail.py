@@ -36,7 +36,7 @@ from jaxrl_reward.training.experiment import (
     above,
     better,
 )
-from jaxrl_reward.training.lanes import Point
+from jaxrl_reward.training.runs import Run
 
 SOURCE = "Blonde et al. 2022, Lipschitzness Is All You Need To Tame Off-policy GAIL"
 DAC = "Kostrikov et al. 2019, Discriminator-Actor-Critic, section 4.2"
@@ -67,10 +67,10 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
 SIGNS = {"positive": "minimax", "negative": "log"}
 
 
-def points(numbers: Mapping[str, Mapping[str, float]], prefix: str, agent: Any) -> list[Point]:
+def points(numbers: Mapping[str, Mapping[str, float]], prefix: str, agent: Any) -> list[Run]:
     """The agent with other numbers in its reward, by the arm's name."""
     return [
-        Point(f"{prefix}: {name}", agent.config, changed(agent.reward, each))
+        Run(f"{prefix}: {name}", agent, reward=changed(agent.reward, each))
         for name, each in numbers.items()
     ]
 

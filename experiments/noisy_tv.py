@@ -11,7 +11,7 @@ learning rate, of 0.003 and 0.01, the corridor's length, of 24 and 30, and the w
 of 8 and 16, with the set on, so that hindsight does. The reported seeds begin at 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +74,24 @@ def verdict(results: Results) -> Sequence[Verdict]:
     watches = better(
         "In front of the TV, prediction error presses the remote more than hindsight",
         "share of presses, prediction error - hindsight",
-        results["prediction error"].study["presses"],
-        results["hindsight"].study["presses"],
+        ended(results["prediction error"], "presses"),
+        ended(results["hindsight"], "presses"),
         source=SOURCE,
     )
     return [*found, earns, watches]
 
 
-def study(arm: Arm, agent: Any, state: Any) -> Mapping[str, np.ndarray]:
+def played(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     """How a policy plays as it is, not greedily: its `presses` of the remote, as a share of
-    its steps, and the farthest cell of an episode (`reach`), `[S]` each, over 16 episodes."""
+    its steps, and the farthest cell of an episode (`reach`), over 16 episodes that are the
+    same for all."""
     from jaxrl_reward.agents import playing
 
+    del key
     env, cells = agent.env, agent.env.environment.length
+    policy = agent.policy(state)
 
-    def episode(state: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        policy = agent.policy(state)
-
+    def episode(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(carry: Any, key: jax.Array) -> Any:
             now, alive = carry
             act, move = jax.random.split(key)
@@ -104,14 +105,13 @@ def study(arm: Arm, agent: Any, state: Any) -> Mapping[str, np.ndarray]:
         pressed, cell, alive = jax.lax.scan(step, start, keys)[1]
         return pressed.sum() / alive.sum(), (alive * cell).max()
 
-    def one(state: Any) -> tuple[jax.Array, jax.Array]:
-        keys = jax.random.split(jax.random.key(0), 16)
-        presses, reach = jax.vmap(lambda key: episode(state, key))(keys)
-        return presses.mean(), reach.mean()
+    presses, reach = jax.vmap(episode)(jax.random.split(jax.random.key(0), 16))
+    return {"presses": presses.mean(), "reach": reach.mean()}
 
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-    presses, reach = jax.jit(jax.vmap(one), compiler_options=quick)(state)
-    return {"presses": np.asarray(presses), "reach": np.asarray(reach)}
+
+def ended(result: Any, metric: str) -> np.ndarray:
+    """What was measured of an arm at the end, `[S]`."""
+    return result.curves.curve(metric)[1][:, -1]
 
 
 def present(results: Results, path: Path) -> Sequence[str]:
@@ -122,7 +122,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
     plots.learning_curves(rows.table, path / "figure.png", title=experiment.title)
     lines = []
     for arm, result in results.items():
-        found = [float(statistics.iqm(result.study[each])) for each in ("presses", "reach")]
+        found = [float(statistics.iqm(ended(result, each))) for each in ("presses", "reach")]
         lines.append((arm, f"{found[0]:.0%}", tables.number(found[1], 1.0)))
     return [
         "![Return over environment steps, one line per arm](figure.png)",
@@ -154,6 +154,6 @@ experiment = Experiment(
     },
     config={"num_envs": 8, "num_steps": 64},
     verdict=verdict,
-    study=study,
+    probe=played,
     present=present,
 )

@@ -14,19 +14,17 @@ a mark no judge was fooled if the base was moved by 2 nats (at half the learning
 price), and one in four runs if by 3.5. Seeds to report begin at 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import _writing
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxrl_reward.training.experiment import (
     Arm,
     Experiment,
-    Measured,
     Preset,
     Results,
     Verdict,
@@ -54,6 +52,7 @@ JUDGES = {
 REWARDS = {name: JUDGED.format(judge) for name, judge in JUDGES.items()}
 PRICE = {"kl_coef": 0.1}
 DRAWS = 64
+TOKENS = 12  # of a response; steps are updates times responses times tokens
 
 
 def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
@@ -61,7 +60,9 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     from jaxrl_reward.agents import group_pg, writing
 
     task = agent.env.environment.task
-    block = _writing.drawn(agent, state.params, key, jnp.arange(8), DRAWS)
+    del key
+    fresh = jax.random.fold_in(state.key, _writing.LOOK)
+    block = _writing.drawn(agent, state.params, fresh, jnp.arange(8), DRAWS)
     alive = jnp.cumsum(jnp.asarray(block.last), 0) - block.last == 0
     end = jnp.asarray(block.last) & alive
     text = block.next_obs[-1].astype(jnp.int32)
@@ -80,21 +81,15 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
         "worst": block.info["rewards"][0].min(-1).mean(),
         "divergence": gap.sum(0).mean(),
         "marks": marks.sum(1).mean(),
-        "length": alive.sum(0).mean(),
+        "tokens": alive.sum(0).mean(),
     }
 
 
-def begin(state: Any, number: jax.Array) -> Any:
+def begin(state: Any, first: Any) -> Any:
     """Makes the base write a mark now and then, or it would not find what they are worth."""
-    del number
-    return _writing.leaning(state, jnp.where(jnp.arange(13) > 8, MARKS, 0.0))
-
-
-def measure(
-    arms: Sequence[Arm], preset: Preset, keys: jax.Array, tick: Callable[[int, int], None]
-) -> Mapping[str, Measured]:
-    """All arms in one program."""
-    return _writing.course(experiment, arms, preset, keys, tick, look, begin=begin)
+    return _writing.leaning(
+        _writing.shared(state, first), jnp.where(jnp.arange(13) > 8, MARKS, 0.0)
+    )
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
@@ -123,10 +118,9 @@ def verdict(results: Results) -> Sequence[Verdict]:
 
 def _falls(results: Results, arm: str, claim: str, source: str, expected: bool = True) -> Verdict:
     """Whether gold falls from update `PEAK` to the end; to 0.05 where it should not."""
-    found = results[arm].study
-    peak = sum(at <= PEAK for at in found.at) - 1
-    gold = np.asarray(found.values["gold"])
-    what = f"gold that {arm} loses after update {found.at[peak]}"
+    gold, at = (of(results[arm], "gold") for of in (_writing.values, _writing.updates))
+    peak = int((at <= PEAK).sum()) - 1
+    what = f"gold that {arm} loses after update {at[peak]}"
     limit = 0.0 if expected else 0.05
     values = gold[:, peak] - gold[:, -1]
     return above(claim, what, values, limit, source=source, expected=expected)
@@ -138,7 +132,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
 
     panels = {
         title: {
-            arm: fronts.curve(r.study.at, np.asarray(r.study.values[metric]))
+            arm: fronts.curve(_writing.updates(r, metric), _writing.values(r, metric))
             for arm, r in results.items()
         }
         for title, metric in (("Gold", "gold"), ("Proxy: what one judge says", "proxy"))
@@ -146,10 +140,10 @@ def present(results: Results, path: Path) -> Sequence[str]:
     labels = ("Updates", "Mean of drawn responses")
     title = "Gold and proxy as policies learn to write for judges"
     fronts.lines(panels, path / "figure.png", title=title, labels=labels, columns=2)
-    metrics = ("gold", "proxy", "worst", "marks", "length", "divergence")
+    metrics = ("gold", "proxy", "worst", "marks", "tokens", "divergence")
     rows = []
     for name, result in results.items():
-        best = np.asarray(result.study.values["gold"]).max(1).mean()
+        best = _writing.values(result, "gold").max(1).mean()
         ends = (f"{_writing.last(result, metric).mean():.2f}" for metric in metrics)
         rows.append((name, f"{best:.2f}", *ends))
     return [
@@ -166,7 +160,7 @@ experiment = Experiment(
     claim="A judge that can be fooled is; the worst of several, a bounded score and a price of "
     "the divergence prevent it",
     source=f"{GAO}; {COSTE}; {FU}",
-    env="sequence:hack,length=5,max_tokens=12,bonus=0.4",
+    env=f"sequence:hack,length=5,max_tokens={TOKENS},bonus=0.4",
     agent="group_pg",
     config={
         "advantage": "centred()",
@@ -187,17 +181,20 @@ experiment = Experiment(
     ),
     presets={
         "smoke": Preset(
-            *(2, 4),
+            *(2, 4 * 32 * TOKENS),
             evals=2,
             config={"width": 8, "warmup": 4, "num_envs": 32},
             arms=["one judge", "worst of four"],
         ),
-        "quick": Preset(seeds=16, total_steps=300, evals=15),
-        "paper": Preset(seeds=64, total_steps=2000, evals=40, config={"num_envs": 512}),
+        "quick": Preset(seeds=16, total_steps=300 * 64 * TOKENS, evals=15),
+        "paper": Preset(
+            seeds=64, total_steps=2000 * 512 * TOKENS, evals=40, config={"num_envs": 512}
+        ),
     },
     verdict=verdict,
     present=present,
-    measure=measure,
+    probe=look,
+    mix=True,
+    begin=begin,
     metric="gold",
-    axis="Updates",
 )

@@ -27,7 +27,7 @@ import _robust_iql_report as report
 import numpy as np
 
 from jaxrl_reward.training.experiment import Arm, Experiment, Preset, Results, Verdict, better
-from jaxrl_reward.training.lanes import Point
+from jaxrl_reward.training.runs import Run
 
 SOURCE = "Yang et al. 2024 (ICLR), Towards Robust Offline RL under Diverse Data Corruption"
 DYNAMICS = "random dynamics"
@@ -65,7 +65,7 @@ def chosen(env: str, corruption: str) -> tuple[int, float, float]:
     return found["critics"], found["quantile"], found["huber_delta"]
 
 
-def points(methods: Mapping[str, Sequence[str]], few: bool, agent: Any) -> list[Point]:
+def points(methods: Mapping[str, Sequence[str]], few: bool, agent: Any) -> list[Run]:
     """The methods on the sets of a task, for those with the agent's number of critics."""
     rows = np.asarray(agent.data.rows)[: agent.data.count]
     size = float(np.abs(rows[:, -2]).mean())  # of a reward, clean
@@ -86,14 +86,14 @@ def points(methods: Mapping[str, Sequence[str]], few: bool, agent: Any) -> list[
             if parts and parts != ("norm",):
                 settings |= {"target_low": clip[0] * size, "target_high": clip[1] * size}
             config = agent.config.replace(**settings)
-            found.append(Point(name(agent, method, corruption), config, agent.reward))
+            found.append(Run(name(agent, method, corruption), agent, settings=config))
     return found
 
 
-def alone(method: str, few: bool, agent: Any) -> list[Point]:
+def alone(method: str, few: bool, agent: Any) -> list[Run]:
     """One method without settings of its own on the sets of a task."""
     return [
-        Point(name(agent, method, corruption), agent.config.replace(source=i), agent.reward)
+        Run(name(agent, method, corruption), agent, settings=agent.config.replace(source=i))
         for i, corruption in enumerate(data.SETS)
         if corruption in FEW or not few
     ]
@@ -115,7 +115,7 @@ def arms_of(env: str, steps: int, few: bool = False) -> list[Arm]:
     task, falls = env.split(":")[-1], {"policy_decay": float(steps)}
     numbers = data.RECIPES[env].numbers
     counts = sorted({chosen(env, corruption)[0] for corruption in data.SETS})
-    lanes: list[tuple[str, str, Mapping[str, Any], Callable[[Any], Sequence[Point]]]] = [
+    lanes: list[tuple[str, str, Mapping[str, Any], Callable[[Any], Sequence[Run]]]] = [
         (
             f"{task}, 2 critics",
             "iql",

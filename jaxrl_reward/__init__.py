@@ -1,21 +1,21 @@
 """Rewards as expressions, and compiled agents to train on them, in JAX.
 
 The parts are loaded when they are first used: the simulators start JAX as they
-are imported, and the number of its devices can only be chosen before that.
+are imported, and the number of its devices can only be chosen before that. The
+command line's help needs none of them, and not JAX.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from jaxrl_reward.types import Mean, Transition, UserError
-
 if TYPE_CHECKING:
     from jaxrl_reward import (
         agents,
+        collecting,
+        data,
         design,
         envs,
         lipschitz,
-        offline,
         preferences,
         report,
         rewards,
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
         training,
     )
     from jaxrl_reward.agents import bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo
+    from jaxrl_reward.types import Mean, Transition, UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "Mean",
     "Transition",
     "UserError",
     "agents",
     "bc",
+    "collecting",
+    "data",
     "design",
     "dqn",
     "edac",
@@ -40,7 +43,6 @@ __all__ = [
     "group_pg",
     "iql",
     "lipschitz",
-    "offline",
     "ppo",
     "preferences",
     "report",
@@ -53,16 +55,20 @@ __all__ = [
     "training",
 ]
 
-# Of the package `agents`, for short.
+# Of the modules `agents` and `types`, for short.
 _AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo")
+_TYPES = ("Mean", "Transition", "UserError")
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}{'.agents' * (name in _AGENTS)}.{name}")
-    globals()[name] = module
-    return module
+    if name in _TYPES:
+        found = getattr(importlib.import_module(f"{__name__}.types"), name)
+    else:
+        found = importlib.import_module(f"{__name__}{'.agents' * (name in _AGENTS)}.{name}")
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

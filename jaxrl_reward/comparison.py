@@ -16,10 +16,10 @@ from jaxrl_reward import reward_samples as samples
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.envs.registry import Env
 from jaxrl_reward.report.statistics import Interval, stratified_bootstrap
+from jaxrl_reward.rewards.tabulate import tabulate
 from jaxrl_reward.tabular import canonical, dynamics, horizons, numerics, planning, regret
 from jaxrl_reward.tabular import reward_distance as distances
-from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.tabulate import tabulate
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, Transition, UserError
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxrl_reward.types import UserError
+from jaxrl_reward.errors import UserError
 
 PARTIAL = ".partial-"  # the prefix of what is still being written
 

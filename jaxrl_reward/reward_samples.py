@@ -20,7 +20,7 @@ from jaxrl_reward.envs.bounds import random_action
 from jaxrl_reward.envs.registry import Env
 from jaxrl_reward.envs.vector import VectorState, vectorize
 from jaxrl_reward.envs.vector import step as step_one
-from jaxrl_reward.tabular.tabulate import remembers
+from jaxrl_reward.rewards.tabulate import remembers
 from jaxrl_reward.types import Array, Transition, UserError
 
 

@@ -4,13 +4,14 @@ A *block* is a `Transition` whose leaves are `[T, N, ...]`: time, then
 environments. Seeds are an outer `vmap` and never appear here.
 """
 
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from jaxrl_reward.errors import UserError as UserError
+from jaxrl_reward.errors import nearest as nearest
 
 Array = jax.Array
 Metrics = dict[str, Array]
@@ -73,14 +74,3 @@ class Mean(struct.PyTreeNode):
 
     def __add__(self, other: "Mean") -> "Mean":
         return Mean(self.total + other.total, self.count + other.count)
-
-
-class UserError(ValueError):
-    """Bad input: its message is one line that names the fix."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?` for a misspelt name, else the list of known ones."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

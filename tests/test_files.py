@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import files, offline, reward_models, training
+from jaxrl_reward import data as datasets
+from jaxrl_reward import files, reward_models, training
 from jaxrl_reward.files import read_text, replacing, user_path, write_atomic
 from jaxrl_reward.report import plots
 from jaxrl_reward.rewards.demonstrations import demonstrations
@@ -52,7 +53,7 @@ def dataset():
     rows = np.arange(4, dtype=np.float32)
     flags = {"terminated": rows == 3, "truncated": rows == 9}
     action = np.zeros(4, np.int32)
-    return offline.make(
+    return datasets.make(
         {"obs": rows[:, None], "next_obs": rows[:, None], "action": action, "reward": rows, **flags}
     )
 
@@ -66,12 +67,12 @@ def step():
 
 
 def test_data_is_saved_and_read_under_the_home_folder(home):
-    assert offline.save(dataset(), "~/x.npz") == home / "x.npz"
-    for read in (offline.load, offline.read):
+    assert datasets.save(dataset(), "~/x.npz") == home / "x.npz"
+    for read in (datasets.load, datasets.read):
         assert len(read("~/x.npz")) == len(read(Path("~/x.npz"))) == 4
     assert len(demonstrations("~/x.npz").obs) == len(demonstrations(Path("~/x.npz")).obs) == 4
     with pytest.raises(UserError, match=str(home)):
-        offline.read("~/absent.hdf5")
+        datasets.read("~/absent.hdf5")
 
 
 KEY = jax.random.key(0)

@@ -9,7 +9,8 @@ import pytest
 
 from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.cli import arguments, commands, scaling
+from jaxrl_reward.cli import arguments, devices, settings, training_flags
+from jaxrl_reward.cli.commands import search, train
 from jaxrl_reward.rewards import registry
 from jaxrl_reward.training import experiment, sweep_spec
 
@@ -44,18 +45,18 @@ def known():
 
 @pytest.mark.parametrize("line", [each for each in lines() if each.startswith("jaxrl")], ids=str)
 def test_the_commands_are_understood(line, monkeypatch):
-    monkeypatch.setattr(commands, "use_all_cores", lambda: None)
+    monkeypatch.setattr(devices, "use_all_cores", lambda: None)
     args = arguments.parse(shlex.split(line)[1:])
     if args.command in ("train", "search"):
         if args.data is not None:  # which is not there
-            env, settings = args.env or "gymnax:Pendulum-v1", commands._settings(args)
-            assert agents.make(args.agent, env, args.reward, **settings).name == args.agent
-            scaling.grid(args.vary)
+            env, given = args.env or "gymnax:Pendulum-v1", settings.given(args)
+            assert agents.make(args.agent, env, args.reward, **given).name == args.agent
+            train.grid(args.vary)
             return
         if args.env.startswith("brax:"):
             pytest.importorskip("brax")
-        numbers = scaling.space(args.vary)
-        scaling.build(args, {name: values[0] for name, values in numbers.items()})
+        numbers = search.space(args.vary)
+        training_flags.build(args, {name: values[0] for name, values in numbers.items()})
     if args.command == "reproduce":
         assert args.preset in experiment.load(args.name).presets
     if args.command == "explain":

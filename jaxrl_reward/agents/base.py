@@ -2,10 +2,9 @@
 
 import dataclasses
 import importlib
-import math
 import numbers
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,9 @@ from jax.core import Tracer
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import offline_data
+from jaxrl_reward.checks import check_choice as check_choice
+from jaxrl_reward.checks import check_positive, check_range
 from jaxrl_reward.types import UserError, nearest
 
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
@@ -51,8 +53,8 @@ class Agent(NamedTuple):
         all who play them; None for an agent that is only evaluated.
       shards_envs: whether it learns on all devices of a mesh that its environments
         are split over; else each of them would do all of the learning.
-      remake: `remake(config) -> Agent`, the same with another config, of any structure;
-        None where that cannot be.
+      remake: `remake(config, reward=None) -> Agent`, the same with another config and
+        another reward, of any structure; None where that cannot be.
       newest: `newest(state) -> Transition`, the block `[T, N, ...]` that was played last;
         None for an agent that keeps none.
       frozen: `frozen(state) -> state`, as much of it as acts and is evaluated.
@@ -75,7 +77,7 @@ class Agent(NamedTuple):
     prepare_eval: Callable[..., Any] = lambda state, key: state
     policy: Callable[..., Any] | None = None
     shards_envs: bool = False
-    remake: Callable[[Any], Any] | None = None
+    remake: Callable[..., Any] | None = None
     newest: Callable[[Any], Any] | None = None
     frozen: Callable[[Any], Any] = lambda state: state
     check: Callable[[Any], None] = lambda config: None
@@ -143,8 +145,6 @@ def _env_of(name: str, data: Any) -> tuple[str, Any]:
     Raises:
       UserError: there is no data, or it does not say.
     """
-    from jaxrl_reward.agents import offline_data  # which needs this module
-
     if data is None:
         raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1")
     several = isinstance(data, list | tuple)
@@ -220,28 +220,6 @@ def check_known(agent: str, name: str, value: Any) -> None:
 
 def _is_run(value: Any) -> bool:
     return bool(np.any(np.asarray(value) == RUN))
-
-
-def check_positive(agent: str, name: str, value: Any) -> None:
-    """Raises a `UserError` unless `value` is an integer above zero."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{agent}'s {name} must be a positive integer, not {value!r}")
-
-
-def check_choice(agent: str, name: str, value: str, known: Collection[str]) -> None:
-    """Raises a `UserError` unless `value` is one of `known`."""
-    if value not in known:
-        raise UserError(f"{agent} has no {name} {value!r}, {nearest(str(value), known)}")
-
-
-def check_range(agent: str, name: str, value: Any, low: float, high: float = math.inf) -> None:
-    """Raises a `UserError` unless `low <= value <= high`; tracers pass."""
-    if isinstance(value, Tracer):
-        return
-    inside = (np.asarray(value) >= low) & (np.asarray(value) <= high)
-    if not np.all(inside):
-        bound = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
-        raise UserError(f"{agent}'s {name} must be {bound}, not {value}")
 
 
 def check_hidden(agent: str, config: Any) -> None:

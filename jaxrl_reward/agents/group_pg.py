@@ -84,7 +84,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     return base.Agent(
         *("group_pg", config, env, reward, *functions, steps),
         policy=partial(policies.of_act, made.act),
-        remake=lambda config: make(config, env, reward),
+        remake=lambda config, other=None: make(config, env, reward if other is None else other),
         check=check,
     )
 

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxrl_reward import distributions, networks, rounding
 from jaxrl_reward.agents import actions, replay
 from jaxrl_reward.agents.shells import from_data
-from jaxrl_reward.offline.measures import kurtosis
+from jaxrl_reward.data.measures import kurtosis
 from jaxrl_reward.types import Array
 
 UNBOUNDED_POLICY = "gaussian"

@@ -12,9 +12,9 @@ import numpy as np
 from flax import struct
 
 from jaxrl_reward import envs
+from jaxrl_reward.data import dataset as datasets
+from jaxrl_reward.data.formats import read
 from jaxrl_reward.envs.bounds import limits, unit_action
-from jaxrl_reward.offline import dataset as datasets
-from jaxrl_reward.offline.formats import read
 from jaxrl_reward.types import Array, Transition, UserError
 
 # First words of the names of data sets of other simulators: D4RL's, OGBench's, Minari's.

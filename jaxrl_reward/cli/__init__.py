@@ -11,8 +11,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jaxrl_reward.cli.arguments import UsageError, parse
+from jaxrl_reward.cli.arguments import parse
 from jaxrl_reward.cli.console import say
+from jaxrl_reward.cli.parser import UsageError
+from jaxrl_reward.errors import UserError
+from jaxrl_reward.files import is_full
 
 OK, CRASHED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if _is_full(error):
+        if is_full(error):
             return _full(error)
         what = error.filename or "a file"
         return fail(
@@ -65,9 +68,6 @@ def _one_lapack_thread() -> None:
 
 
 def _failed(error: Exception) -> int:
-    # Not before here: the modules of these errors bring JAX along.
-    from jaxrl_reward.types import UserError
-
     if isinstance(error, UserError):
         return fail(error, BAD_INPUT)
     if "jaxrl_reward.training.result" in sys.modules:
@@ -75,7 +75,7 @@ def _failed(error: Exception) -> int:
 
         if isinstance(error, NonFiniteError):
             return fail(error, STOPPED)
-    if _is_full(error):
+    if is_full(error):
         return _full(error)
     if "jaxrl_reward.training.processes" in sys.modules:
         from jaxrl_reward.training import lost, processes
@@ -85,12 +85,6 @@ def _failed(error: Exception) -> int:
     if "RESOURCE_EXHAUSTED" in str(error):
         return fail("the device's memory is full; use fewer --seeds or --num-envs", CRASHED)
     raise error
-
-
-def _is_full(error: Exception) -> bool:
-    from jaxrl_reward.files import is_full
-
-    return is_full(error)
 
 
 def _full(error: Exception) -> int:

@@ -25,7 +25,7 @@ from flax import struct
 from jaxrl_reward.design.episodes import Episodes, play, returns
 from jaxrl_reward.preferences import hypergradient
 from jaxrl_reward.tabular import planning
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
 
 

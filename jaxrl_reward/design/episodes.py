@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
 
 

@@ -13,7 +13,7 @@ from flax import struct
 
 from jaxrl_reward.design import explors
 from jaxrl_reward.design.episodes import Episodes, expected_return, play, returns
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError, nearest
 
 KINDS = ("reinforce", "q_learning")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.tabular import checks, numerics, planning
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
 
 

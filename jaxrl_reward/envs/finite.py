@@ -10,7 +10,8 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from jaxrl_reward.options import check
-from jaxrl_reward.tabular.mdp import MDP, with_clock
+from jaxrl_reward.tabular.mdp import with_clock
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.tabular.worlds import WORLDS
 from jaxrl_reward.types import Array
 

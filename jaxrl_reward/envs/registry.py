@@ -13,7 +13,7 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import options
 from jaxrl_reward.envs import arena, brax, clock, finite, noisy_tv, probes, rally, sequence, walk
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
 
 Factory = Callable[[str, dict[str, Any]], tuple[Any, Any]]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.tabular import planning
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
 
 

@@ -44,7 +44,15 @@ from jaxrl_reward.rewards.group_advantages import (
     rloo,
     whitened,
 )
-from jaxrl_reward.rewards.group_lengths import crf, drpo, hbpo, pear, within, within_by_success
+from jaxrl_reward.rewards.group_lengths import (
+    by_length,
+    crf,
+    drpo,
+    hbpo,
+    pear,
+    within,
+    within_by_success,
+)
 from jaxrl_reward.rewards.group_outcomes import empg, pav, rlcr, trust, verpo
 from jaxrl_reward.rewards.group_ranks import group_win_rate, preferred, tournament
 from jaxrl_reward.rewards.grouped import Grouped, Groups, gives_own_steps, grouped
@@ -118,6 +126,7 @@ from jaxrl_reward.rewards.standardize import (
     standardize_batch,
 )
 from jaxrl_reward.rewards.stock import stock, stock_utility
+from jaxrl_reward.rewards.tabulate import tabulate
 from jaxrl_reward.rewards.ways import (
     Affine,
     Causal,
@@ -148,6 +157,7 @@ __all__ = [
     "agreement",
     "airl",
     "bnpo",
+    "by_length",
     "byol",
     "centred",
     "chebyshev",
@@ -269,6 +279,7 @@ __all__ = [
     "stock",
     "stock_utility",
     "symlog",
+    "tabulate",
     "tanh",
     "terminal",
     "threshold",

@@ -35,7 +35,7 @@ def demonstrations(data: Any, episodes: int = 0, every: int = 1) -> Demonstratio
     """The steps shown of a data set.
 
     Args:
-      data: a `jr.offline.Dataset`, the path of one, or `Demonstrations`, which are
+      data: a `jr.data.Dataset`, the path of one, or `Demonstrations`, which are
         taken as they are.
       episodes: how many whole episodes, the first; 0 takes all rows.
       every: one step in as many of each episode, beginning at another one in each;
@@ -130,14 +130,14 @@ def _noise(example: Transition) -> Demonstrations:
 
 def _read(source: str) -> Any:
     """The data set; the same one until what lies there has changed."""
-    from jaxrl_reward.offline import formats  # which few rewards need
+    from jaxrl_reward.data import formats  # which few rewards need
 
     return _read_once(source, formats.stamp(source))
 
 
 @lru_cache(maxsize=8)
 def _read_once(source: str, stamp: Any) -> Any:
-    from jaxrl_reward.offline import formats
+    from jaxrl_reward.data import formats
 
     del stamp
     # Terms look at them as they are traced, and a data set is an array on the device.

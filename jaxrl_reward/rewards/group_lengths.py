@@ -44,6 +44,17 @@ def within_by_success(
     return jnp.where(groups.length() <= limit, returns, 0.0)
 
 
+@grouped
+def by_length(block: Transition, groups: Groups) -> Array:
+    """The return of an episode, divided by its share of the longest length there is.
+
+    Behind an advantage, with a loss that is a sum over tokens (`aggregation="constant"`), it
+    makes that GRPO's, of each response the mean over its own tokens.
+    """
+    longest = block.first.shape[0]
+    return groups.total(block.reward) * longest / jnp.maximum(groups.length(), 1.0)
+
+
 @register("hbpo", {"budgets": (1.0, 4.0), "limit": 6.0})
 class hbpo(Grouped):  # noqa: N801
     """An advantage within and between subgroups of a group, each with a budget of tokens.

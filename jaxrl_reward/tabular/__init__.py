@@ -17,7 +17,7 @@ from jaxrl_reward.tabular import (
     stock,
     worlds,
 )
-from jaxrl_reward.tabular.dynamics import Dynamics, absorbing, reward_table
+from jaxrl_reward.tabular.dynamics import absorbing, reward_table
 from jaxrl_reward.tabular.horizons import effective_horizon, planning_depth
 from jaxrl_reward.tabular.laws import Categorical, Laws, Particles, Quantiles
 from jaxrl_reward.tabular.mdp import (
@@ -31,8 +31,8 @@ from jaxrl_reward.tabular.mdp import (
 from jaxrl_reward.tabular.planning import optimal_set
 from jaxrl_reward.tabular.reward_distance import dard, epic, starc
 from jaxrl_reward.tabular.risk import cvar, cvar_of, mean_cvar, upper_cvar
-from jaxrl_reward.tabular.stock import Grid, covering, grid, lattice, solve, solve_with_clock
-from jaxrl_reward.tabular.tabulate import tabulate
+from jaxrl_reward.tabular.stock import covering, grid, lattice, solve, solve_with_clock
+from jaxrl_reward.tabular.types import Dynamics, Grid
 
 __all__ = [
     "MDP",
@@ -76,7 +76,6 @@ __all__ = [
     "stack",
     "starc",
     "stock",
-    "tabulate",
     "upper_cvar",
     "with_clock",
     "worlds",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.tabular import dynamics as worlds
-from jaxrl_reward.tabular.dynamics import Dynamics
+from jaxrl_reward.tabular.types import Dynamics
 from jaxrl_reward.types import Array
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrl_reward.tabular.types import MDP, Dynamics, Grid
 from jaxrl_reward.types import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,8 +90,6 @@ def finite(where: str, name: str, value: Any) -> None:
 
 def mdp(where: str, value: Any, vector: bool = True) -> None:
     """Raises a `UserError` unless it is one MDP, all of whose numbers make sense."""
-    from jaxrl_reward.tabular.mdp import MDP
-
     if not isinstance(value, MDP):
         raise UserError(f"{where} needs an MDP (tabular.from_tables), not {_kind(value)}")
     shape = np.shape(value.probability)
@@ -111,8 +110,6 @@ def mdp(where: str, value: Any, vector: bool = True) -> None:
 
 def dynamics(where: str, value: Any) -> None:
     """Raises a `UserError` unless these are `Dynamics`, all of whose numbers make sense."""
-    from jaxrl_reward.tabular.dynamics import Dynamics
-
     if not isinstance(value, Dynamics):
         raise UserError(f"{where} needs Dynamics (tabular.dynamics.of), not {_kind(value)}")
     shape = np.shape(value.transition)
@@ -124,8 +121,6 @@ def dynamics(where: str, value: Any) -> None:
 
 def grid(where: str, value: Any) -> None:
     """Raises a `UserError` unless it is a grid whose points differ."""
-    from jaxrl_reward.tabular.stock import Grid
-
     if not isinstance(value, Grid):
         raise UserError(f"{where} needs a Grid (tabular.grid), not {_kind(value)}")
     finite(where, "grid.low", value.low)

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular.functionals import Functional, require
 from jaxrl_reward.tabular.laws import Laws, Representation
-from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.stock import Grid, add_reward, size_nearby
+from jaxrl_reward.tabular.stock import add_reward, size_nearby
+from jaxrl_reward.tabular.types import MDP, Grid
 from jaxrl_reward.types import Array, UserError, nearest
 
 Ties = Literal["first", "mean", "uniform"]

@@ -10,53 +10,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.core import Tracer
 
 from jaxrl_reward.tabular import checks, numerics
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP, Dynamics
 from jaxrl_reward.types import Array, UserError
-
-
-class Dynamics(struct.PyTreeNode):
-    """`S` states and `A` actions, for ever.
-
-    Attributes:
-      transition: `[S, A, S']`, sums to 1 over S'.
-      start: the probability of starting in each state, `[S]`.
-      gamma: the discount, below 1.
-    """
-
-    transition: Array
-    start: Array
-    gamma: Array | float
-
-    @property
-    def states(self) -> int:
-        """S."""
-        return self.transition.shape[0]
-
-    @property
-    def actions(self) -> int:
-        """A."""
-        return self.transition.shape[1]
-
-    @property
-    def possible(self) -> Array:
-        """Which transitions happen at all, `[S, A, S']` bool."""
-        return self.transition > 0
-
-    def uniform(self) -> Array:
-        """The policy that acts at random, `[S, A]`."""
-        return jnp.full(self.transition.shape[:2], 1.0 / self.actions, self.transition.dtype)
-
-    def expect(self, values: Array) -> Array:
-        """`E[v(S') | s, a]`, `[S, A]`, from `[S]`."""
-        return self.transition @ values
-
-    def level(self, reward: Array) -> Array:
-        """`E[R(s, a, S') | s, a]`, `[S, A]`, from `[S, A, S']`."""
-        return (self.transition * reward).sum(-1)
 
 
 class Best(NamedTuple):

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular.laws import Laws
-from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.stock import Grid, add_reward
+from jaxrl_reward.tabular.stock import add_reward
+from jaxrl_reward.tabular.types import MDP, Grid
 from jaxrl_reward.types import Array
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.tabular import checks, numerics, planning
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
 
 
@@ -34,7 +34,7 @@ def effective_horizon(
     definition's finite horizon a part of the state.
 
     Args:
-      mdp: a reward is part of it; `tabulate` pays another.
+      mdp: a reward is part of it; `rewards.tabulate` pays another.
       gamma: the discount; with 1 the uniform policy must end.
       limit: where it gives up, and returns `limit + 1`.
       tolerance: what counts as equal, as a share of what the worst action loses.

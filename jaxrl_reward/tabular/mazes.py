@@ -6,7 +6,8 @@ Agents" (2025), designs rewards for. Each pays in one place only.
 
 from typing import Any
 
-from jaxrl_reward.tabular.mdp import MDP, from_outcomes
+from jaxrl_reward.tabular.mdp import from_outcomes
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import UserError
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left

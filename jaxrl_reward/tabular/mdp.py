@@ -15,49 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from jaxrl_reward.tabular import checks
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
-
-
-class MDP(struct.PyTreeNode):
-    """`S` states, `A` actions, at most `K` outcomes of each.
-
-    Attributes:
-      probability: of each outcome, `[S, A, K]`, sums to 1 over K; outcomes
-        that do not exist have probability 0.
-      successor: the state that follows, `[S, A, K]` int32.
-      reward: `[S, A, K]`, or `[S, A, K, m]` for a vector of m rewards.
-      ends: whether the episode ends with it, `[S, A, K]` bool.
-      start: the probability of starting in each state, `[S]`.
-    """
-
-    probability: Array
-    successor: Array
-    reward: Array
-    ends: Array
-    start: Array
-
-    @property
-    def states(self) -> int:
-        """S."""
-        return self.probability.shape[-3]
-
-    @property
-    def actions(self) -> int:
-        """A."""
-        return self.probability.shape[-2]
-
-    def transition(self) -> Array:
-        """The probability of going on in each state, `[S, A, S']`; the rest ends."""
-        going = jnp.where(self.ends, 0.0, self.probability)
-        one_hot = jax.nn.one_hot(self.successor, self.states, dtype=going.dtype)
-        return jnp.einsum("sak,sakt->sat", going, one_hot)
-
-    def expected_reward(self) -> Array:
-        """`[S, A]`, or `[S, A, m]`."""
-        return jnp.einsum("sak,sak...->sa...", self.probability, self.reward)
 
 
 def from_outcomes(

@@ -5,16 +5,14 @@ tolerances and squares would: so rewards are divided by a power of two near the 
 of them, which rounds nothing, and what is found is multiplied by it.
 """
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.rounding import ulps
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
-
-if TYPE_CHECKING:
-    from jaxrl_reward.tabular.mdp import MDP
 
 Tree = TypeVar("Tree")
 
@@ -27,7 +25,7 @@ def unit(size: Array) -> Array:
     return jnp.ldexp(one, jnp.frexp(usual)[1] - 1)
 
 
-def in_units(mdp: "MDP") -> tuple["MDP", Array]:
+def in_units(mdp: MDP) -> tuple[MDP, Array]:
     """The MDP in units of its rewards, and the unit: `[]`, or `[m]` of a vector.
 
     The largest expected |reward| of an action is in [1, 2) then: it is what sums of
@@ -42,7 +40,7 @@ def in_units(mdp: "MDP") -> tuple["MDP", Array]:
     return mdp.replace(reward=reward / one[(None,) * 3]), one
 
 
-def same_type(mdp: "MDP", *others: Any) -> Any:
+def same_type(mdp: MDP, *others: Any) -> Any:
     """An MDP, and trees beside it, with all floating numbers of the widest type among them."""
     floating = [x for x in jax.tree.leaves(others) if jnp.issubdtype(_type(x), jnp.inexact)]
     dtype = jnp.result_type(mdp.probability, mdp.reward, *floating)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.tabular import checks, numerics, planning
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular.checks import COUNT, DISCOUNT, TOLERANCE
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular import dynamics as worlds
-from jaxrl_reward.tabular.dynamics import Dynamics
 from jaxrl_reward.tabular.reward_distance import size
+from jaxrl_reward.tabular.types import Dynamics
 from jaxrl_reward.types import Array
 
 

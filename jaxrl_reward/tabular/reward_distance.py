@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxrl_reward.tabular import canonical as forms
 from jaxrl_reward.tabular import checks, numerics
 from jaxrl_reward.tabular import dynamics as worlds
-from jaxrl_reward.tabular.dynamics import Dynamics
+from jaxrl_reward.tabular.types import Dynamics
 from jaxrl_reward.types import Array, UserError, nearest
 
 Canonical = Callable[[Dynamics, Array], Array]

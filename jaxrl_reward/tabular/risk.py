@@ -20,8 +20,8 @@ from jax.core import Tracer
 
 from jaxrl_reward.rounding import ulps
 from jaxrl_reward.tabular import checks, functionals, numerics
-from jaxrl_reward.tabular.mdp import MDP
-from jaxrl_reward.tabular.stock import Grid, StockPlan, plan_on, warn_if_narrow
+from jaxrl_reward.tabular.stock import StockPlan, plan_on, warn_if_narrow
+from jaxrl_reward.tabular.types import MDP, Grid
 from jaxrl_reward.types import Array, UserError
 
 TIED = 8  # roundings: nearer than this to the best is as good

@@ -17,7 +17,6 @@ optimum, and for an f that never decreases, `rounding="down"` and "up" bound it
 from both sides.
 """
 
-import math
 import warnings
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -25,88 +24,17 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.core import Tracer
 
 from jaxrl_reward.rounding import ulps
 from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.checks import COUNT, STOCK, TOLERANCE
 from jaxrl_reward.tabular.functionals import Utility, require
-from jaxrl_reward.tabular.mdp import MDP
+from jaxrl_reward.tabular.types import MDP, Grid, Rounding
 from jaxrl_reward.types import Array, UserError, nearest
 
-Rounding = Literal["linear", "nearest", "down", "up"]
 ROUNDINGS = ("linear", "nearest", "down", "up")
-SNAP = 1024  # roundings of a spacing: nearer than this to a point is on it
 OUTSIDE = 0.05  # of the probability beyond a grid's end: more than this is worth a warning
-
-
-class Grid(struct.PyTreeNode):
-    """Evenly spaced stocks. Their place is a leaf; their number C is static.
-
-    Attributes:
-      low: the first point, a scalar, or `[m]` for a vector stock.
-      spacing: between points, of the same shape.
-      shape: the number of points, along each of the m axes.
-    """
-
-    low: Array
-    spacing: Array
-    shape: tuple[int, ...] = struct.field(pytree_node=False)
-
-    @property
-    def size(self) -> int:
-        """C, the number of points."""
-        return math.prod(self.shape)
-
-    def points(self) -> Array:
-        """`[C]`, or `[C, m]` in the order of `reshape(*shape)`."""
-        places = jnp.stack(jnp.indices(self.shape), -1).reshape(self.size, -1)
-        low, spacing = jnp.atleast_1d(self.low), jnp.atleast_1d(self.spacing)
-        points = low[None] + spacing[None] * places
-        return points if jnp.ndim(self.low) else points[:, 0]
-
-    def locate(self, stock: Array, rounding: Rounding = "linear") -> tuple[Array, Array, Array]:
-        """Stocks as weighted grid points.
-
-        Args:
-          stock: `[...]`, or `[..., m]`.
-          rounding: "linear" between the neighbours, or one of them.
-
-        Returns:
-          Their indices `[..., J]` and weights `[..., J]`, and how far the
-          stock is beyond the grid, in its own shape, signed.
-        """
-        vector = bool(jnp.ndim(self.low))
-        stock = jnp.asarray(stock, jnp.result_type(stock, self.low))
-        stock = stock if vector else stock[..., None]
-        lead = (None,) * (stock.ndim - 1)
-        low, spacing = jnp.atleast_1d(self.low)[lead], jnp.atleast_1d(self.spacing)[lead]
-        last = jnp.array(self.shape, stock.dtype)[lead] - 1
-        place = (stock - low) / spacing
-        whole = jnp.round(place)
-        snap = SNAP * jnp.finfo(place.dtype).eps
-        place = jnp.where(jnp.abs(place - whole) < snap, whole, place)
-        inside = jnp.clip(place, 0.0, last)
-        beyond = (place - inside) * spacing
-        if rounding == "linear":
-            below = jnp.floor(inside)
-            share = inside - below
-        else:
-            below = {"nearest": jnp.round, "down": jnp.floor, "up": jnp.ceil}[rounding](inside)
-            share = None
-        index = jnp.zeros((*stock.shape[:-1], 1), jnp.int32)
-        weight = jnp.ones(index.shape, stock.dtype)
-        for axis, size in enumerate(self.shape):
-            at = below[..., axis, None].astype(jnp.int32)
-            index = index * size
-            if share is None:
-                index = index + at
-                continue
-            up, part = jnp.minimum(at + 1, size - 1), share[..., axis, None]
-            index = jnp.concatenate([index + at, index + up], -1)
-            weight = jnp.concatenate([weight * (1 - part), weight * part], -1)
-        return index, weight, beyond if vector else beyond[..., 0]
 
 
 def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:

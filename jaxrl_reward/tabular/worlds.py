@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxrl_reward.tabular import mazes
-from jaxrl_reward.tabular.mdp import MDP, from_outcomes
+from jaxrl_reward.tabular.mdp import from_outcomes
+from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import UserError, nearest
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left

@@ -1,8 +1,7 @@
 """Runs: train on many seeds, record, checkpoint, resume."""
 
 from jaxrl_reward.training.checkpoint import CheckpointWarning
-from jaxrl_reward.training.lanes import Point, points
-from jaxrl_reward.training.loop import train
+from jaxrl_reward.training.grids import points
 from jaxrl_reward.training.metrics import Row, Rows, Sink, TensorBoard, WandB
 from jaxrl_reward.training.processes import is_first as is_first_process
 from jaxrl_reward.training.processes import join as join_processes
@@ -15,18 +14,20 @@ from jaxrl_reward.training.run_folder import (
     merge_summaries,
     steps_axis,
 )
+from jaxrl_reward.training.runs import Run
 from jaxrl_reward.training.schedule import Plan, plan
 from jaxrl_reward.training.sharding import jaxlib_warning, select_seed, use_all_cores
+from jaxrl_reward.training.studies import study, train
 
 __all__ = [
     "CheckpointWarning",
     "Loaded",
     "NonFiniteError",
     "Plan",
-    "Point",
     "Result",
     "Row",
     "Rows",
+    "Run",
     "RunFolder",
     "Sink",
     "TensorBoard",
@@ -43,6 +44,7 @@ __all__ = [
     "points",
     "select_seed",
     "steps_axis",
+    "study",
     "train",
     "use_all_cores",
 ]

@@ -25,13 +25,11 @@ from jaxrl_reward.rewards.postfix import (
     formula,
     postfix,
 )
-from jaxrl_reward.training import lanes
-from jaxrl_reward.training.lanes import Point
-from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.metrics import Rows
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
+from jaxrl_reward.training.runs import Run
 from jaxrl_reward.training.schedule import first_seed, positive
-from jaxrl_reward.training.sharding import Programs
+from jaxrl_reward.training.studies import study
 from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError
 
@@ -109,44 +107,28 @@ def evolve(
     writer = Writer(len(parts), length)
     first = writer.write(np.random.default_rng((seed, 0)))
     made = agents.make(agent, env, reward(first), **(config or {}))
-    made, _ = lanes.of_length(made, total_steps)
+    run = Run("", made, settings=made.config, seeds=seeds, seed=seed, total_steps=total_steps)
+    run = dataclasses.replace(run, evals=1, eval_episodes=eval_episodes)
     formulas, scores, results = [], np.zeros((rounds, population)), []
-    programs: Programs | None = None
+    again: dict[str, Any] = {"compiled": {}, "keep": 1, "progress": progress}
     with RunFolder.claim(out, resume=resume) as folder:
         for number in range(rounds):
             rng = np.random.default_rng((seed, number))
             codes = [writer.write(rng) for _ in range(population)]
             formulas.append([formula(code, parts) for code in codes])
             names = [f"{number + 1}.{i + 1}" for i in range(population)]
-            points = [
-                Point(name, made.config, reward(code))
+            runs = [
+                dataclasses.replace(run, name=name, reward=reward(code))
                 for name, code in zip(names, codes, strict=True)
             ]
-            if programs is None:
-                shape: dict[str, Any] = {"seeds": seeds, "seed": seed, "episodes": eval_episodes}
-                programs = Programs(made, points=points, **shape)
-            else:
-                programs = programs.at(points)
-            result = train(
-                made,
-                seeds=seeds,
-                total_steps=total_steps,
-                seed=seed,
-                out=folder,
-                arm=f"round {number + 1}",
-                evals=1,
-                eval_episodes=eval_episodes,
-                keep=1,
-                progress=progress,
-                programs=programs,
-                vary=points,
-            )
-            arms = result.summary["arms"]
-            found = [arms[name]["iqm"] if name in arms else np.nan for name in names]
+            of_round = {"name": f"round {number + 1}", "final": lambda *_: None, **again}
+            found = list(study(runs, folder, **of_round).values())
+            arms = merge_summaries([each.summary for each in found])["arms"]
+            worth = [arms[name]["iqm"] if name in arms else np.nan for name in names]
             # One that did not stay finite is worth as much as the worst.
-            scores[number] = np.where(np.isnan(found), np.nanmin(found), found)
+            scores[number] = np.where(np.isnan(worth), np.nanmin(worth), worth)
             writer.learn(codes, scores[number], rate)
-            results.append(dataclasses.replace(result, state=None))
+            results += found
         place = np.unravel_index(int(scores.argmax()), scores.shape)
         best = formulas[place[0]][place[1]]
         summary = merge_summaries([result.summary for result in results])

@@ -13,6 +13,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,15 +22,15 @@ import jax
 
 from jaxrl_reward.files import user_path
 from jaxrl_reward.training import lanes
-from jaxrl_reward.training.lanes import Point
-from jaxrl_reward.training.loop import train
 from jaxrl_reward.training.measuring import Measured, Ticker, measured
 from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.progress import stage
 from jaxrl_reward.training.result import Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
-from jaxrl_reward.training.schedule import positive
-from jaxrl_reward.training.sharding import Programs, compile_together
+from jaxrl_reward.training.runs import Run
+from jaxrl_reward.training.schedule import Plan, positive
+from jaxrl_reward.training.sharding import Probe
+from jaxrl_reward.training.studies import study
 from jaxrl_reward.training.verdicts import (
     Results,
     Status,
@@ -79,8 +80,9 @@ class Arm:
       env: an environment's name; None is the experiment's.
       config: settings of the agent, over those of the experiment and preset.
       share: of the preset's steps that this arm takes.
-      points: from its agent to several arms in its place, called as the points
-        are, which train in one program.
+      points: from its agent to several runs in its place, which are arms of their own
+        and train in one program.
+      begin: another first state, as of `Run`.
     """
 
     name: str
@@ -89,7 +91,8 @@ class Arm:
     env: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
-    points: Callable[[Any], Sequence[Point]] | None = None
+    points: Callable[[Any], Sequence[Run]] | None = None
+    begin: Callable[[Any, Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,10 @@ class Preset:
       seed: the first seed.
       evals: greedy evaluations after the one at the start.
       eval_episodes: episodes of an evaluation, per seed.
+      log_points: how often training metrics are recorded.
       config: settings of the agent, over those of the experiment.
       arms: the names of those that it runs; None is all of them.
+      probe: in place of the experiment's, of another size.
     """
 
     seeds: int
@@ -111,8 +116,10 @@ class Preset:
     seed: int = 0
     evals: int = 10
     eval_episodes: int = 16
+    log_points: int = 100
     config: Mapping[str, Any] = field(default_factory=dict)
     arms: Sequence[str] | None = None
+    probe: Probe | None = None
 
 
 DEMOS = "{demos}"  # in an arm's reward, where the path of its demonstrations belongs
@@ -135,6 +142,11 @@ class Experiment:
       verdict: from the results by arm to a verdict for each expectation.
       agent: an agent's name.
       config: settings of the agent that all arms share.
+      probe: what is measured of every arm beside its returns, on its way: see `study`.
+      mix: whether arms of different rewards, with settings that differ in numbers only,
+        are one program: it has all of their rewards, and weights of 0 and 1.
+      begin: another first state of arms that have none of their own, as of `Run`.
+      adapt: from an arm's agent to the one that trains, as of `Run`.
       study: from an arm, its agent and its final state, leaves `[S, ...]`, to
         anything that the verdicts need beside returns; the arm's `study`.
       present: from the results by arm and the folder to what stands in the
@@ -147,7 +159,7 @@ class Experiment:
         and all there is to do, to what each arm `Measured`. Arms, their settings and
         `total_steps` mean to it what it likes.
       metric: what is reported of each arm and compared: the greedy return, or one of
-        those measured.
+        those probed or measured.
       axis: what the figure's horizontal axis counts, if not the steps of agents.
     """
 
@@ -161,6 +173,10 @@ class Experiment:
     verdict: Callable[[Results], Sequence[Verdict]]
     agent: str = "ppo"
     config: Mapping[str, Any] = field(default_factory=dict)
+    probe: Probe | None = None
+    mix: bool = False
+    begin: Callable[[Any, Any], Any] | None = None
+    adapt: Callable[[Any, Plan], Any] | None = None
     study: Callable[[Arm, Any, Any], Any] | None = None
     present: Callable[[Results, Path], Sequence[str]] | None = None
     prepare: Callable[[Sequence[Arm], Preset, Path], Mapping[str, Any]] | None = None
@@ -218,52 +234,29 @@ def run(
     if not arms:
         raise UserError(f"experiment {experiment.name!r} has no arms; give it at least one")
     # Without data, to begin with: a mistake in the settings must not cost a folder.
-    trained = experiment.measure is None
-    agents = {arm.name: build(experiment, arm, size) for arm in chosen} if trained else {}
+    measure = experiment.measure
+    runs = _runs(experiment, chosen, size, {}) if measure is None else []
     with RunFolder.claim(out, resume=resume) as folder:
         show: dict[str, Any] = {"progress": progress, "sinks": sinks}
-        results, programs = {}, {}
-        if not trained:
+        if measure is not None:
             folder.expect(arms)
-            results = measured(experiment, chosen, size, folder, **show)
-        if experiment.prepare is not None:
-            with stage(f"{experiment.name}: preparing data", progress):
-                data = experiment.prepare(chosen, size, folder.path)
-            agents = {arm.name: build(experiment, arm, size, data[arm.name]) for arm in chosen}
-        lengths = {arm.name: max(1, round(size.total_steps * arm.share)) for arm in chosen}
-        agents = {n: lanes.of_length(agent, lengths[n])[0] for n, agent in agents.items()}
-        made = {a.name: a.points(agents[a.name]) for a in chosen if a.points and trained}
-        points = {n: lanes.of_length(agents[n], lengths[n], each)[1] for n, each in made.items()}
-        if agents:
-            parts = [point.name for several in points.values() for point in several]
-            folder.expect([*parts, *(name for name in agents if name not in points)])
-        if agents and not folder.resume:
-            shape: dict[str, Any] = {"seeds": size.seeds, "seed": size.seed}
-            shape["episodes"] = size.eval_episodes
-            programs = {
-                name: Programs(agent, points=points.get(name, ()), **shape)
-                for name, agent in agents.items()
-            }
-            with stage(f"{experiment.name}: compiling {len(programs)} programs", progress):
-                compile_together(list(programs.values()))
-        for name, agent in agents.items():
-            result = train(
-                agent,
+            results = measured(
+                experiment.name,
+                lambda keys, tick: measure(chosen, size, keys, tick),
+                experiment.metric,
+                {arm.name: _measured_config(experiment, arm, size) for arm in chosen},
+                folder,
                 seeds=size.seeds,
-                total_steps=lengths[name],
                 seed=size.seed,
-                out=folder,
-                arm=name,
-                evals=size.evals,
-                eval_episodes=size.eval_episodes,
                 **show,
-                programs=programs.pop(name, None),
-                vary=points.get(name),
             )
-            for part, each in (result.by_arm() if name in points else {name: result}).items():
-                study = experiment.study and experiment.study(arms[name], agent, each.state)
-                # Verdicts read numbers; a state per arm might fill the device.
-                results[part] = dataclasses.replace(each, state=None, study=study)
+        else:
+            if experiment.prepare is not None:
+                with stage(f"{experiment.name}: preparing data", progress):
+                    data = experiment.prepare(chosen, size, folder.path)
+                runs = _runs(experiment, chosen, size, data)
+            probe = size.probe or experiment.probe
+            results = _trained(experiment, runs, folder, probe=probe, **show)
         verdicts = tuple(experiment.verdict(results))
         summary = merge_summaries(
             [result.summary for result in results.values()],
@@ -286,7 +279,71 @@ def run(
     return Outcome(results, verdicts, summary, folder.path)
 
 
-def build(experiment: Experiment, arm: Arm, preset: Preset, data: Any = None) -> Any:
+def _trained(
+    experiment: Experiment, runs: Sequence[tuple[Run, Arm]], folder: RunFolder, **show: Any
+) -> dict[str, Result]:
+    """The results of all runs, without their states."""
+    arms = {run.name: arm for run, arm in runs}
+    folder.expect(arms)
+
+    def final(run: Run, agent: Any, state: Any) -> Any:
+        return experiment.study and experiment.study(arms[run.name], agent, state)
+
+    metric = experiment.metric
+    return study([run for run, _ in runs], folder, final=final, metric=metric, **show)
+
+
+def _runs(
+    experiment: Experiment, arms: Sequence[Arm], preset: Preset, data: Mapping[str, Any]
+) -> list[tuple[Run, Arm]]:
+    """The runs of all arms, each with the arm that it is of. Environments are made once."""
+    from jaxrl_reward import envs
+
+    make_env, found = cache(envs.make), []
+    for arm in arms:
+        agent = build(experiment, arm, preset, data.get(arm.name), make_env)
+        if arm.points and experiment.prepare and arm.name not in data:
+            continue  # they may need it
+        of_preset: Any = {name: getattr(preset, name) for name in _OF_PRESET}
+        of_preset["total_steps"] = max(1, round(preset.total_steps * arm.share))
+        of_arm: Any = {"begin": arm.begin or experiment.begin, "adapt": experiment.adapt}
+        for run in arm.points(agent) if arm.points else [Run(arm.name, agent)]:
+            found.append((dataclasses.replace(run, **of_preset, **of_arm), arm))
+    if not experiment.mix:
+        return found
+    return list(zip(_mixed([run for run, _ in found]), [arm for _, arm in found], strict=True))
+
+
+_OF_PRESET = ("seeds", "seed", "evals", "eval_episodes", "log_points")
+
+
+def _mixed(runs: Sequence[Run]) -> list[Run]:
+    """The same runs, with one agent for all that differ in their rewards and in numbers only."""
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        kind = (jax.tree.structure(run.agent.config), id(run.agent.env), run.begin)
+        groups.setdefault(kind, []).append(run)
+    found = {}
+    for several in groups.values():
+        agents = [run.agent for run in several]
+        rewards = lanes.mixed([agent.reward for agent in agents])
+        if rewards == [agent.reward for agent in agents]:
+            found |= {run.name: run for run in several}
+            continue
+        one = agents[0].remake(agents[0].config, rewards[0])
+        for run, agent, reward in zip(several, agents, rewards, strict=True):
+            own = {"settings": agent.config, "reward": reward, "shown": str(agent.reward)}
+            found[run.name] = dataclasses.replace(run, agent=one, **own)
+    return [found[run.name] for run in runs]
+
+
+def build(
+    experiment: Experiment,
+    arm: Arm,
+    preset: Preset,
+    data: Any = None,
+    make_env: Callable[[str], Any] | None = None,
+) -> Any:
     """The arm's agent, which learns from `data` if it is one that does.
 
     Raises:
@@ -304,9 +361,19 @@ def build(experiment: Experiment, arm: Arm, preset: Preset, data: Any = None) ->
         shown = NOISE if data is None else str(data)
         reward, data = reward.replace(DEMOS, repr(shown)), None
     try:
+        env = make_env(env) if make_env else env
         return agents.make(name, env, reward, data=data, **settings)
     except UserError as error:
         raise UserError(f"arm {arm.name!r} of {experiment.name!r}: {error}") from error
+
+
+def _measured_config(experiment: Experiment, arm: Arm, preset: Preset) -> dict[str, Any]:
+    """What an arm is that is measured, for `config.json`: it has no agent to load."""
+    settings = {**experiment.config, **preset.config, **arm.config, "length": preset.total_steps}
+    shape = {"seeds": preset.seeds, "seed": preset.seed, "reward": arm.reward}
+    shape |= {"axis": experiment.axis} if experiment.axis else {}
+    env = arm.env or experiment.env
+    return {**({"env": env} if env else {}), **shape, "config": settings}
 
 
 # ---- finding them -----------------------------------------------------------------

@@ -7,181 +7,38 @@ iterations a call to the device runs and when an extra checkpoint is written,
 and neither changes a result.
 """
 
-import contextlib
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.training import checkpoint, lanes, processes
-from jaxrl_reward.training.layout import Shard
+from jaxrl_reward.training import checkpoint, processes
 from jaxrl_reward.training.metrics import Rows, Sink, averages, show
 from jaxrl_reward.training.progress import Progress, deferred_interrupt
 from jaxrl_reward.training.result import NonFiniteError, Result
 from jaxrl_reward.training.run_folder import RunFolder, rows_from_parquet, rows_to_parquet
-from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
-from jaxrl_reward.training.sharding import (
-    Carry,
-    Programs,
-    compile_together,
-    device_name,
-    nan_leaves,
-)
+from jaxrl_reward.training.runs import Pack
+from jaxrl_reward.training.sharding import Carry, Programs, device_name, nan_leaves
 from jaxrl_reward.types import UserError
-
-if TYPE_CHECKING:
-    from jaxrl_reward.agents.base import Agent
 
 SLICE_SECONDS = 0.5  # how long a call to the device runs: the bar and Ctrl-C wait for it
 
 
-def train(
-    agent: "Agent",
-    *,
-    seeds: int,
-    total_steps: int,
-    seed: int = 0,
-    out: Path | str | RunFolder | None = None,
-    arm: str | None = None,
-    evals: int = 10,
-    eval_episodes: int = 16,
-    log_points: int = 100,
-    resume: bool = False,
-    progress: bool = True,
-    sinks: Sequence[Sink] = (),
-    checkpoint_seconds: float = 120.0,
-    keep: int = 2,
-    programs: Programs | None = None,
-    vary: lanes.Vary | None = None,
-    shard: Shard = "auto",
-) -> Result:
-    """Trains `seeds` independent copies of an agent at once, or of several of its points.
-
-    Args:
-      agent: what to train.
-      seeds: how many; seed `i` starts from `jax.random.key(seed + i)`.
-      total_steps: environment steps per seed, rounded up to whole iterations; of an
-        agent that learns from data, gradient steps.
-      seed: the first seed.
-      out: a folder for the results, or one that was claimed for several arms;
-        its owner then writes the summary. None keeps nothing on disk.
-      arm: a name for this run among others, the agent's name by default. With
-        `vary` there is an arm for each point, called what varies.
-      evals: greedy evaluations after the one at step 0; the last is at the end.
-      eval_episodes: episodes of one evaluation, per seed.
-      log_points: how often training metrics are recorded.
-      resume: continue from the folder's newest good checkpoint, if it has one.
-      progress: draw a bar, or print a line per evaluation, on standard error.
-      sinks: where rows also go; they are left open.
-      checkpoint_seconds: the longest time without a checkpoint. There is one
-        after each evaluation in any case.
-      keep: how many checkpoints to keep.
-      programs: the agent's, compiled ahead for these seeds, episodes, points and
-        shard.
-      vary: a grid or list of numbers to train with, in one program: see
-        `lanes.points`. Where one is not finite its arm ends, and the others go on.
-      shard: what is split over devices, `seeds` (points too) or `envs`, or what
-        fills them: see `layout.py`. Either gives the numbers of one device, up to
-        rounding.
-
-    Raises:
-      UserError: bad input, a folder that holds another run, or no checkpoint
-        that can be read.
-      NonFiniteError: a metric is not finite. The last checkpoint is good.
-      KeyboardInterrupt: after writing a checkpoint.
-    """
-    seeds, seed = positive("seeds", seeds), first_seed(seed, seeds)
-    eval_episodes, keep = positive("eval_episodes", eval_episodes), positive("keep", keep)
-    schedule = plan(agent.steps_per_iteration, total_steps, evals, log_points)
-    if agent.learning_starts > schedule.total_steps:
-        raise UserError(
-            f"{agent.name}'s learning_starts={agent.learning_starts} is beyond the run's "
-            f"{schedule.total_steps} steps per seed: lower it, or raise total_steps"
-        )
-    if resume and out is None:
-        raise UserError("resume needs the folder of the run to continue; give it with --out")
-    arm = agent.name if arm is None else arm
-    agent, _ = lanes.of_length(agent, total_steps)
-    points = () if vary is None else lanes.points(agent, vary)
-    _, points = lanes.of_length(agent, total_steps, points)
-    shared = {
-        "agent": agent.name,
-        "config": agent.config,
-        "env": agent.env.name,
-        "reward": str(agent.reward),
-        "seeds": seeds,
-        "seed": seed,
-        "total_steps": schedule.requested,
-        "evals": evals,
-        "eval_episodes": eval_episodes,
-        "log_points": log_points,
-        "shard": shard,  # another layout rounds otherwise
-    }
-    if agent.data is not None:
-        shared["data"] = {
-            "rows": agent.data.count,
-            "checksums": [origin.checksum for origin in agent.data_origin],
-        }
-    arms = {arm: shared}
-    if points:
-        arms = {each.name: shared | packed for each, packed in _packed(arm, points, seeds)}
-    with contextlib.ExitStack() as stack:
-        started = time.perf_counter()
-        folder = out if isinstance(out, RunFolder) else None
-        if isinstance(out, str | Path):
-            folder = stack.enter_context(RunFolder.join(out, resume=resume))
-            processes.first_does(lambda: folder.expect(arms))
-        if folder is not None:
-            folder.register_all(arms)
-        resume = folder is not None and folder.resume
-        if programs is None:
-            programs = Programs(
-                agent, seeds=seeds, seed=seed, episodes=eval_episodes, points=points, shard=shard
-            )
-            if not resume:  # else the run may be over, and need no program at all
-                compile_together([programs])
-        else:
-            started -= programs.compile_seconds
-        first = processes.is_first()
-        bar = Progress(arm, schedule, programs.lanes, enabled=progress and first)
-        sinks = tuple(sinks) if first else ()
-        run = _Run(arm, tuple(arms), schedule, programs, folder, range(seed, seed + seeds), sinks)
-        run.bar = stack.enter_context(bar)
-        run.started, run.checkpoint_seconds, run.keep = started, checkpoint_seconds, keep
-        run.begin(resume)
-        run.drive()
-        result = run.result()
-        if folder is not None and folder is not out:
-            folder.write_summary(result.summary)
-    return result
-
-
-def _packed(arm: str, points: Sequence[lanes.Point], seeds: int) -> Any:
-    """Each point, and what its arm's configuration has of its own."""
-    for i, point in enumerate(points):
-        pack = {"name": arm, "lanes": len(points) * seeds, "first": i * seeds}
-        yield point, {"config": point.config, "reward": str(point.reward), "pack": pack}
-
-
 @dataclass
-class _Run:
-    """The arms of one program on their way. All that a resumed run needs is in `save`."""
+class Training:
+    """The runs of one program on their way. All that a resumed one needs is in `save`."""
 
-    name: str
-    arms: tuple[str, ...]
-    plan: Plan
+    pack: Pack
     programs: Programs
     folder: RunFolder | None
-    seeds: range
+    bar: Progress
+    metric: str
+    started: float
     sinks: tuple[Sink, ...]
-    bar: Any = None
-    started: float = 0.0
-    checkpoint_seconds: float = 120.0
-    keep: int = 2
+    checkpoint_seconds: float
+    keep: int
     carry: Any = None
     iteration: int = 0
     logged: int = 0
@@ -194,6 +51,12 @@ class _Run:
     saved: int = -1
     saved_at: float = field(default_factory=time.perf_counter)
     stopped: dict[str, str] = field(default_factory=dict)  # arms that ended early, and why
+
+    def __post_init__(self):
+        run = self.pack.lanes[0].run
+        self.name, self.plan = self.pack.name, self.pack.lanes[0].plan
+        self.arms = tuple(lane.run.name for lane in self.pack.lanes)
+        self.seeds = range(run.seed, run.seed + run.seeds)
 
     @property
     def step(self) -> int:
@@ -287,12 +150,17 @@ class _Run:
         due = self.iteration in self.plan.eval_points
         if due and self.evaluated < self.iteration:
             returns, lengths = self.programs.evaluate(self.carry, self.iteration)
-            for name, values in (("return", returns), ("length", lengths)):
-                bad = ~np.isfinite(values).all(axis=1)
+            found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
+            found |= self.programs.probe(self.carry)
+            if self.metric not in found:
+                known = ", ".join(sorted(found))
+                raise UserError(f"there is no {self.metric!r} to report; the probe finds {known}")
+            for name in dict.fromkeys(("return", "length", self.metric)):
+                bad = ~np.isfinite(found[name])
                 while (bad := bad & self.live).any():
                     self.stop(name, int(np.argmax(bad)), self.step)
             self.evaluated = self.iteration
-            self.record({"return": returns.mean(axis=1), "length": lengths.mean(axis=1)})
+            self.record(found)
             self.bar.evaluated(self.iteration, float(returns[self.live].mean()))
         if due or processes.agree(time.perf_counter() - self.saved_at > self.checkpoint_seconds):
             self.save()
@@ -352,13 +220,13 @@ class _Run:
         from jaxrl_reward.report import statistics
 
         rows = Rows.concatenate(self.rows)
-        last = rows.where(step=self.plan.total_steps, metric="return")
-        final = {arm: part.curve("return")[1][:, -1] for arm, part in last.by_arm().items()}
+        last = rows.where(step=self.plan.total_steps, metric=self.metric)
+        final = {arm: part.curve(self.metric)[1][:, -1] for arm, part in last.by_arm().items()}
         seconds = self.seconds()
         steps = self.plan.total_steps * self.programs.lanes
         learns = self.programs.agent.data is not None  # from data, and plays nothing
         summary = {
-            "arms": {arm: statistics.summarize(returns) for arm, returns in final.items()},
+            "arms": {arm: statistics.summarize(x, self.metric) for arm, x in final.items()},
             "env_steps": 0 if learns else steps,
             "steps_per_second": steps / seconds["train"],
             "compile_seconds": seconds["compile"],

@@ -6,8 +6,8 @@ those the form that verdicts, tables and figures read.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,6 @@ from jaxrl_reward.training.run_folder import RunFolder
 from jaxrl_reward.training.schedule import first_seed, positive
 from jaxrl_reward.training.sharding import device_name
 from jaxrl_reward.types import UserError
-
-if TYPE_CHECKING:
-    from jaxrl_reward.training.experiment import Arm, Experiment, Preset
 
 
 class Measured(NamedTuple):
@@ -41,57 +38,62 @@ class Measured(NamedTuple):
 
 
 def measured(
-    experiment: "Experiment",
-    arms: Sequence["Arm"],
-    preset: "Preset",
+    name: str,
+    measure: "Callable[[jax.Array, Ticker], Mapping[str, Measured]]",
+    metric: str,
+    arms: Mapping[str, Mapping[str, Any]],
     folder: RunFolder,
     *,
+    seeds: int,
+    seed: int,
     progress: bool = True,
     sinks: Sequence[Sink] = (),
 ) -> dict[str, Result]:
-    """Runs `experiment.measure` and records what it gives.
+    """Runs a measure and records what it gives.
 
     A run that was interrupted measures again from the start: it depends on its
     keys alone, and ends as if it had not been.
 
+    Args:
+      name: the experiment's, for the progress bar.
+      measure: from keys `[S]`, one for each seed, and what to tell of progress, to
+        what each arm measured.
+      metric: of those measured, what is reported.
+      arms: what each is, for `config.json`.
+      folder: where to record it.
+      seeds: how many.
+      seed: the first of them.
+      progress: draw a bar, or print lines, on standard error.
+      sinks: where to log rows too.
+
     Returns:
-      By arm its result: `returns` is the last point of the experiment's metric, and
+      By arm its result: `returns` is the last point of the metric, and
       `study` the arm's `Measured`. Wall time is shared out evenly.
 
     Raises:
       UserError: the measure left an arm out, or its shapes disagree.
-      NonFiniteError: the last point of the experiment's metric is not finite.
+      NonFiniteError: the last point of the metric is not finite.
     """
-    assert experiment.measure is not None
-    seeds = positive("seeds", preset.seeds)
-    first = first_seed(preset.seed, seeds)
-    for arm in arms:
-        folder.register(arm.name, _configuration(experiment, arm, preset))
+    seeds = positive("seeds", seeds)
+    first = first_seed(seed, seeds)
+    for arm, config in arms.items():
+        folder.register(arm, config)
     keys = jax.vmap(jax.random.key)(jnp.arange(first, first + seeds))
     started = time.perf_counter()
-    with Ticker(experiment.name, enabled=progress) as tick:
-        found = experiment.measure(arms, preset, keys, tick)
+    with Ticker(name, enabled=progress) as tick:
+        found = measure(keys, tick)
     wall = (time.perf_counter() - started) / len(arms)
     results = {}
     for arm in arms:
-        if arm.name not in found:
-            raise UserError(f"{experiment.name!r} measured nothing for arm {arm.name!r}")
-        result = _result(experiment.metric, arm.name, found[arm.name], range(first, first + seeds))
+        if arm not in found:
+            raise UserError(f"{name!r} measured nothing for arm {arm!r}")
+        result = _result(metric, arm, found[arm], range(first, first + seeds))
         spent = {"steps_per_second": result.summary["env_steps"] / wall, "wall_seconds": wall}
         result.summary.update(spent)
         folder.write_rows(result.curves)
         sinks = show(result.curves, sinks)
-        results[arm.name] = result
+        results[arm] = result
     return results
-
-
-def _configuration(experiment: "Experiment", arm: "Arm", preset: "Preset") -> dict[str, Any]:
-    """What an arm is, for `config.json`. It names no agent: there is none to load."""
-    settings = {**experiment.config, **preset.config, **arm.config, "length": preset.total_steps}
-    shape = {"seeds": preset.seeds, "seed": preset.seed, "reward": arm.reward}
-    shape |= {"axis": experiment.axis} if experiment.axis else {}
-    env = arm.env or experiment.env
-    return {**({"env": env} if env else {}), **shape, "config": settings}
 
 
 def _result(metric: str, arm: str, found: Measured, seeds: range) -> Result:

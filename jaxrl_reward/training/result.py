@@ -47,8 +47,8 @@ class Result:
       state: the agent's final state, leaves `[L, ...]`: the seeds of each arm in turn.
       curves: the rows of `metrics.parquet`, of this run.
       summary: the content of `summary.json`, for this run alone.
-      returns: the final greedy return of each lane, `[L]`; NaN in an arm that
-        ended because something was not finite.
+      returns: the final greedy return of each lane, `[L]`, or what else is reported of
+        it; NaN in an arm that ended because something was not finite.
       plan: the run's steps and points; None where no agent was trained.
       arms: the names, more than one only with `vary`.
       study: what an experiment's `study` made of the state, if it has one.
@@ -71,7 +71,7 @@ class Result:
             own = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
             share = {key: self.summary[key] // count for key in steps}
             share |= {key: self.summary[key] / count for key in ("compile_seconds", "wall_seconds")}
-            for key in ("arms", "rounded_up"):
+            for key in ("arms", "rounded_up", "stopped"):
                 if key in self.summary:
                     share[key] = {n: e for n, e in self.summary[key].items() if n == arm}
             parts[arm] = Result(
@@ -122,7 +122,7 @@ def load(agent: "Agent", out: Path | str, arm: str | None = None) -> Loaded:
         or it is of another agent.
     """
     arm, config = arm_config(out, arm)
-    agent, _ = lanes.of_length(agent, config["total_steps"])
+    agent = lanes.of_length(agent, config["total_steps"])
     episodes, seeds, seed = config["eval_episodes"], config["seeds"], config["seed"]
     pack = config.get("pack", {"name": arm, "lanes": seeds, "first": 0})
     # Shapes are those of as many seeds: what the lanes differ in is in the state.

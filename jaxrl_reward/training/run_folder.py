@@ -305,9 +305,9 @@ def merge_summaries(
     }
     if counts["gradient_steps"]:
         merged["gradient_steps"] = counts["gradient_steps"]
-    rounded = [each["rounded_up"] for each in summaries if "rounded_up" in each]
-    if rounded:
-        merged["rounded_up"] = {arm: length for each in rounded for arm, length in each.items()}
+    for key in ("rounded_up", "stopped"):
+        if found := {arm: x for each in summaries for arm, x in each.get(key, {}).items()}:
+            merged[key] = found
     return merged
 
 

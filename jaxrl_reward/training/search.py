@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxrl_reward.files import write_atomic
-from jaxrl_reward.training import lanes, processes
-from jaxrl_reward.training.loop import train
+from jaxrl_reward.training import grids, processes
 from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.result import NonFiniteError, Result
 from jaxrl_reward.training.run_folder import RunFolder, merge_summaries, plain
+from jaxrl_reward.training.runs import Run, of_point, one
 from jaxrl_reward.training.schedule import first_seed, positive
-from jaxrl_reward.training.sharding import Programs, compile_together
+from jaxrl_reward.training.studies import Compiled, study
 from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError, nearest
 
@@ -59,24 +59,20 @@ class Found(NamedTuple):
 
 
 def search(
-    agent: Any,
+    what: Any,
     space: Space,
     *,
     trials: int,
     batch: int,
-    seeds: int,
-    total_steps: int,
     out: Path | str,
     template: str | None = None,
     sampler: Sampler = "tpe",
-    seed: int = 0,
     resume: bool = False,
     progress: bool = True,
     sinks: Sequence[Sink] = (),
-    evals: int = 10,
-    eval_episodes: int = 16,
     title: str = "Search",
     command: str = "",
+    **numbers: Any,
 ) -> Found:
     """Looks for the numbers with the highest final greedy return.
 
@@ -84,27 +80,27 @@ def search(
     choosing it: report what it gives on other seeds.
 
     Args:
-      agent: what to train.
-      space: a `Range` or a list of choices by name, as in `lanes.points`.
+      what: an agent, or a `Run` of one.
+      space: a `Range` or a list of choices by name, as in `grids.points`.
       trials: how many, a multiple of `batch`; more of them continue a search.
       batch: trials of a round, side by side.
-      seeds: of each trial; it is told their interquartile mean.
-      total_steps: environment steps per seed.
       out: a new folder, or with `resume` that of the search to continue.
       template: a reward's text with names for numbers.
-      sampler: Optuna's: `tpe` (Bergstra et al. 2011) or `random`.
-      seed: the first seed, also of the sampler.
-      resume, progress, sinks, evals, eval_episodes: as for `train`.
+      sampler: Optuna's: `tpe` (Bergstra et al. 2011) or `random`; the first seed is also
+        the sampler's.
+      resume, progress, sinks: as for `study`.
       title: of the report.
       command: how to run it again, for the report.
+      **numbers: fields of `Run`, of each trial: `seeds`, of which it is told the
+        interquartile mean, `total_steps` and others.
 
     Raises:
       UserError: bad input, no Optuna, or no trial that stayed finite.
       KeyboardInterrupt: after writing a checkpoint.
     """
     optuna = _optuna()
+    run = one(what, **numbers)
     trials, batch = positive("trials", trials), positive("batch", batch)
-    seeds = positive("seeds", seeds)
     if trials % batch:
         more = -(-trials // batch) * batch
         raise UserError(f"trials={trials} is no multiple of batch={batch}; use {more}")
@@ -112,15 +108,22 @@ def search(
         raise UserError(f"unknown sampler {sampler!r}, {nearest(str(sampler), SAMPLERS)}")
     if processes.several():
         raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
-    agent, _ = lanes.of_length(agent, total_steps)
+    agent = run.made()
     _check(agent, space, template)
-    seed = first_seed(seed, seeds)
-    training: dict[str, Any] = {"seeds": seeds, "seed": seed, "total_steps": total_steps}
-    training |= {"evals": evals, "eval_episodes": eval_episodes, "keep": 1}
-    training |= {"progress": progress, "sinks": sinks}
+    seed = first_seed(run.seed, positive("seeds", run.seeds))
+    show: dict[str, Any] = {"progress": progress, "sinks": sinks}
     with RunFolder.claim(out, resume=resume, mark="study.log") as folder:
         asker = _Asker(optuna, _study(optuna, folder.path, sampler, space), sampler, seed, space)
-        results = _rounds(agent, asker, folder, trials // batch, batch, template, training)
+        compiled: Compiled = {}
+        results: list[Result] = []
+        for number in range(trials // batch):
+            asked = [asker.ask(number * batch + i) for i in range(batch)]
+            runs = [
+                of_point(run, grids.points(agent, [trial.params], template)[0], _name(trial.number))
+                for trial in asked
+            ]
+            results += _round(number, runs, folder, compiled, show)
+            asker.tell(asked, merge_summaries([each.summary for each in results])["arms"])
         if not results:
             raise UserError("no trial stayed finite; search a smaller space")
         found = _found(results, asker.study, folder)
@@ -132,56 +135,28 @@ def search(
     return found
 
 
-def _rounds(
-    agent: Any,
-    asker: "_Asker",
-    folder: RunFolder,
-    rounds: int,
-    batch: int,
-    template: str | None,
-    training: Mapping[str, Any],
+def _round(
+    number: int, runs: Sequence[Run], folder: RunFolder, compiled: Compiled, show: Any
 ) -> list[Result]:
-    """Each round's result, but for those in which no trial stayed finite."""
-    results: list[Result] = []
-    programs: Programs | None = None
-    for number in range(rounds):
-        asked = [asker.ask(number * batch + i) for i in range(batch)]
-        points = [
-            lanes.points(agent, [trial.params], template)[0]._replace(name=_name(trial.number))
-            for trial in asked
-        ]
-        _, points = lanes.of_length(agent, training["total_steps"], points)
-        if programs is None:
-            shape = {"seeds": training["seeds"], "seed": training["seed"]}
-            programs = Programs(agent, episodes=training["eval_episodes"], points=points, **shape)
-            if not folder.resume:
-                compile_together([programs])
-        else:
-            programs = programs.at(points)
-        arm = f"round {number + 1}"
-        try:
-            result = train(agent, out=folder, arm=arm, vary=points, programs=programs, **training)
-        except NonFiniteError as error:
-            warnings.warn(f"{arm}: {error.reason}, and so in every trial", stacklevel=2)
-            asker.tell(asked, {})
-        else:
-            asker.tell(asked, result.summary["arms"])
-            # The report reads numbers; a state per round might fill the device.
-            results.append(dataclasses.replace(result, state=None))
-    return results
+    """The results of a round's trials; none if no trial stayed finite."""
+    name, of_round = f"round {number + 1}", {"compiled": compiled, "keep": 1}
+    try:
+        # The report reads numbers; a state per round might fill the device.
+        found = study(runs, folder, name=name, final=lambda *_: None, **of_round, **show)
+    except NonFiniteError as error:
+        warnings.warn(f"{name}: {error.reason}, and so in every trial", stacklevel=3)
+        return []
+    return list(found.values())
 
 
 def _name(number: int) -> str:
     return f"trial {number}"
 
 
-def _found(results: Sequence[Result], study: Any, folder: RunFolder) -> Found:
+def _found(results: Sequence[Result], asked: Any, folder: RunFolder) -> Found:
     summary = merge_summaries([result.summary for result in results])
-    stopped = {arm: why for each in results for arm, why in each.summary.get("stopped", {}).items()}
-    best, values = study.best_trial, dict(study.best_trial.params)
+    best, values = asked.best_trial, dict(asked.best_trial.params)
     summary["best"] = {"arm": _name(best.number), "values": values}
-    if stopped:
-        summary["stopped"] = stopped
     curves = Rows.concatenate([result.curves for result in results])
     return Found(_name(best.number), values, summary, curves, folder.path)
 
@@ -202,7 +177,7 @@ def _check(agent: Any, space: Space, template: str | None) -> None:
         {n: d[end] if isinstance(d, Range) else d[-end] for n, d in space.items()} for end in (0, 1)
     ]
     for values in ends:
-        lanes.points(agent, [values], template)
+        grids.points(agent, [values], template)
 
 
 # ---- Optuna -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,10 +24,11 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxrl_reward.counting import add_up
+from jaxrl_reward.partition import shard_map
 from jaxrl_reward.training import processes
-from jaxrl_reward.training.lanes import Point, numbers
-from jaxrl_reward.training.layout import Layout, Shard
-from jaxrl_reward.types import Array, Mean
+from jaxrl_reward.training.lanes import numbers
+from jaxrl_reward.training.layout import Layout, Shard, seeds_mesh
+from jaxrl_reward.types import Array, Mean, UserError
 
 # `fold_in(key, i)` is the same key as `split(key, n)[i]`, which is how agents
 # derive theirs. A large tag keeps the evaluation's keys out of that range.
@@ -204,8 +206,47 @@ def _compile(lowered: jax.stages.Lowered, once: bool) -> Callable[..., Any]:
     return lowered.compile(compiler_options=options)
 
 
+Probe = Callable[[Any, Any, Array], dict[str, Array]]
+
+
+class First:
+    """The states that the seeds of one agent begin with: made once, when they are needed.
+
+    Attributes:
+      abstract: the shapes and dtypes of one seed's.
+    """
+
+    def __init__(self, agent: Any, *, seeds: int, seed: int):
+        self._init = lambda key, numbers: jax.tree.map(_strong, agent.init(key, *numbers))
+        self._seeds = range(seed, seed + seeds)
+        self._numbers = jax.tree.map(lambda x: x[0], numbers([agent], 1))
+        self.abstract = jax.eval_shape(self._init, jax.random.key(0), self._numbers)
+
+    @cached_property
+    def states(self) -> Any:
+        """Of all seeds, `[S, ...]`."""
+        keys, mesh = (
+            jnp.stack([jax.random.key(i) for i in self._seeds]),
+            seeds_mesh(len(self._seeds)),
+        )
+        each = jax.vmap(self._init, in_axes=(0, None))
+        return jax.jit(shard_map(each, (P("seeds"), P()), P("seeds"), mesh=mesh))(
+            keys, self._numbers
+        )
+
+
 class Programs:
     """An agent's functions over `[L]` lanes, compiled together or at their first use.
+
+    Args:
+      agent: whose functions they are.
+      seeds: of each point.
+      seed: the first of them.
+      episodes: of an evaluation.
+      points: what has the `config` and `reward` of some lanes; none are the agent's own.
+      shard: see `layout.py`.
+      probe: see `studies.study`.
+      begin: see `runs.Run`, and the first states that it is called with.
 
     Attributes:
       lanes: how many, the seeds times the points.
@@ -221,11 +262,14 @@ class Programs:
         seeds: int,
         seed: int,
         episodes: int,
-        points: Sequence[Point] = (),
+        points: Sequence[Any] = (),
         shard: Shard = "auto",
+        probe: Probe | None = None,
+        begin: "tuple[Callable[[Any, Any], Any], First] | None" = None,
     ):
         started, copies = time.perf_counter(), max(len(points), 1)
         self.agent, self.lanes, self.episodes = agent, seeds * copies, episodes
+        self._look, self._other = probe, begin
         self.layout = Layout(agent, self.lanes, shard)
         self._compiled: dict[str, Callable[..., Any]] = {}
         # A seed draws the same at every point: their difference is that of the numbers.
@@ -233,8 +277,10 @@ class Programs:
         self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
         # What agents learn from in place of playing: one copy on each device, for all lanes.
         self._data = () if agent.data is None else (self._put(agent.data, whole=True),)
+        first = () if begin is None else (begin[1].abstract,)
+        first = jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.lanes, *x.shape), x.dtype), first)
         # Traced here as in the programs, and kept for them: tracing physics takes seconds.
-        self._begin = jax.vmap(jax.jit(self._strong_init, inline=True), in_axes=(0, 0, None))
+        self._begin = jax.vmap(jax.jit(self._strong_init, inline=True), in_axes=(0, 0, None, 0))
         iterate = jax.jit(agent.iterate, inline=True)
         self._iterate = jax.vmap(iterate, in_axes=(0, *(None for _ in self._data)))
         if self._data and jax.default_backend() == "cpu":
@@ -243,8 +289,8 @@ class Programs:
             self._iterate = lambda states, data: jax.lax.map(lambda s: iterate(s, data), states)
         with jax.set_mesh(self.layout.mesh):
             rows, whole = P("seeds"), (P(),) * len(self._data)
-            begin = self.layout.place(self._begin, (rows, rows, P()))
-            state = jax.eval_shape(begin, self._keys, self._numbers, self._data)
+            begun = self.layout.place(self._begin, (rows, rows, P(), rows))
+            state = jax.eval_shape(begun, self._keys, self._numbers, self._data, first)
             state = jax.tree.map(_placed, state, self.layout.of_state(state))
             placed = self.layout.place(self._iterate, (rows, *whole))
             _, metrics = jax.eval_shape(placed, state, *self._data)
@@ -252,24 +298,54 @@ class Programs:
             if not isinstance(value, Mean) or value.total.ndim + value.count.ndim != 2:
                 raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")
         self.metrics = tuple(sorted(metrics))
+        self._abstract_first = jax.tree.map(lambda x: _placed(x, self.layout.rows), first)
+        if probe is not None:
+            with jax.set_mesh(self.layout.mesh):
+                self._check_probed(jax.eval_shape(self._probe, state, self._keys))
         tally = jax.eval_shape(lambda: Tally.empty(self.lanes, len(self.metrics)))
         self.abstract = Carry(state, jax.tree.map(lambda x: _placed(x, self.layout.rows), tally))
         self.compile_seconds = time.perf_counter() - started
 
-    def at(self, points: Sequence[Point]) -> "Programs":
+    @property
+    def compiled(self) -> bool:
+        """Whether there is a program already."""
+        return bool(self._compiled)
+
+    @property
+    def probes(self) -> bool:
+        """Whether there is a probe."""
+        return self._look is not None
+
+    def at(self, points: Sequence[Any]) -> "Programs":
         """The same programs, compiled already, for as many other points."""
         other = copy.copy(self)
         other._numbers = self._put(numbers(points, self.lanes // len(points)))
         other.compile_seconds = 0.0
         return other
 
-    def _strong_init(self, key: Array, numbers: tuple, data: tuple) -> Any:
+    def _strong_init(self, key: Array, numbers: tuple, data: tuple, first: tuple) -> Any:
         given = {"data": data[0]} if data else {}
-        return jax.tree.map(_strong, self.agent.init(key, *numbers, **given))
+        state = self.agent.init(key, *numbers, **given)
+        if self._other is not None:
+            state = self._other[0](state, *first)
+        return jax.tree.map(_strong, state)
+
+    def _check_probed(self, found: Any) -> None:
+        """Raises a `UserError` unless a probe gives scalars with names of their own."""
+        if not isinstance(found, dict) or any(each.ndim != 1 for each in jax.tree.leaves(found)):
+            raise UserError("a probe must give a dict of scalars")
+        for name in found:
+            if name in (*self.metrics, "return", "length"):
+                raise UserError(f"a probe's {name!r} is a metric of training; call it otherwise")
 
     def init(self) -> Carry:
         """A new run."""
-        return self._run("init", self._keys, self._numbers, self._data)
+        first = ()
+        if self._other is not None:
+            states, shape = self._other[1].states, self._abstract_first[0]
+            again = lambda x, y: jnp.concatenate([x] * (y.shape[0] // x.shape[0]))  # noqa: E731
+            first = (self._put(jax.tree.map(again, states, shape)),)
+        return self._run("init", self._keys, self._numbers, self._data, first)
 
     def advance(self, carry: Carry, start: int, n: int) -> Carry:
         """`n` iterations after the first `start`; `carry` is donated.
@@ -289,16 +365,24 @@ class Programs:
         returns, lengths = processes.to_host(returns), processes.to_host(lengths)
         return returns.astype(np.float64), lengths.astype(np.float64)
 
+    def probe(self, carry: Carry) -> dict[str, np.ndarray]:
+        """What the probe finds, `[L]` each; nothing without one."""
+        if self._look is None:
+            return {}
+        found = self._run("probe", carry.state, self._keys)
+        return {name: processes.to_host(each).astype(np.float64) for name, each in found.items()}
+
     def clear(self, carry: Carry) -> Carry:
         """The same state with an empty tally."""
         return carry._replace(tally=self._put(Tally.empty(self.lanes, len(self.metrics))))
 
-    def _init(self, keys: Array, numbers: tuple, data: tuple) -> Carry:
-        def local(keys: Array, numbers: tuple, data: tuple) -> Carry:
-            state = self._begin(keys, numbers, data)
+    def _init(self, keys: Array, numbers: tuple, data: tuple, first: tuple) -> Carry:
+        def local(keys: Array, numbers: tuple, data: tuple, first: tuple) -> Carry:
+            state = self._begin(keys, numbers, data, first)
             return Carry(state, Tally.empty(keys.shape[0], len(self.metrics)))
 
-        return self.layout.place(local, (P("seeds"), P("seeds"), P()))(keys, numbers, data)
+        specs = (P("seeds"), P("seeds"), P(), P("seeds"))
+        return self.layout.place(local, specs)(keys, numbers, data, first)
 
     def _advance(self, carry: Carry, start: Array, stop: Array, data: tuple) -> Carry:
         def local(carry: Carry, start: Array, stop: Array, data: tuple) -> Carry:
@@ -320,6 +404,18 @@ class Programs:
 
         return self.layout.place(local, (P("seeds"), P("seeds"), P()))(state, keys, point)
 
+    def _probe(self, state: Any, keys: Array) -> dict[str, Array]:
+        def local(state: Any, keys: Array) -> dict[str, Array]:
+            assert self._look is not None
+            one = partial(self._look, self.agent)
+            # On a CPU one lane after the other: what it works on stays in the cache, and a
+            # `cond` of a probe chooses.
+            if jax.default_backend() == "cpu":
+                return jax.lax.map(lambda lane: one(*lane), (state, keys))
+            return jax.vmap(one)(state, keys)
+
+        return self.layout.place(local, (P("seeds"), P("seeds")))(state, keys)
+
     def _put(self, tree: Any, whole: bool = False) -> Any:
         """Arrays `[L, ...]` on the mesh, or `whole` ones. Every process has all of them here."""
         sharding = NamedSharding(self.layout.mesh, P()) if whole else self.layout.rows
@@ -328,17 +424,22 @@ class Programs:
         return jax.jit(lambda: tree, out_shardings=sharding)()
 
     def compile(self, name: str) -> float:
-        """Compiles `init`, `advance` or `evaluate`, unless it is; the seconds it took."""
+        """Compiles `init`, `advance`, `evaluate` or `probe`, unless it is; the seconds it took."""
         if name in self._compiled:
             return 0.0
         started, count = time.perf_counter(), jax.ShapeDtypeStruct((), np.int32)
         function, args, donated = {
-            "init": (self._init, (self._keys, self._numbers, self._data), ()),
+            "init": (
+                self._init,
+                (self._keys, self._numbers, self._data, self._abstract_first),
+                (),
+            ),
             "advance": (self._advance, (self.abstract, count, count, self._data), (0,)),
             "evaluate": (self._evaluate, (self.abstract.state, self._keys, count), ()),
+            "probe": (self._probe, (self.abstract.state, self._keys), ()),
         }[name]
         carried = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        out = self.layout.rows if name == "evaluate" else carried
+        out = self.layout.rows if name in ("evaluate", "probe") else carried
         with jax.set_mesh(self.layout.mesh):  # which an agent's `mesh.spread` looks for
             lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*args)
         self._compiled[name] = _compile(lowered, once=name == "init")
@@ -356,7 +457,8 @@ def compile_together(runs: Sequence[Programs]) -> None:
     The time is shared out, so that the runs' `compile_seconds` add up to it.
     """
     started = time.perf_counter()
-    jobs = [(run, name) for name in ("advance", "evaluate", "init") for run in runs]
+    names = ("advance", "evaluate", "init", "probe")
+    jobs = [(r, name) for name in names for r in runs if name != "probe" or r.probes]
     with ThreadPoolExecutor(_available_cores()) as pool:
         spent = list(pool.map(lambda job: job[0].compile(job[1]), jobs))
     passed = time.perf_counter() - started

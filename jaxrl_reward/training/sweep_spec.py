@@ -35,6 +35,7 @@ from typing import Any
 
 from jaxrl_reward.files import read_text, user_path
 from jaxrl_reward.training.run_folder import plain
+from jaxrl_reward.training.runs import Run
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
 from jaxrl_reward.types import UserError, nearest
 
@@ -42,44 +43,19 @@ MOST_TRIALS = 10_000
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Run):
     """One run of a sweep: all that another process needs to do it.
 
     Attributes:
-      name: in tables and figures, unlike any other trial's.
       folder: its own, below the sweep's `trials`.
-      agent: an agent's name.
-      env: an environment's name.
-      reward: a reward expression, as text.
-      data: the file that an offline agent learns from.
-      seeds: trained side by side.
-      seed: the first of them.
-      total_steps: environment steps per seed.
-      evals: greedy evaluations after the one at the start.
-      eval_episodes: episodes of an evaluation, per seed.
-      settings: of the agent, those that are given.
     """
 
-    name: str
-    folder: str
-    agent: str = "ppo"
-    env: str = ""
     reward: str = "env"
-    data: str = ""
-    seeds: int = 1
-    seed: int = 0
-    total_steps: int = 500_000
-    evals: int = 10
-    eval_episodes: int = 16
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
 
 
-RUN_KEYS = tuple(
-    each.name
-    for each in dataclasses.fields(Trial)
-    if each.name not in ("name", "folder", "settings")
-)
 _TEXTS = ("agent", "env", "reward", "data")
+RUN_KEYS = (*_TEXTS, "seeds", "seed", "total_steps", "evals", "eval_episodes")
 
 
 @dataclass(frozen=True)
@@ -262,7 +238,7 @@ def _known_keys(drafts: Any) -> set[str]:
     """What a key may be, given the agents that occur."""
     from jaxrl_reward import agents
 
-    known = set(RUN_KEYS)
+    known: set[str] = set(RUN_KEYS)
     for agent in {values.get("agent", "ppo") for values in drafts}:
         known |= {each.name for each in dataclasses.fields(agents.module(agent).Config)}
     return known
@@ -272,7 +248,7 @@ def _trial(name: str, folder: str, values: Mapping[str, Any]) -> Trial:
     run: dict[str, Any] = {key: value for key, value in values.items() if key in RUN_KEYS}
     run = {key: value if key in _TEXTS else _whole(key, value) for key, value in run.items()}
     settings = {key: value for key, value in values.items() if key not in RUN_KEYS}
-    return Trial(name, folder, settings=settings, **run)
+    return Trial(name, folder=folder, settings=settings, **run)
 
 
 def _environments() -> Any:

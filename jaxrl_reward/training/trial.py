@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, TextIO
 
 from jaxrl_reward.files import is_full, write_atomic
 from jaxrl_reward.training import checkpoint
-from jaxrl_reward.training.loop import NonFiniteError, train
+from jaxrl_reward.training.result import NonFiniteError
 from jaxrl_reward.training.run_folder import (
     BusyError,
     RunFolder,
@@ -37,6 +37,7 @@ from jaxrl_reward.training.run_folder import (
     to_json,
 )
 from jaxrl_reward.training.sharding import use_all_cores
+from jaxrl_reward.training.studies import train
 from jaxrl_reward.training.sweep_spec import RUN_KEYS, Sweep, Trial
 from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError
@@ -152,21 +153,7 @@ def run(out: Path, trial: Trial) -> None:
 
 
 def _train(trial: Trial, folder: RunFolder) -> None:
-    # Agents bring all of the simulators along.
-    from jaxrl_reward import agents
-
-    data = trial.data or None
-    agent = agents.make(trial.agent, trial.env, trial.reward, data=data, **trial.settings)
-    result = train(
-        agent,
-        seeds=trial.seeds,
-        total_steps=trial.total_steps,
-        seed=trial.seed,
-        out=folder,
-        arm=trial.name,
-        evals=trial.evals,
-        eval_episodes=trial.eval_episodes,
-    )
+    result = train(trial, out=folder)
     rows, command = result.curves, as_command(trial)
     write_up(folder.path, result.summary, rows, title=trial.name, command=command)
     folder.write_summary(result.summary)

@@ -60,7 +60,7 @@ def write_up(
         parts.append(f"**Claim.** {claim}")
     if source:
         parts.append(f"**Source.** {source}")
-    parts += [*_verdicts(summary), *_results(path, summary), *sections]
+    parts += [*_verdicts(summary), *_results(path, summary, metric), *sections]
     parts += [*_setup(path, summary), *_again(summary, command)]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
@@ -73,12 +73,12 @@ def _verdicts(summary: Mapping[str, Any]) -> list[str]:
     return ["## Verdicts", markdown_table(("Expected", "Verdict", "Evidence", "Source"), rows)]
 
 
-def _results(path: Path, summary: Mapping[str, Any]) -> list[str]:
+def _results(path: Path, summary: Mapping[str, Any], metric: str) -> list[str]:
     from jaxrl_reward.report import tables
 
     arms = load_config(path)["arms"].values()
     table = tables.markdown(summary["arms"]).rstrip()
-    if not all("agent" in arm for arm in arms):
+    if metric != "return" or not all("agent" in arm for arm in arms):
         note = "The last point of each arm: interquartile mean (IQM) over seeds, with an interval."
         return ["## Results", table, note]
     greedy = all(arm["config"].get("greedy", True) for arm in arms)

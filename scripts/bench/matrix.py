@@ -47,9 +47,13 @@ ROWS = {
 }
 
 
-ABOUT = """Each job ran {} times:
-how often it ended well, and the seconds of the longest. `resume` is killed, resumed, and
-equal to the bit to the run that was not."""
+ABOUT = """No accelerator. Of each job, how often it ended well, and the seconds of the
+longest. `resume` is killed, resumed, and equal to the bit to the run that was not. `1 = 2` is
+SAC with 16 seeds until 64 updates are made, on one device and on two: the largest relative
+difference of a number that the run records of a seed, which may be {tolerance:g}."""
+TOLERANCE = 1e-3  # rounding alone gives about 1e-7 so early
+FIRST = ("row", "devices", "date", "cores", "Python", "jax", "jaxlib", "flax")
+LAST = ("1 = 2", "tests")
 
 
 class MissingError(Exception):
@@ -80,18 +84,19 @@ def dependencies() -> list[str]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
-def environment(name: str, row: Row, folder: Path) -> Path:
-    """The Python of a row, installed where that has not happened yet."""
-    wanted = repr((row, dependencies(), TOOLS, (ROOT / "constraints.txt").read_text()))
+def environment(name: str, row: Row, folder: Path, tools: bool) -> Path:
+    """The Python of a row, with what tests need too, installed if that has not happened yet."""
+    whole, bare = (written(row, each) for each in (TOOLS, ()))
+    wanted = whole if tools else bare
     home, stamp = folder / name, folder / name / "installed"
     python = home / "bin/python"
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text() in (whole, wanted):
         return python
     found = find_python(row.python)
     print(f"matrix: installing {name} ...", file=sys.stderr, flush=True)
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([found, "-m", "venv", home], check=True)
-    for packages in requirements(row):
+    for packages in requirements(row, TOOLS if tools else ()):
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
         if subprocess.run(pip, stdout=sys.stderr).returncode:
             raise InstallError("its versions cannot be installed together, see above")
@@ -99,12 +104,18 @@ def environment(name: str, row: Row, folder: Path) -> Path:
     return python
 
 
-def requirements(row: Row) -> list[list[str]]:
+def written(row: Row, tools: Sequence[str]) -> str:
+    """What an environment is made of, in a file in it."""
+    constraints = (ROOT / "constraints.txt").read_text() if row.pinned else ""
+    return "\n".join([row.python, *map(" ".join, requirements(row, tools)), constraints])
+
+
+def requirements(row: Row, tools: Sequence[str]) -> list[list[str]]:
     """What to give to `pip install`, one call after the other."""
     packages = dependencies()
     if row.lowest:
         packages = [re.sub(r">=([\d.]+).*", r"==\1", package) for package in packages]
-    first = [*packages, *TOOLS]
+    first = [*packages, *tools]
     if row.pinned:
         first += ["--constraint", str(ROOT / "constraints.txt")]
     if row.jax is None:
@@ -209,6 +220,16 @@ def shaping(runner: Runner) -> str:
     return runner.run(*words)
 
 
+def start(runner: Runner) -> str:
+    """The first updates of PPO and of SAC: short enough to be run with every change."""
+    small = ("--seeds", "4", "--no-progress", "--evals", "1", "--eval-episodes", "2")
+    words = ("train", "ppo", "gymnax:CartPole-v1", "--total-steps", "2048")
+    if problem := runner.run(*words, *small, "--out", "start-ppo"):
+        return problem
+    words = ("train", "sac", "gymnax:Pendulum-v1", "--total-steps", "1064")
+    return runner.run(*words, *small, "--out", "start-sac")
+
+
 def resume(runner: Runner) -> str:
     """Killed after its first step, resumed, and equal to the run that was not."""
     whole, killed = runner.folder / "ppo", runner.folder / "killed"
@@ -238,7 +259,9 @@ JOBS: dict[str, Callable[[Runner], str]] = {
     "group_pg": group_pg,
     "shaping": shaping,
     "resume": resume,
+    "start": start,
 }
+USUAL = tuple(name for name in JOBS if name != "start")
 
 
 def job(name: str, python: Path, devices: int, times: int, limit: float) -> str:
@@ -257,57 +280,128 @@ def job(name: str, python: Path, devices: int, times: int, limit: float) -> str:
     return ", ".join([f"{good}/{times}", f"{max(spent):.0f} s", *dict.fromkeys(problems)])
 
 
+def agreement(python: Path, limit: float) -> str:
+    """The largest difference of SAC's seeds on one device and on two."""
+    words = ("train", "sac", "gymnax:Pendulum-v1", "--seeds", "16", "--total-steps", "1064")
+    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+        for devices in (1, 2):
+            runner = Runner(python, Path(folder), devices, limit)
+            if problem := runner.run(*words, *QUIET, "--out", str(devices)):
+                return problem
+        compared = subprocess.run(
+            [python, "-c", COMPARE, *(f"{folder}/{devices}/metrics.parquet" for devices in (1, 2))],
+            capture_output=True,
+            text=True,
+        )
+    if compared.returncode:
+        print(compared.stderr, file=sys.stderr)
+        return f"exit {compared.returncode} of the comparison"
+    largest = float(compared.stdout)
+    return f"{largest:.1e}" if largest <= TOLERANCE else f"they differ by {largest:.1e}"
+
+
+# Run where pyarrow is. A number that only one of the two runs has is an error.
+COMPARE = """
+import math, sys
+import pyarrow.parquet as parquet
+
+def numbers(path):
+    rows = parquet.read_table(path).to_pylist()
+    return {(row["seed"], row["step"], row["metric"]): row["value"] for row in rows}
+
+def difference(x, y):
+    if x == y or math.isnan(x) and math.isnan(y):
+        return 0.0
+    return abs(x - y) / max(abs(x), abs(y)) if math.isfinite(x - y) else math.inf
+
+one, two = map(numbers, sys.argv[1:])
+assert one and one.keys() == two.keys(), "other numbers were recorded"
+assert len({seed for seed, _, _ in one}) == 16
+print(max(difference(one[key], two[key]) for key in one))
+"""
+
+
 def tests(python: Path, paths: Sequence[str], limit: float) -> str:
-    """What pytest's last line says, of the fast tests on two devices."""
+    """What pytest's last line says, of the fast tests on two devices, and which these are."""
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         words = ["pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+        words += ["--durations", "60"]
         runner = Runner(python, Path(folder), 2, limit)
         process = runner.start(*words, *(str(ROOT / path) for path in paths or ["tests"]))
         problem = runner.wait(process)
         lines = (Path(folder) / "log.txt").read_text().splitlines()
-    if problem:
-        print(*lines[-30:], sep="\n", file=sys.stderr)
+    print(*lines[-100:], sep="\n", file=sys.stderr)
     counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)", lines[-1] if lines else "")
-    return ", ".join([*counts, *([problem] if problem else [])])
+    which = "all" if not paths else " ".join(path.removeprefix("tests/") for path in paths)
+    return f"{', '.join([*counts, *([problem] if problem else [])])} of {which}"
 
 
 # ---- the table ------------------------------------------------------------------------
 
 
+Table = dict[tuple[str, str], dict[str, str]]  # by row and devices, then by column
+
+
 def main() -> int:
     args = parsed()
-    jobs = args.jobs if args.jobs is not None else list(JOBS)
-    header = ["row", "Python", "jax", "jaxlib", "flax", "devices", *jobs, "tests"]
-    table, failed = [], False
+    jobs = list(USUAL) if args.jobs is None else args.jobs
+    new: Table = {}
     for name in args.rows:
+        row, tools = ROWS[name], args.tests is not None
         try:
-            python = environment(name, ROWS[name], args.environments)
+            python = environment(name, row, args.environments, tools)
         except (MissingError, InstallError) as reason:
-            failed |= isinstance(reason, InstallError)
-            what = "failed" if isinstance(reason, InstallError) else "skipped"
+            what = "skipped" if isinstance(reason, MissingError) else "failed"
             print(f"matrix: {name} {what}: {reason}", file=sys.stderr)
-            table.append([name, ROWS[name].python, f"{what}: {reason}", *[""] * (len(header) - 3)])
+            new[name, ""] = {"Python": row.python, "jax": f"{what}: {reason}"}
             continue
         for devices in args.devices:
-            cells = []
+            cells = dict(zip(FIRST[4:], versions(python), strict=True))
+            cells |= {"date": str(datetime.date.today()), "cores": str(os.cpu_count())}
+            new[name, str(devices)] = cells
             for each in jobs:
-                cells.append(job(each, python, devices, args.times, args.limit))
-                print(name, devices, each, cells[-1], file=sys.stderr, flush=True)
-            last = devices == max(args.devices)
-            wanted = args.tests if last else None
-            cells.append("" if wanted is None else tests(python, wanted, args.test_limit))
-            failed |= any(
-                re.search(r"over|exit|SIG|ended|resumed|failed|error", cell) for cell in cells
-            )
-            table.append([name, *versions(python), str(devices), *cells])
-            print(*table[-1], sep=" | ", file=sys.stderr, flush=True)
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *table)]
-    when = f"{datetime.date.today()}, on {os.cpu_count()} cores and no accelerator."
-    text = "\n".join([f"{when} {ABOUT.format(args.times)}", "", *lines, ""])
+                cells[each] = job(each, python, devices, args.times, args.limit)
+                print(name, devices, each, cells[each], file=sys.stderr, flush=True)
+            if devices == 2 and args.agreement:
+                cells["1 = 2"] = agreement(python, args.limit)
+            if devices == max(args.devices) and tools:
+                cells["tests"] = tests(python, args.tests, args.test_limit)
+            print(name, devices, *cells.values(), sep=" | ", file=sys.stderr, flush=True)
+    text = shown(new)
     print(text)
     if args.out:
-        args.out.write_text(text)
-    return int(failed)
+        earlier = read(args.out.read_text()) if args.out.exists() else {}
+        args.out.write_text(shown(joined(earlier, new)))
+    return int(any(is_failure(cell) for cells in new.values() for cell in cells.values()))
+
+
+def is_failure(cell: str) -> bool:
+    return bool(re.search(r"over|exit|SIG|ended|resumed|differ|failed|error", cell))
+
+
+def joined(earlier: Table, new: Table) -> Table:
+    """Cells that were filled before stay, unless they are filled again."""
+    # A row that could not be installed then is not worth keeping.
+    keys = {key for key in earlier if key[1]} | new.keys()
+    ordered = sorted(keys, key=lambda key: (list(ROWS).index(key[0]), key[1]))
+    return {key: earlier.get(key, {}) | new.get(key, {}) for key in ordered}
+
+
+def shown(table: Table) -> str:
+    filled = {name for cells in table.values() for name in cells}
+    columns = [name for name in (*FIRST[2:], *JOBS, *LAST) if name in filled]
+    lines = [[*FIRST[:2], *columns], ["---"] * (2 + len(columns))]
+    lines += [[*key, *(cells.get(name, "") for name in columns)] for key, cells in table.items()]
+    rows = [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join([ABOUT.format(tolerance=TOLERANCE), "", *rows, ""])
+
+
+def read(text: str) -> Table:
+    """What `shown` wrote."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    filled = [{name: cell for name, cell in zip(header, row, strict=True) if cell} for row in rows]
+    return {(row.pop("row"), row.pop("devices", "")): row for row in filled}
 
 
 def parsed() -> argparse.Namespace:
@@ -323,11 +417,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--times", type=int, default=1, help="how often each job is run")
     parser.add_argument(
+        "--agreement", action="store_true", help="compare the seeds of one device and of two"
+    )
+    parser.add_argument(
         "--tests", nargs="*", metavar="PATH", help="run these tests, or all of them"
     )
     parser.add_argument("--limit", type=float, default=300, help="seconds of a command")
     parser.add_argument("--test-limit", type=float, default=7200, help="seconds of the tests")
-    parser.add_argument("--out", type=Path, help="a file for the table")
+    parser.add_argument("--out", type=Path, help="a file for the table, whose other cells stay")
     parser.add_argument("--environments", type=Path, default=ROOT / ".cache/matrix", metavar="DIR")
     return parser.parse_args()
 

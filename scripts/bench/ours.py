@@ -14,7 +14,7 @@ import jax  # noqa: E402, after the devices are chosen
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-import jaxrl_reward.offline  # noqa: E402
+import jaxrl_reward.data  # noqa: E402
 from jaxrl_reward import agents, envs, writers  # noqa: E402
 from jaxrl_reward import rewards as rw  # noqa: E402
 from jaxrl_reward.rewards import potentials  # noqa: E402
@@ -70,7 +70,7 @@ def offline(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[]
         "terminated": np.arange(rows) % 1000 == 999,
         "truncated": np.zeros(rows),
     }
-    data = jaxrl_reward.offline.make(arrays)
+    data = jaxrl_reward.data.make(arrays)
     agent = agents.make(task["kind"], task["env"], data=data, **task["settings"])
     programs = Programs(agent, seeds=task["seeds"], seed=0, episodes=1)
     programs.compile_seconds += programs.compile("advance")

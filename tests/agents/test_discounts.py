@@ -10,7 +10,7 @@ import pytest
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base
-from jaxrl_reward.training import lanes
+from jaxrl_reward.training import grids, lanes
 from jaxrl_reward.types import UserError
 
 CAR = "gymnax:MountainCar-v0"
@@ -77,12 +77,12 @@ def test_the_agents_discount_is_the_terms_and_follows_it():
 
 def test_a_discount_that_varies_is_each_points_own():
     agent = make("env + potential('norm')")
-    points = lanes.points(agent, {"gamma": [0.9, 0.99]})
+    points = grids.points(agent, {"gamma": [0.9, 0.99]})
     configs, rewards = lanes.numbers(points, seeds=2)
     np.testing.assert_allclose(rewards.parts[1].gamma, [0.9, 0.9, 0.99, 0.99])
     np.testing.assert_allclose(configs.gamma, rewards.parts[1].gamma)
     with pytest.warns(UserWarning, match="discounts by 0.99, and potential.*gamma=0.5"):
-        both = lanes.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
+        both = grids.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
     np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.5, 0.99])
 
 
@@ -90,7 +90,7 @@ def test_rewards_that_vary_may_have_terms_without_a_discount_of_one():
     """What they have in common is asked without one."""
     agent = make("rnd() | normalize(episodic=False)")
     other = "rnd() | normalize(epsilon=0.1, episodic=False)"
-    both = lanes.numbers(lanes.points(agent, {"reward": [agent.reward, other]}), 1)[1].parts[1]
+    both = lanes.numbers(grids.points(agent, {"reward": [agent.reward, other]}), 1)[1].parts[1]
     np.testing.assert_allclose([both.gamma, both.epsilon], [[0.99, 0.99], [1e-8, 0.1]])
 
 
@@ -130,10 +130,10 @@ def test_another_discount_is_told_once():
     assert len(told) == 1
     agent = make("env | normalize(gamma=0.99)")
     with pytest.warns(UserWarning, match="discounts by 0.5, and normalize") as told:
-        lanes.points(agent, {"gamma": [0.5, 0.6, 0.99]})
+        grids.points(agent, {"gamma": [0.5, 0.6, 0.99]})
     assert len(told) == 1
     with pytest.warns(UserWarning, match="discounts by 0.7, and normalize") as told:
-        lanes.points(make("env | normalize(gamma=0.99)", gamma=0.7), {"gamma": [0.5, 0.6]})
+        grids.points(make("env | normalize(gamma=0.99)", gamma=0.7), {"gamma": [0.5, 0.6]})
     assert len(told) == 1
 
 

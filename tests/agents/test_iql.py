@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl_reward import agents, offline
+from jaxrl_reward import agents
+from jaxrl_reward import data as datasets
 from jaxrl_reward.agents import iql_losses, riql
 from jaxrl_reward.agents.replay import Batch
 from jaxrl_reward.agents.shells import from_data
@@ -140,7 +141,7 @@ def dataset(rows=40, seed=0, **changes):
         "terminated": np.arange(rows) % 20 == 19,
         "truncated": np.arange(rows) % 10 == 9,
     }
-    return offline.make({**arrays, **changes}, offline.Provenance(environment=ENV))
+    return datasets.make({**arrays, **changes}, datasets.Provenance(environment=ENV))
 
 
 ENV = "gymnax:Pendulum-v1"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from gymnax.environments import spaces
 
-from jaxrl_reward import agents, offline, training
+from jaxrl_reward import agents, training
+from jaxrl_reward import data as datasets
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import edac, replay
 from jaxrl_reward.agents.shells.from_data import State
-from jaxrl_reward.training.sharding import Programs
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -33,7 +33,7 @@ def dataset(rows=40, seed=0, environment=ENV, **changes):
         "terminated": np.zeros(rows),
         "truncated": np.arange(rows) % 10 == 9,
     }
-    return offline.make({**arrays, **changes}, offline.Provenance(environment=environment))
+    return datasets.make({**arrays, **changes}, datasets.Provenance(environment=environment))
 
 
 def small(name, data=None, reward=None, **settings):
@@ -299,7 +299,7 @@ def test_iql_finds_what_is_better_than_the_data():
     nothing = np.zeros((rows, 1))
     reward = 1.0 - np.square(action[:, 0] - 0.5)
     flags = {"terminated": np.ones(rows), "truncated": np.zeros(rows)}
-    data = offline.make(
+    data = datasets.make(
         {"obs": nothing, "next_obs": nothing, "action": action, "reward": reward, **flags}
     )
     settings = {"data": data, "updates": 3000, "hidden": (32,), "learning_rate": 3e-3}
@@ -341,8 +341,7 @@ def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
     made = small(name, [dataset(), dataset(seed=1)], "delay(3)", normalize_obs=True)
     points = training.points(made, {"source": [0, 1]})
     settings = {**RUN, "vary": points, "progress": False}
-    programs = Programs(made, seeds=1, seed=0, episodes=1, points=points)
-    train = partial(training.train, made, programs=programs, **settings)
+    train = partial(training.train, made, **settings)
     whole = train(out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(out=tmp_path / "cut", sinks=[Stop()])

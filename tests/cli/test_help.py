@@ -1,30 +1,42 @@
 """Every flag has a help text of its own, and tells its real default."""
 
-import argparse
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
 from jaxrl_reward import agents
-from jaxrl_reward.cli import arguments
+from jaxrl_reward.cli import arguments, settings
 
 
 def options(command, agent=None):
     """The arguments of a command, less `--help`."""
-    sub = arguments._subparser(arguments._parser(), command)
+    sub = arguments.parsers()[1][command]
     if agent is not None:
-        arguments._add_settings(sub, [agent])
+        settings.add(sub, [agent])
     return [action for action in sub._actions if action.dest != "help"]
 
 
-def commands():
-    actions = arguments._parser()._actions
-    (found,) = [each for each in actions if isinstance(each, argparse._SubParsersAction)]
-    return list(found.choices)
-
-
-CASES = [(command, None) for command in commands()]
+CASES = [(command, None) for command in arguments.parsers()[1]]
 CASES += [(command, agent) for command in ("train", "search") for agent in agents.names()]
+
+
+LOADED = """
+import sys
+from jaxrl_reward import cli
+status = cli.main(sys.argv[1:])
+heavy = {"jax", "jaxlib", "flax", "numpy", "scipy", "rich"} & sys.modules.keys()
+assert (status, heavy) == (STATUS, set()), (status, heavy)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"), [(["--help"], 0), (["train", "--help"], 0), (["trian"], 2), (["plot"], 2)]
+)
+def test_help_and_mistakes_load_no_jax(argv, status):
+    line = LOADED.replace("STATUS", str(status))
+    subprocess.run([sys.executable, "-c", line, *argv], check=True, timeout=100)
 
 
 @pytest.mark.parametrize(("command", "agent"), CASES)
@@ -54,7 +66,7 @@ def test_every_setting_is_a_flag_with_its_default(name):
     flags = {action.dest: action for action in options("train", name)}
     for field in dataclasses.fields(config):
         text = flags[f"settings.{field.name}"].help
-        assert text.endswith(f" ({arguments._shown(getattr(config(), field.name))})")
+        assert text.endswith(f" ({settings.shown(getattr(config(), field.name))})")
 
 
 def test_texts_stand_at_their_own_flags():
@@ -87,7 +99,7 @@ def test_a_text_may_go_on_with_what_looks_like_an_entry():
     made = config(
         "      a: one,\n        b: not this\n          c: nor this.\n      b: two", a=1, b=2
     )
-    assert arguments.documented(made) == {"a": "one, b: not this c: nor this", "b": "two"}
+    assert settings.documented(made) == {"a": "one, b: not this c: nor this", "b": "two"}
 
 
 @pytest.mark.parametrize(
@@ -103,4 +115,4 @@ def test_a_text_may_go_on_with_what_looks_like_an_entry():
 )
 def test_a_text_that_is_not_clear_is_refused(text):
     with pytest.raises(ValueError, match="Config"):
-        arguments.documented(config(text, a=1, b=2))
+        settings.documented(config(text, a=1, b=2))

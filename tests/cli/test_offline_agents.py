@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxrl_reward import offline
+from jaxrl_reward import data as datasets
 from jaxrl_reward.training import sweep_spec, trial
 from jaxrl_reward.types import UserError
 
@@ -25,8 +25,8 @@ def data(tmp_path):
         "terminated": np.zeros(40),
         "truncated": np.arange(40) % 10 == 9,
     }
-    made = offline.make(arrays, offline.Provenance(environment=ENV))
-    return offline.save(made, tmp_path / "data.npz")
+    made = datasets.make(arrays, datasets.Provenance(environment=ENV))
+    return datasets.save(made, tmp_path / "data.npz")
 
 
 @pytest.mark.parametrize(

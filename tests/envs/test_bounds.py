@@ -9,8 +9,8 @@ from gymnax.environments import environment, spaces
 
 import jaxrl_reward as jr
 from jaxrl_reward.agents import actions
+from jaxrl_reward.collecting import record
 from jaxrl_reward.envs.bounds import limits, random_action, scale_action, unit_action
-from jaxrl_reward.offline import record
 from jaxrl_reward.types import UserError
 
 INF, LARGEST = np.inf, float(np.finfo(np.float32).max)

@@ -25,7 +25,7 @@ assert len(pyplot.gcf().axes) == 1 and pyplot.gca().images
 """
 
 
-@pytest.mark.parametrize("module", ["envs", "agents", "offline"])
+@pytest.mark.parametrize("module", ["envs", "agents", "data", "collecting"])
 def test_nothing_that_only_draws_is_loaded(module):
     subprocess.run([sys.executable, "-c", DRAWS.format(module=module)], check=True, timeout=100)
 

@@ -38,7 +38,7 @@ def optimal(world):
 def solve(reward, seed):
     """Optimal q where `reward` is paid; state s is observed as s^2."""
     observed = np.arange(S, dtype=np.float32)[:, None] ** 2
-    return np.asarray(optimal(tabular.tabulate(reward, mdp(seed)[0], jax.numpy.asarray(observed))))
+    return np.asarray(optimal(rw.tabulate(reward, mdp(seed)[0], jax.numpy.asarray(observed))))
 
 
 def phi_of(seed):

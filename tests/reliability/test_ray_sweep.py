@@ -50,7 +50,14 @@ def test_a_worker_is_killed_twice_and_every_trial_is_done_once(tmp_path, monkeyp
     sweep = Sweep(
         "many",
         tuple(
-            Trial(f"{i}", f"{i}", env="gymnax:CartPole-v1", seed=i, settings=SETTINGS, **options)
+            Trial(
+                f"{i}",
+                folder=f"{i}",
+                env="gymnax:CartPole-v1",
+                seed=i,
+                settings=SETTINGS,
+                **options,
+            )
             for i in range(TRIALS)
         ),
     )

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents, offline, training
+from jaxrl_reward import agents, training
+from jaxrl_reward import data as datasets
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.rewards import adversarial, penalties
 from jaxrl_reward.types import UserError
@@ -263,7 +264,7 @@ def expert():
     ends[[3, 6, 11]] = True
     obs = np.arange(14.0)[:, None] * np.ones((1, 3))
     arrays = {"obs": obs, "next_obs": obs + 1, "action": np.zeros((14, 1)), "reward": np.ones(14)}
-    return offline.make({**arrays, "terminated": ends, "truncated": np.zeros(14, bool)})
+    return datasets.make({**arrays, "terminated": ends, "truncated": np.zeros(14, bool)})
 
 
 def test_whole_episodes_are_shown_and_of_them_one_step_in_so_many(expert):
@@ -284,7 +285,7 @@ def test_every_offset_is_shown_once_in_as_many_episodes(every):
     obs = np.stack([step, np.repeat(np.arange(count), length)], 1)
     ends = {"terminated": step == length - 1, "truncated": np.zeros(len(step))}
     fields = {"obs": obs, "next_obs": obs, "action": obs[:, :1] * 0.0, "reward": step * 0.0}
-    shown = rw.demonstrations(offline.make({**fields, **ends}), every=every).obs
+    shown = rw.demonstrations(datasets.make({**fields, **ends}), every=every).obs
     first = np.array([shown[shown[:, 1] == i, 0].min() for i in range(count)])
     assert sorted(first) == list(range(every)) and len(shown) == 2 * count
     few = np.sort(first[:4])
@@ -297,7 +298,7 @@ def test_a_file_that_is_replaced_is_read_anew(tmp_path, monkeypatch):
         x = np.full((8, 2), value)
         flags = {"terminated": np.zeros(8), "truncated": np.arange(8) == 7}
         fields = {"obs": x, "next_obs": x, "action": x[:, :1], "reward": x[:, 0], **flags}
-        offline.save(offline.make(fields), tmp_path / "demos.npz")
+        datasets.save(datasets.make(fields), tmp_path / "demos.npz")
 
     monkeypatch.chdir(tmp_path)
     for value in (1.0, -1.0):
@@ -358,12 +359,12 @@ def test_replayed_rewards_are_the_current_discriminators(expert):
 @pytest.mark.timeout(900)
 def test_an_imitator_balances_the_pendulum_of_its_expert(tmp_path):
     """The demonstrations are those of a SAC agent of this package."""
-    from jaxrl_reward.offline import collect
+    from jaxrl_reward import collecting
 
     sizes = {"num_envs": 4, "updates": 4, "batch_size": 128, "hidden": (64, 64)}
     teacher = agents.make("sac", "gymnax:Pendulum-v1", **sizes)
-    settings = collect.Settings(rows=2000, total_steps=16_000, eval_episodes=8)
-    found = collect.collect(teacher, ("expert",), settings, progress=False).datasets["expert"]
+    settings = collecting.Settings(rows=2000, total_steps=16_000, eval_episodes=8)
+    found = collecting.collect(teacher, ("expert",), settings, progress=False).datasets["expert"]
     reward = rw.gail(demos=found, episodes=8, every=4, width=32, updates=1, batch_size=128)
     pupil = agents.make("sac", "gymnax:Pendulum-v1", reward, **sizes)
     result = training.train(pupil, seeds=2, total_steps=24_000, evals=1, progress=False)

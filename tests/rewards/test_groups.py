@@ -66,7 +66,7 @@ ADVANTAGES = (
     *("reinforce()", "centred()", "rloo()", "grpo(epsilon=0)", "whitened(epsilon=0)"),
     *("bnpo()", "bnpo(alpha=1, beta=1)", "bnpo(alpha=1.5, beta=1.5)", "riskpo(bundle=1)"),
     *("env - 0.1 | centred()", "group_win_rate()", "within(length=2)"),
-    *("within_by_success(length=3, easy_length=2, success=0.5)",),
+    *("within_by_success(length=3, easy_length=2, success=0.5)", "by_length()"),
     "hbpo(budgets=(1, 3), limit=3, beta=4, alpha=0.1)",
     "stack(env, signal('log_prob', when='step')) | drpo(temperature=2, sharpness=0.5, limit=5)",
     "preferred(table=((0.5, 1, 0), (0, 0.5, 1), (1, 0, 0.5)))",
@@ -461,6 +461,7 @@ def test_what_is_too_long_earns_nothing(standard):
     np.testing.assert_array_equal(standard["within(length=2)"], R * (LENGTH <= 2))
     limit = np.repeat([2, 3, 2], 4)  # half, a quarter and all of the groups are right
     np.testing.assert_array_equal(standard["within_by_success"], R * (limit >= LENGTH))
+    np.testing.assert_allclose(standard["by_length()"], R * T / LENGTH, rtol=1e-6)
 
 
 def test_hbpo_by_a_loop(standard):

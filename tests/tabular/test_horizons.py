@@ -54,7 +54,7 @@ def random_mdp(key):
 
 def shaped(mdp, table):
     phi = rw.potential(lambda obs: (obs * table).sum(), gamma=GAMMA)
-    return tabular.tabulate(rw.env() + phi, mdp)
+    return rw.tabulate(rw.env() + phi, mdp)
 
 
 @jax.jit

@@ -101,14 +101,14 @@ def test_tables_and_outcomes_agree():
 def test_a_reward_expression_has_a_table():
     mdp = worlds.lotteries()
     observed = jnp.array([[3.0], [4.0]])
-    table = tabular.tabulate(rw.env() + rw.potential("first", gamma=0.5), mdp, observed).reward
+    table = rw.tabulate(rw.env() + rw.potential("first", gamma=0.5), mdp, observed).reward
     close(table[0, 0], [0.5 * 4 - 3 + 0, 0.5 * 4 - 3 + 10])
     close(table[1], [[4 - 4, -4], [-4, 10 - 4]])  # nothing follows an end; S has one outcome
-    both = tabular.tabulate(rw.stack(rw.env(), rw.env() | rw.scale(2.0)), mdp)
+    both = rw.tabulate(rw.stack(rw.env(), rw.env() | rw.scale(2.0)), mdp)
     assert both.reward.shape == (2, 2, 2, 2)
     for memory in (rw.env() + rw.counts(), rw.env() | rw.stock()):
         with pytest.raises(UserError, match="more than one step"):
-            tabular.tabulate(memory, mdp)
+            rw.tabulate(memory, mdp)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ CLOSE, CLEAR = 2e-5, 2e-4  # equally good; certainly not
 
 def paid(reward, mdp):
     """What an expression pays, `[S, A, S']`."""
-    return tabular.tabulate(reward, mdp, jnp.eye(S, dtype=mdp.reward.dtype)).reward
+    return rw.tabulate(reward, mdp, jnp.eye(S, dtype=mdp.reward.dtype)).reward
 
 
 def potential(mdp, key):

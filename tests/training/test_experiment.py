@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxrl_reward import offline
+from jaxrl_reward import data as datasets
 from jaxrl_reward.training import experiment as experiments
 from jaxrl_reward.training.experiment import Arm, Experiment, Preset
 from jaxrl_reward.training.progress import stage
@@ -135,8 +135,8 @@ def test_demonstrations_are_put_where_a_reward_has_room_for_them(tmp_path):
     """Before there are any it is built on noise."""
     fields = {"obs": np.zeros((3, 1)), "next_obs": np.ones((3, 1)), "action": np.zeros(3, int)}
     flags = {"terminated": np.ones(3, bool), "truncated": np.zeros(3, bool)}
-    data = offline.make({**fields, **flags, "reward": np.ones(3)})
-    path = offline.save(data, tmp_path / "an expert's.npz")
+    data = datasets.make({**fields, **flags, "reward": np.ones(3)})
+    path = datasets.save(data, tmp_path / "an expert's.npz")
     arm = Arm("a", "0.5*red(demos={demos}, actions=2) + gail(demos={demos}, actions=2)")
     small = made(arms=(arm,))
     for shown, expected in ((None, "noise"), (path, str(path))):

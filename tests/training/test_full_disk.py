@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxrl_reward import cli, files
-from jaxrl_reward.cli import commands
+from jaxrl_reward.cli import runs
+from jaxrl_reward.cli.commands import train
 from jaxrl_reward.training import checkpoint
 
 # A file may be no larger than this: the system refuses to write on, as on a full disk.
@@ -60,11 +61,11 @@ def test_the_checkpoint_before_is_kept_and_nothing_else_is_said(tmp_path):
 def test_what_is_full_is_told_apart(error, full, tmp_path, monkeypatch, capsys):
     assert files.is_full(error) is full
 
-    def train(args):
-        with commands._Resumable(tmp_path / "a run"):
+    def fails(args):
+        with runs.Resumable(tmp_path / "a run"):
             raise error
 
-    monkeypatch.setattr(commands, "train", train)
+    monkeypatch.setattr(train, "run", fails)
     if not full and type(error) is ValueError:
         return
     status = cli.main(["train", "ppo", "gymnax:CartPole-v1"])

@@ -139,6 +139,9 @@ def test_points_are_a_grid_or_a_list():
     grid = training.points(agent(), {"gamma": [0.9, 0.99], "clip": [0.1, 0.2]})
     assert [each.name for each in grid][:2] == ["gamma=0.9, clip=0.1", "gamma=0.9, clip=0.2"]
     listed = training.points(agent(), [{"gamma": 0.9, "clip": 0.1}, {"gamma": 0.99, "clip": 0.2}])
-    assert [(each.config.gamma, each.config.clip) for each in listed] == [(0.9, 0.1), (0.99, 0.2)]
+    assert [(each.settings.gamma, each.settings.clip) for each in listed] == [
+        (0.9, 0.1),
+        (0.99, 0.2),
+    ]
     rewards = training.points(agent(), {"reward": ["env + 1*counts()", "env + 5.0*counts()"]})
     assert [str(each.reward) for each in rewards] == [each.name for each in rewards]

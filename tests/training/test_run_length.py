@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents, offline, training
+from jaxrl_reward import agents, training
+from jaxrl_reward import data as datasets
 from jaxrl_reward.training import experiment, lanes, loop
 from jaxrl_reward.training.search import Range, search
 from jaxrl_reward.types import UserError
@@ -95,7 +96,7 @@ def test_an_experiment_and_a_search_anneal(tmp_path):
 def test_another_length_compiles_nothing():
     iterate = jax.jit(ppo().iterate)
     for steps in (64, 96, 1000):
-        agent, _ = lanes.of_length(ppo(), steps)
+        agent = lanes.of_length(ppo(), steps)
         iterate(agent.init(jax.random.key(0)))
     assert iterate._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
 
@@ -116,7 +117,7 @@ def test_the_policys_rate_falls_to_0_by_the_end(name):
     rows = {"obs": rng.normal(size=(40, 3)), "next_obs": rng.normal(size=(40, 3))}
     flags = {"terminated": np.zeros(40), "truncated": np.arange(40) % 10 == 9}
     action = rng.uniform(-2.0, 2.0, size=(40, 1))
-    data = offline.make({**rows, **flags, "action": action, "reward": rng.normal(size=40)})
+    data = datasets.make({**rows, **flags, "action": action, "reward": rng.normal(size=40)})
     small = {"updates": 4, "batch_size": 8, "hidden": (4,)}
     agent = agents.make(name, "gymnax:Pendulum-v1,max_steps_in_episode=5", data=data, **small)
     result = training.train(agent, total_steps=8, **RUN)

@@ -15,6 +15,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import group_losses as losses
 from jaxrl_reward.agents import writing
 from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.training import lanes
 
 NAMES = ("group_normalisation", "length", "entropy")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -112,12 +113,13 @@ def test_the_spread_of_gradients_by_pairs_of_batches(beside):
 
 
 def test_one_expression_is_each_of_its_parts_by_its_weights(beside):
-    study, length = beside("_sequence_study"), beside("length")
-    whole = length.rewards_of(list(length.TEXTS))
+    length = beside("length")
+    whole = lanes.mixed([rw.parse(text) for text in length.TEXTS.values()])
     assert len({str(jax.tree.structure(each)) for each in whole}) == 1
+    assert len(whole[0].children()[0].children()) == len(length.KINDS)  # the parts
     terms = [rw.parse(length.TEXTS[arm]) for arm in ("price 0.01", "DLER 6", "DRPO 0.1")]
     block, _ = responses(length.ENV)
-    leaves = jax.tree.map(lambda *x: np.stack(x).astype(np.float32), *study.choices(terms))
+    leaves = jax.tree.map(lambda *x: np.stack(x).astype(np.float32), *lanes.mixed(terms))
 
     @quick
     def paid(leaves):
@@ -151,13 +153,10 @@ def test_the_law_is_found_again_and_foretells(beside):
     course = np.linspace(1.5, 0.1, 12)[None].repeat(2, 0)
     success = 0.9 - 0.2 * np.exp(course)
     success[1, 6:] += 0.3  # after which it is another
-    found = entropy._law({"entropy": course, "success": success})
+    found = entropy.law(course, success)
     np.testing.assert_allclose([found[k][0] for k in ("a", "b")], [0.2, 0.9], rtol=1e-4)
     np.testing.assert_allclose(found["error"], [0.0, 0.3], atol=1e-4)
     assert found["explained"][0] > 0.999 > found["explained"][1]
-    last = entropy._at_end(found, 12)["a"]
-    assert last.shape == (2, 12) and np.isnan(last[:, :-1]).all()
-    np.testing.assert_array_equal(last[:, -1], found["a"])
 
 
 # ---- all of them --------------------------------------------------------------------------------

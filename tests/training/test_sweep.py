@@ -26,7 +26,7 @@ SHAPE = {"seeds": 2, "total_steps": 400, "evals": 4, "eval_episodes": 3}
 
 def sweep_of(*names, **options):
     options = {"agent": "fake", **SHAPE, **options}
-    return Sweep("few", tuple(Trial(name, f"{name}-x", **options) for name in names))
+    return Sweep("few", tuple(Trial(name, folder=f"{name}-x", **options) for name in names))
 
 
 class Here:
@@ -70,11 +70,11 @@ def losing(stop_after, stopped, monkeypatch):
     left = {}
     train = training.train
 
-    def lose(agent, *, arm, **options):
-        if left.get(arm, 0) > 0:
-            left[arm] -= 1
+    def lose(trial, **options):
+        if left.get(trial.name, 0) > 0:
+            left[trial.name] -= 1
             options["sinks"] = [stop_after(20)]
-        return train(agent, arm=arm, **options)
+        return train(trial, **options)
 
     monkeypatch.setattr(trials, "train", lose)
     return left
@@ -120,7 +120,7 @@ def test_a_lost_trial_continues_from_its_checkpoint(made, losing, stopped, tmp_p
     assert len(log_of(tmp_path, "a", "started")) == 3
     assert len(log_of(tmp_path, "a", "finished")) == 1
     assert "a: resumed at step " in (tmp_path / "trials/a-x/log.txt").read_text()
-    whole = training.train(fake_agent(), arm="a", progress=False, **SHAPE)
+    whole = training.train(fake_agent(), name="a", progress=False, **SHAPE)
     assert training.load_rows(tmp_path / "trials/a-x") == whole.curves
 
 
@@ -166,7 +166,7 @@ def test_what_runs_is_shown_with_its_return_so_far(made, tmp_path, monkeypatch):
 
 
 def test_a_failure_is_recorded_and_resume_tries_it_again(made, tmp_path, fake_agent, monkeypatch):
-    bad = Trial("bad", "bad-x", agent="fake", settings={"bad_at": 17}, **SHAPE)
+    bad = Trial("bad", folder="bad-x", agent="fake", settings={"bad_at": 17}, **SHAPE)
     sweep = Sweep("few", (bad, *sweep_of("b").trials))
     outcome, _ = run(sweep, tmp_path)
     assert outcome.failures["bad"].kind == "non_finite"
@@ -252,7 +252,8 @@ def test_a_folder_with_something_else_is_refused(made, tmp_path):
 
 def test_the_command_of_a_trial_trains_it_alone():
     settings = {"hidden": [8, 8], "anneal": True, "clip_value": False, "gamma": 0.9}
-    trial = Trial("a", "a", env="gymnax:CartPole-v1", reward="env | clip()", settings=settings)
+    about = {"env": "gymnax:CartPole-v1", "reward": "env | clip()", "settings": settings}
+    trial = Trial("a", folder="a", **about)
     assert trials.as_command(trial) == (
         "jaxrl-reward train ppo gymnax:CartPole-v1 --reward 'env | clip()' "
         "--hidden 8,8 --anneal --no-clip-value --gamma 0.9"
@@ -264,7 +265,7 @@ def test_the_command_of_a_trial_trains_it_alone():
 
 PPO = Trial(
     "ppo",
-    "ppo-x",
+    folder="ppo-x",
     env="gymnax:CartPole-v1",
     seeds=2,
     total_steps=16 * 2000,

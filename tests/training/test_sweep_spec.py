@@ -49,7 +49,7 @@ def test_a_grid_is_every_combination_and_a_trial_stands_for_itself():
     ]
     assert sweep.trials[1] == Trial(
         "num_envs=8, counts",
-        "num_envs=8-counts",
+        folder="num_envs=8-counts",
         env="gymnax:CartPole-v1",
         reward="env + 0.1*counts()",
         seeds=4,

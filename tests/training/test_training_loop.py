@@ -83,7 +83,7 @@ def test_rows_and_state_equal_a_plain_loop(fake_agent):
 
 
 def test_summary_follows_the_contract(fake_agent):
-    result = short(fake_agent(), seeds=4, arm="env", total_steps=401)
+    result = short(fake_agent(), seeds=4, name="env", total_steps=401)
     steps, returns = result.curves.curve("return")
     assert steps.tolist() == [0, 104, 208, 312, 408]
     assert returns.shape == (4, 5)
@@ -142,7 +142,7 @@ def test_ctrl_c_saves_in_the_middle_of_a_log_interval(
     fake_agent, whole_run, assert_same, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(loop, "SLICE_SECONDS", 0.0)
-    advance = loop._Run.advance
+    advance = loop.Training.advance
 
     def pressed(run):
         advance(run)
@@ -150,13 +150,13 @@ def test_ctrl_c_saves_in_the_middle_of_a_log_interval(
             os.kill(os.getpid(), signal.SIGINT)
 
     whole, _ = whole_run
-    monkeypatch.setattr(loop._Run, "advance", pressed)
+    monkeypatch.setattr(loop.Training, "advance", pressed)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         short(fake_agent(), out=tmp_path / "cut")
     assert signal.getsignal(signal.SIGINT) is before
     assert checkpoint.steps(tmp_path / "cut/checkpoints/fake") == [13 * 8, 18 * 8]
-    monkeypatch.setattr(loop._Run, "advance", advance)
+    monkeypatch.setattr(loop.Training, "advance", advance)
     resumed = short(fake_agent(), out=tmp_path / "cut", resume=True)
     assert resumed.curves == whole.curves
     assert_same(resumed.state, whole.state)
@@ -210,8 +210,8 @@ def test_several_arms_share_a_folder_and_resume(fake_agent, stop_after, stopped,
     def both(path, sinks, resume=False):
         with training.RunFolder.claim(path, resume=resume) as folder:
             results = [
-                short(fake_agent(), out=folder, arm="a/b", sinks=sinks),
-                short(fake_agent(steps_per_iteration=16), out=folder, arm="..", sinks=sinks),
+                short(fake_agent(), out=folder, name="a/b", sinks=sinks),
+                short(fake_agent(steps_per_iteration=16), out=folder, name="..", sinks=sinks),
             ]
             folder.write_summary(training.merge_summaries(r.summary for r in results))
 

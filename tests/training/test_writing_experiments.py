@@ -13,6 +13,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import group_pg
 from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.training import lanes
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -25,18 +26,16 @@ def beside(monkeypatch):
 
 
 def test_arms_whose_settings_differ_in_numbers_are_one_expression(beside):
-    writing, boundary = beside("_writing"), beside("boundary")
-    programs = writing._programs(boundary.ARMS)
-    names = [[arm.name for arm in members] for members in programs]
-    assert names[1] == ["ROVER", "ROVER, no h"] and len(names) == 2 and len(names[0]) == 6
-    mixed = [rw.parse(arm.reward) for arm in writing._mixed(programs[0])]
+    boundary = beside("boundary")
+    names = ["GRPO", "negative only", "a tenth positive"]
+    mixed = lanes.mixed([rw.parse(boundary.RULES[name]) for name in names])
     assert len({jax.tree.structure(term) for term in mixed}) == 1
     reward = np.array([[1, 0, 0, 0]], np.float32)  # one right of a group of four
     paid = [np.asarray(term.apply(*started(term, reward)).reward)[0] for term in mixed]
     grpo = (reward[0] - 0.25) / np.sqrt(3 / 16)
-    for name, found in zip(names[0], paid, strict=True):
+    for name, found in zip(names, paid, strict=True):
         expected = grpo
-        if name.startswith("negative only"):
+        if name == "negative only":
             expected = np.minimum(grpo, 0)
         elif name == "a tenth positive":
             expected = np.where(grpo > 0, 0.1 * grpo, grpo)
@@ -68,7 +67,7 @@ def test_what_has_no_mass_has_no_slope_either(beside):
         leaves, question = boundary.right_leaves(task), task.ask(jnp.int32(3))
         tokens = jnp.append(question.truth[5], 0)
         logits = writer.logits(params, jnp.concatenate([question.prompt, tokens])[None])[0]
-        masked = boundary.begin(state_of(params), jnp.float32(1.0)).params
+        masked = boundary.masked(state_of(params), state_of(params)).params
         chances = [boundary.chances(agent, p, leaves) for p in (params, masked)]
         one = lambda p: jnp.log(boundary.chances(agent, p, leaves)[3, 0])  # noqa: E731
         return leaves, tokens, jax.nn.softmax(logits), *chances, jax.grad(one)(masked)

@@ -152,8 +152,12 @@ def make(
         *(name, config, reward, player, learner(config, env.action_space), check),
         *(recorder, passed, found and found[0]),
     )
+
+    def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
+        return make(name, config, env, reward if other is None else other, data, learner, check)
+
     given = {} if found is None else {"data": found[0], "data_origin": found[1]}
-    return made.agent(config.updates, **given)
+    return made.agent(config.updates, remake=remake, **given)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

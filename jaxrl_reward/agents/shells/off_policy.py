@@ -120,10 +120,13 @@ def make(
     player = rollout.player(name, config, env, whole, own.parts)
     recorder = replay.recorder(name, player, whole)
     made = OffPolicy(name, config, reward, player, own, check, recorder)
-    again = lambda config: make(name, config, env, reward, learner, check)  # noqa: E731
+
+    def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
+        return make(name, config, env, reward if other is None else other, learner, check)
+
     steps, starts = config.num_envs * config.num_steps, config.learning_starts
     seen = {"newest": made.newest, "frozen": made.frozen}
-    return made.agent(steps, learning_starts=starts, remake=again, **seen)
+    return made.agent(steps, learning_starts=starts, remake=remake, **seen)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -81,8 +81,11 @@ def make(
     reward = base.check_reward(name, config, env, reward)
     player, own = rollout.player(name, config, env, reward), learner(config, env.action_space)
     made = OnPolicy(name, config, reward, player, own, check)
-    again = lambda config: make(name, config, env, reward, learner, check)  # noqa: E731
-    return made.agent(config.num_envs * config.num_steps, shards_envs=True, remake=again)
+
+    def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
+        return make(name, config, env, reward if other is None else other, learner, check)
+
+    return made.agent(config.num_envs * config.num_steps, shards_envs=True, remake=remake)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,0 +1,84 @@
+"""The command `list`."""
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from jaxrl_reward.cli.console import columns
+from jaxrl_reward.cli.parser import command
+
+
+def add(subparsers: Any) -> None:
+    """Adds the command and its flags."""
+    made = command(subparsers, "list", run, "List what there is by name.")
+    made.add_argument("LIST", choices=tuple(LISTS), help="what kind")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints the names of one kind, with a line on each."""
+    columns(list(LISTS[args.LIST]()))
+
+
+def _agents() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward import agents
+
+    return [(name, _summary(agents.module(name))) for name in agents.names()]
+
+
+def _envs() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward import envs
+
+    return [(name, "") for name in envs.names()]
+
+
+def _rewards() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.rewards import operators, registry
+
+    rows = [
+        (_signature(entry.name, entry.arguments), entry.summary) for entry in registry.entries()
+    ]
+    rows.append(("stack(a, b, ...)", _summary(operators.stack)))
+    rows.append(("where(condition, a, b)", _summary(operators.where)))
+    return sorted(rows)
+
+
+def _potentials() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.rewards import potentials
+
+    return [(name, _summary(potentials.lookup(name))) for name in potentials.names()]
+
+
+def _experiments() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.training import experiment as experiments
+
+    return [(name, experiments.load(name).claim) for name in experiments.names()]
+
+
+LISTS = {
+    "agents": _agents,
+    "envs": _envs,
+    "rewards": _rewards,
+    "potentials": _potentials,
+    "experiments": _experiments,
+}
+
+
+def _summary(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def _signature(name: str, arguments: dict[str, Any]) -> str:
+    """A term as it is written, with its defaults: `clip(low=-1, high=1)`."""
+    from jaxrl_reward.rewards.base import show as shown
+
+    if name == "env":
+        return name
+    words = [
+        # What is None by default depends on something else: the agent's discount, say.
+        key
+        if default is dataclasses.MISSING
+        else f"{key}={'...' if default is None else shown(default)}"
+        for key, default in arguments.items()
+    ]
+    return f"{name}({', '.join(words)})"

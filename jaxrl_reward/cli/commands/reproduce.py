@@ -1,0 +1,40 @@
+"""The command `reproduce`."""
+
+import argparse
+from typing import Any
+
+from jaxrl_reward.cli import devices, runs
+from jaxrl_reward.cli.parser import command
+from jaxrl_reward.cli.values import whole
+
+
+def add(subparsers: Any) -> None:
+    """Adds the command and its flags."""
+    made = command(subparsers, "reproduce", run, "Run an experiment and judge its claim.")
+    made.add_argument("name", metavar="NAME", help="see `list experiments`; or a .py file")
+    made.add_argument("--preset", default="quick", help="smoke, quick or paper (quick)")
+    made.add_argument("--seeds", type=whole, metavar="N", help="per arm, in place of the preset's")
+    runs.add_flags(made)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs an experiment; prints its table and verdicts."""
+    devices.start()
+    from jaxrl_reward.training import experiment as experiments
+
+    experiment = experiments.load(args.name)
+    out = runs.folder(args, experiment.name)
+    with runs.Sinks(args, out, experiment.name) as sinks, runs.Resumable(out):
+        outcome = experiments.run(
+            experiment,
+            args.preset,
+            out=out,
+            seeds=args.seeds,
+            resume=args.resume,
+            progress=not args.no_progress,
+            sinks=sinks,
+            command=runs.command(args),
+        )
+    runs.print_results(outcome.summary, experiment.title, out)
+    for verdict in outcome.verdicts:
+        print(f"{verdict.status + ':':<10} {verdict.claim}\n{'':<10} {verdict.evidence}")
