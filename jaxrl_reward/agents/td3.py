@@ -1,11 +1,7 @@
 """Twin delayed deep deterministic policy gradients (Fujimoto et al. 2018, arXiv:1802.09477).
 
-A deterministic policy climbs the first of two critics. These learn towards the lesser
-of their slow copies' values, at the slow policy's action with clipped noise on it; the
-policy and all slow copies move once in `policy_delay` steps of the critics.
-
-One `iterate` plays `num_steps` steps of `num_envs` environments, stores them, and takes
-`updates` gradient steps on batches from the store, see `shells.off_policy`.
+A deterministic policy climbs the first of two critics, which learn the lesser of their
+slow copies' values at the slow policy's action with clipped noise on it.
 """
 
 import dataclasses
@@ -37,15 +33,13 @@ class Config(struct.PyTreeNode):
       num_envs: environments played side by side, N.
       num_steps: steps of each before the updates, T.
       updates: gradient steps of the critics after every N * T steps.
-      policy_delay: gradient steps of the critics for one of the policy and of all slow
-        copies; must divide `updates`.
+      policy_delay: of those for one of the policy and of all slow copies; divides `updates`.
       batch_size: steps of a batch.
       buffer_size: steps to keep; the oldest are overwritten.
       learning_starts: steps of random actions before the first update.
       n_step: rewards before the value in a target, within an episode.
       hidden: widths of the hidden layers of actor and critics.
       activation: between layers, a name that `networks` knows.
-      layer_norm: normalise the hidden layers of the critics.
       placement: `block`, the policy is blind to the reward's memory, or `step`, it sees it.
       normalize_obs: by the mean and variance of what the policy saw so far.
       reset: `fresh` or `cached` initial states, see `envs.vectorize`.
@@ -53,9 +47,8 @@ class Config(struct.PyTreeNode):
       critic_learning_rate: Adam's, of the critics.
       gamma: discount per step.
       target_rate: how far the slow copies follow when they do.
-      exploration_noise: standard deviation of the noise on actions that are played, in
-        unit numbers: bounds are at -1 and 1.
-      target_noise: the same on the actions in a target.
+      exploration_noise: deviation of the noise on actions; their bounds are at -1 and 1.
+      target_noise: the same in a target.
       noise_clip: the most of the latter.
     """
 
@@ -69,7 +62,6 @@ class Config(struct.PyTreeNode):
     n_step: int = _static(1)
     hidden: tuple[int, ...] = _static((128, 128))
     activation: str = _static("relu")
-    layer_norm: bool = _static(False)
     placement: Literal["block", "step"] = _static("block")
     normalize_obs: bool = _static(False)
     reset: Literal["fresh", "cached"] = _static("fresh")
@@ -92,11 +84,11 @@ def check(config: Config) -> None:
     rollout.check("td3", config)
     replay.check("td3", config)
     base.check_positive("td3", "policy_delay", config.policy_delay)
-    if config.updates % config.policy_delay:
-        delay, updates = config.policy_delay, config.updates
+    delay, updates = config.policy_delay, config.updates
+    if updates % delay:
         raise UserError(f"td3's policy_delay={delay} must divide updates={updates}")
-    rates, noises = ("learning_rate", "critic_learning_rate"), ("target_noise", "noise_clip")
-    for name in (*rates, "exploration_noise", *noises):
+    noises = ("exploration_noise", "target_noise", "noise_clip")
+    for name in ("learning_rate", "critic_learning_rate", *noises):
         base.check_range("td3", name, getattr(config, name), 0.0)
     base.check_range("td3", "target_rate", config.target_rate, 0.0, 1.0)
 
@@ -119,11 +111,9 @@ class Learner(actor_critic.Learner):
 
     @cached_property
     def critic(self) -> networks.Network:
-        sizes, norm = (*self.config.hidden, 1), self.config.layer_norm
-        return networks.members(networks.mlp(sizes, self.config.activation, layer_norm=norm), 2)
+        return networks.members(networks.mlp((*self.config.hidden, 1), self.config.activation), 2)
 
     def value_of(self, critic: Any, inputs: Array, choice: Array) -> Array:
-        """Each critic's value of actions in unit numbers, `[2, ...]`."""
         return self.critic.apply(critic, jnp.concatenate([inputs, choice], -1))[..., 0]
 
     def init(self, config: Any, inputs: Array, key_actor: Array, key_critic: Array) -> Any:
@@ -140,8 +130,8 @@ class Learner(actor_critic.Learner):
         """Sections 4.2 and 5.3 of the paper, `[B]`."""
         noise = config.target_noise * self.dist.noise(key, batch.reward.shape)
         noise = jnp.clip(noise, -config.noise_clip, config.noise_clip)
-        out = self.actor.apply(params["target_actor"], batch.next_inputs)
-        choice = self.dist.sample(out, noise)
+        slow = self.actor.apply(params["target_actor"], batch.next_inputs)
+        choice = self.dist.sample(slow, noise)
         values = self.value_of(params["target_critic"], batch.next_inputs, choice)
         return batch.reward + batch.weight * values.min(0)
 

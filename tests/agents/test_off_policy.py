@@ -18,8 +18,11 @@ SMALL = {**STORING, "n_step": 1, "layer_norm": False}
 
 def small(name, reward=None, **overrides):
     env = "probe:action_continuous" if name == "td3" else "probe:delayed"
-    more = {"policy_delay": 1} if name == "td3" else {}
-    return agents.make(name, env, reward, **{**SMALL, **more, **overrides})
+    settings = {**SMALL, **overrides}
+    if name == "td3":
+        settings = {**settings, "policy_delay": 1}
+        settings.pop("layer_norm")
+    return agents.make(name, env, reward, **settings)
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -14,7 +14,7 @@ from scipy import stats
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import policies, ppo
-from jaxrl_reward.agents.playing import EVALUATION_STEPS, evaluate
+from jaxrl_reward.agents.playing import EVALUATION_STEPS, begin, evaluate, step
 from jaxrl_reward.agents.rollout import (
     Player,
     Rollout,
@@ -343,6 +343,32 @@ def test_an_agent_sees_images_as_flat(name):
         assert after.obs_stats.mean.shape[0] == 400 + seen
         action = jax.eval_shape(agent.act, state, jnp.zeros((3, *after.obs_stats.mean.shape)))
         assert action.shape == (3, *agent.env.action_space.shape)
+
+
+@pytest.mark.parametrize("name", agents.names())
+def test_a_policy_remembers_as_much_after_a_step_as_before(name):
+    """So that any loop can play it; with a memory of its own, and seeing the reward's."""
+    env = {"group_pg": "sequence:copy", "dqn": "gymnax:CartPole-v1", "eta": "gymnax:CartPole-v1"}
+    settings = {"ppo": {"network": "gru", "placement": "step"}, "subpo": {"placement": "step"}}
+    settings |= {"dqn": {"placement": "step"}, "td3": {"placement": "step"}}
+    made = agents.make(
+        name, env.get(name, "gymnax:Pendulum-v1"), "env + delay(2)", **settings.get(name, {})
+    )
+
+    def start(key):
+        state = made.prepare_eval(made.init(key), key)
+        return state, begin(made.env, made.policy(state), jax.random.split(key, 3), key)
+
+    state, now = jax.eval_shape(start, jax.random.key(0))
+    key, keys = jax.random.key(0), jax.random.split(jax.random.key(0), 3)
+    for key_act in (None, key):
+        play = lambda state, now, k=key_act: step(made.env, made.policy(state), now, keys, k)  # noqa: E731
+        after, seen = jax.eval_shape(play, state, now)
+        shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
+        assert shapes(after) == shapes(now)
+        assert seen.action.shape == (3, *made.env.action_space.shape)
+    act = jax.eval_shape(made.frozen, state)
+    assert jax.tree.structure(act.params) == jax.tree.structure(state.params)
 
 
 def width(agent):
