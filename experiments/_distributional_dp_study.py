@@ -219,7 +219,8 @@ def study(arm: Arm, agent: Any, state: Any) -> dict[str, np.ndarray]:
 
     def search(state: Any, tau: Any) -> dict[str, Any]:
         state = state.replace(config=state.config.replace(tau=tau))
-        return ask(state, None, agent.settle(state, jax.random.key(2)).reward.parts[1].first_low)
+        state = agent.prepare_eval(state, jax.random.key(2))
+        return ask(state, None, state.reward.parts[1].first_low)
 
     def asked(state: Any) -> dict[str, Any]:
         if kind not in stocks:

@@ -85,26 +85,23 @@ def played(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     """How a policy plays as it is, not greedily: its `presses` of the remote, as a share of
     its steps, and the farthest cell of an episode (`reach`), over 16 episodes that are the
     same for all."""
-    from jaxrl_reward.envs import vector
-    from jaxrl_reward.render import rollout
+    from jaxrl_reward.agents import playing
 
     del key
     env, cells = agent.env, agent.env.environment.length
-    policy = rollout.greedy(agent, state, draw=True)
+    policy = agent.policy(state)
 
     def episode(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(carry: Any, key: jax.Array) -> Any:
-            obs, env_state, memory, first, alive = carry
+            now, alive = carry
             act, move = jax.random.split(key)
-            memory, action = policy.act(memory, act, obs, first)
-            env_state, seen = vector.step(env, move, env_state, obs, first, action)
-            now = (jnp.where(alive, action == REMOTE, False), seen.next_obs[:cells].argmax())
-            carry = (seen.next_obs, env_state, memory, jnp.array(False), alive & ~seen.last)
-            return carry, (*now, alive)
+            now, seen = playing.step(env, policy, now, move[None], act)
+            pressed = jnp.where(alive, seen.action[0] == REMOTE, False)
+            found = (pressed, now.obs[0, :cells].argmax(), alive)
+            return (now, alive & ~seen.last[0]), found
 
-        obs, env_state = env.reset(key)
-        start = (obs, env_state, policy.start(key), jnp.array(True), jnp.array(True))
         keys = jax.random.split(key, env.max_steps)
+        start = (playing.begin(env, policy, key[None], key), jnp.array(True))
         pressed, cell, alive = jax.lax.scan(step, start, keys)[1]
         return pressed.sum() / alive.sum(), (alive * cell).max()
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.training.experiment import (
@@ -218,7 +217,7 @@ def searched(env: Any) -> tuple[float, float] | None:
 
 def visits(agent: Any, states: Any) -> Any:
     """How often a policy is in each cell, the mean over seeds; at random without states."""
-    from jaxrl_reward.envs import vector
+    from jaxrl_reward.agents import playing
     from jaxrl_reward.render import rollout
     from jaxrl_reward.report import panels
 
@@ -228,16 +227,11 @@ def visits(agent: Any, states: Any) -> Any:
     def walk(state: Any, key: jax.Array) -> jax.Array:
         policy = rollout.greedy(agent, state, draw=True) if states else rollout.random(env)
 
-        def step(carry: Any, key: jax.Array) -> Any:
-            obs, env_state, memory, first = carry
-            memory, action = policy.act(memory, key, obs, first)
-            env_state, seen = vector.step(env, key, env_state, obs, first, action)
-            known = dict.fromkeys(("log_prob", "entropy", "value"), jnp.float32(0.0))
-            memory = policy.see(memory, seen.replace(policy=known))
-            return (seen.next_obs, env_state, memory, jnp.array(False)), seen.info["cell"]
+        def step(now: Any, key: jax.Array) -> Any:
+            now, seen = playing.step(env, policy, now, key[None], key)
+            return now, seen.info["cell"][0]
 
-        obs, env_state = env.reset(key)
-        start = (obs, env_state, policy.start(key), jnp.array(True))
+        start = playing.begin(env, policy, key[None], key)
         return jax.lax.scan(step, start, jax.random.split(key, task.steps))[1]
 
     seeds = jax.tree.leaves(states)[0].shape[0] if states else 16

@@ -1,4 +1,4 @@
-"""From a network's output to what the environment receives: what on-policy agents share."""
+"""From a network's output to what the environment receives: what agents share."""
 
 import math
 from typing import Any
@@ -66,8 +66,29 @@ def with_std(dist: distributions.Distribution, params: dict[str, Any], out: Arra
     return jnp.concatenate([out, log_std], axis=-1)
 
 
+def anything(dist: Any, key: Array, shape: tuple[int, ...]) -> Array:
+    """Draws of uniformly random actions; beyond a single bound, of a logistic's softplus.
+
+    Args:
+      dist: the distribution whose draws they stand for.
+      key: a key.
+      shape: of the draws, `[*shape]` or `[*shape, dim]`.
+    """
+    if isinstance(dist, distributions.Categorical):
+        return jax.random.randint(key, shape, 0, dist.num_actions)
+    unit = jax.random.uniform(key, (*shape, dist.dim), minval=-1.0, maxval=1.0)
+    raw = jnp.arctanh(0.9999 * unit)  # what a tanh makes uniform
+    if not isinstance(dist, distributions.TanhPoint):
+        return raw
+    return unit if dist.support.bounded else dist.support.squash(raw)
+
+
 def draw(
-    space: Any, dist: distributions.Distribution, params: Array, noise: Array | None
+    space: Any,
+    dist: Any,
+    params: Array,
+    noise: Array | None,
+    instead: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """What the environment receives, and the draw that it is made of.
 
@@ -76,8 +97,11 @@ def draw(
       dist: their distribution.
       params: its parameters, `[N, param_size]`.
       noise: what the draw is made from; the likeliest action without.
+      instead: whether to take other draws, and these.
     """
-    raw = dist.mode(params) if noise is None else dist.sample(params, noise)
+    raw: Any = dist.mode(params) if noise is None else dist.sample(params, noise)
+    if instead is not None:
+        raw = jnp.where(instead[0], instead[1], raw)
     action = dist.to_action(raw)
     if isinstance(space, spaces.Discrete):
         return action.astype(space.dtype), raw

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from gymnax.environments import spaces
 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
@@ -14,7 +15,7 @@ from jaxrl_reward.agents import offline_data
 from jaxrl_reward.types import UserError, nearest
 
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
-_NAMES = ("dqn", "eta", "group_pg", "ppo", "sac", "subpo", *_OFFLINE)
+_NAMES = ("dqn", "eta", "group_pg", "ppo", "sac", "subpo", "td3", *_OFFLINE)
 _MODULES = {name: f"jaxrl_reward.agents.{name}" for name in _NAMES}
 
 
@@ -32,20 +33,25 @@ class Agent(NamedTuple):
       iterate: `iterate(state) -> (state, metrics)`: plays, then learns. The
         metrics are a dict of scalar `Mean`s.
       act: `act(state, inputs[N, ...], key=None) -> action[N, ...]`, greedy
-        without a key. Inputs are observations, with the reward's memory behind
-        them if the agent's policy sees it (see `rollout.remember`).
+        without a key, at first steps. Inputs are observations, with the reward's
+        memory behind them if the agent's policy sees it (see `rollout.remember`).
       evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
         greedy, on the environment's own reward.
       steps_per_iteration: environment steps that one `iterate` takes.
       learning_starts: environment steps before the first update; a run must be
         at least as long.
-      settle: `settle(state, key) -> state` as it is played greedily, for those
+      prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, for those
         who play it themselves: an agent may have to choose before an episode.
-      spreads: whether it learns on all devices of a mesh that its environments
+      policy: `policy(state) -> policies.Policy`, how it acts in whole episodes, for
+        all who play them; None for an agent that is only evaluated.
+      shards_envs: whether it learns on all devices of a mesh that its environments
         are split over; else each of them would do all of the learning.
-      recall: `recall(state, num) -> rollout.Recurrent`, how to act in `num`
-        episodes that begin, where the policy has a memory of its own; `act` is
-        then for first steps only.
+      remake: `remake(config, reward=None) -> Agent`, the same with another config and
+        another reward, of any structure; None where that cannot be.
+      newest: `newest(state) -> Transition`, the block `[T, N, ...]` that was played last;
+        None for an agent that keeps none.
+      frozen: `frozen(state) -> state`, as much of it as acts and is evaluated.
+      check: `check(config)` raises a `UserError` for a config that it cannot have.
       data: what it learns from in place of playing, an argument `data` of `init`
         and `iterate`, the same for all seeds. Its steps are gradient steps.
       data_origin: the `Provenance` of each data set, with its checksum.
@@ -61,9 +67,13 @@ class Agent(NamedTuple):
     evaluate: Callable[..., Any]
     steps_per_iteration: int
     learning_starts: int = 0
-    settle: Callable[..., Any] = lambda state, key: state
-    spreads: bool = False
-    recall: Callable[..., Any] | None = None
+    prepare_eval: Callable[..., Any] = lambda state, key: state
+    policy: Callable[..., Any] | None = None
+    shards_envs: bool = False
+    remake: Callable[..., Any] | None = None
+    newest: Callable[[Any], Any] | None = None
+    frozen: Callable[[Any], Any] = lambda state: state
+    check: Callable[[Any], None] = lambda config: None
     data: Any = None
     data_origin: tuple[Any, ...] = ()
 
@@ -150,6 +160,16 @@ def check_known(agent: str, name: str, value: Any) -> None:
         )
 
 
+def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
+    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces."""
+    space = env.action_space
+    if not isinstance(space, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
+        kind = type(space).__name__
+        raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
+
+
 def as_leaves(tree: Any) -> Any:
     """The numbers of a config or reward as float32 arrays, to be traced as inputs."""
 
@@ -180,7 +200,7 @@ def check_reward(
     rw.potentials.check(reward, env.name)
     rw.discounts.bind(reward, discount(config))
     if message := other_discounts(agent, config, reward):
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=4)
     return reward
 
 

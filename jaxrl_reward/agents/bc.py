@@ -13,9 +13,10 @@ import optax
 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, iql_losses, offline, replay
-from jaxrl_reward.agents.offline import State
+from jaxrl_reward.agents import base, iql_losses, replay
 from jaxrl_reward.agents.shared_settings import Imitation
+from jaxrl_reward.agents.shells import from_data
+from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array
 
@@ -36,9 +37,7 @@ def make(
     Raises:
       UserError: as `iql.make`.
     """
-    check(config)
-    learner = _Learner(config, env.action_space)
-    return offline.make("bc", config, env, reward, data, learner, check)
+    return from_data.make("bc", config, env, reward, data, Learner, check)
 
 
 def check(config: Config) -> None:
@@ -47,11 +46,8 @@ def check(config: Config) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Learner:
+class Learner(from_data.Learner):
     """One policy and its loss."""
-
-    config: Config
-    space: Any
 
     @cached_property
     def actor(self) -> iql_losses.Policy:
@@ -61,7 +57,7 @@ class _Learner:
     def dist(self) -> Any:
         return self.actor.dist
 
-    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+    def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         del config
         # As IQL draws its own: the two begin with the same policy.
         params = self.actor.init(jax.random.split(key, 3)[0], inputs)
@@ -70,11 +66,11 @@ class _Learner:
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.actor.apply(params, inputs)
 
-    def step(
-        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    def update(
+        self, config: Any, learned: Any, batch: replay.Batch, key: Array, step: Array
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        params, adam = learner
+        params, adam = learned
         loss = lambda p: self.actor.loss(p, batch.inputs, batch.choice).mean()  # noqa: E731
         policy_loss, gradient = jax.value_and_grad(loss)(params)
         change, adam = optax.scale_by_adam().update(gradient, adam)

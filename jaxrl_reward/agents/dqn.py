@@ -11,11 +11,16 @@ and takes `updates` gradient steps on batches from the store, whose rewards are
 computed anew as they are drawn (see `replay`). A time limit ends no value.
 """
 
+from typing import Any
+
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, q_learning
-from jaxrl_reward.agents.q_learning import LOSSES, State, optimiser
+from jaxrl_reward.agents.q_learning import LOSSES, optimiser
 from jaxrl_reward.agents.shared_settings import QLearning
+from jaxrl_reward.agents.shells import off_policy
+from jaxrl_reward.agents.shells.off_policy import State
+from jaxrl_reward.types import Array
 
 __all__ = ["LOSSES", "Config", "State", "check", "make", "optimiser"]
 
@@ -39,12 +44,16 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
       UserError: a setting is out of range or does not fit another, or the
         environment or the reward is not for DQN.
     """
-    check(config)
-    reward = base.check_reward("dqn", config, env, reward)
-    by_mean = q_learning.Criterion(worth=lambda config, quantiles, inputs: quantiles.mean(-2))
-    return q_learning.learner("dqn", config, env, reward, by_mean, check).agent()
+    return off_policy.make("dqn", config, env, reward, Learner, check)
 
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
     settings.check("dqn", config)
+
+
+class Learner(q_learning.Learner):
+    """Prefers an action by its mean return."""
+
+    def score(self, config: Any, quantiles: Array, inputs: Array) -> Array:
+        return quantiles.mean(-2)

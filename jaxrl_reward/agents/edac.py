@@ -18,9 +18,10 @@ import optax
 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, offline, replay, rollout, sac_losses
-from jaxrl_reward.agents.offline import State
+from jaxrl_reward.agents import base, replay, rollout, sac_losses
 from jaxrl_reward.agents.shared_settings import FromData, SoftCritics
+from jaxrl_reward.agents.shells import from_data
+from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.envs.bounds import scale_action, unit_action
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array
@@ -39,11 +40,6 @@ class Config(FromData, SoftCritics):
     eta: float = setting(1.0, "how much critics are kept apart; 0 is SAC-N", low=0.0)
 
     @property
-    def deterministic(self) -> bool:
-        """As `sac`'s: the policy has entropy."""
-        return False
-
-    @property
     def subset(self) -> int:
         """As `sac`'s: a target is the minimum over all critics."""
         return self.critics
@@ -57,9 +53,7 @@ def make(
     Raises:
       UserError: as `iql.make`.
     """
-    check(config)
-    learner = _Learner(config, env.action_space)
-    return offline.make("edac", config, env, reward, data, learner, check)
+    return from_data.make("edac", config, env, reward, data, Learner, check)
 
 
 def check(config: Config) -> None:
@@ -68,11 +62,8 @@ def check(config: Config) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Learner:
+class Learner(from_data.Learner):
     """SAC's networks and its policy's step, with a critics' step of its own."""
-
-    config: Config
-    space: Any
 
     @cached_property
     def sac(self) -> sac_losses.Learner:
@@ -82,21 +73,21 @@ class _Learner:
     def dist(self) -> Any:
         return self.sac.dist
 
-    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+    def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         key_actor, key_critic = jax.random.split(key)
-        return self.sac.init(key_actor, key_critic, inputs, config.temperature)
+        return self.sac.init(config, inputs, key_actor, key_critic)
 
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.sac.actor.apply(params["actor"], inputs)
 
-    def step(
-        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    def update(
+        self, config: Any, learned: Any, batch: replay.Batch, key: Array, step: Array
     ) -> tuple[Any, dict[str, Array]]:
         """The policy and the temperature, then the critics and their slow copies."""
         del step
         key_actor, key_critic = jax.random.split(key)
-        learner, metrics = self.sac.actor_step(config, learner, batch.inputs, key_actor)
-        params, opt_state = learner
+        learned, metrics = self.sac.actor_step(config, learned, batch.inputs, key_actor)
+        params, opt_state = learned
         target = self.sac.target(config, params, batch, key_critic)
 
         def loss(critic: Any) -> tuple[Array, dict[str, Array]]:
@@ -155,19 +146,20 @@ class Attacker(NamedTuple):
 
 def attacker(agent: base.Agent, state: State) -> Attacker:
     """The critics and the policy of one trained seed, leaves `[...]`, as functions."""
-    learner, space = agent.init.__self__.learner, agent.env.action_space
+    space = agent.env.action_space
+    learner = Learner(agent.config, space)
     rank = len(agent.env.observation_space.shape)
 
     def value(obs: Array, action: Array) -> Array:
         lead = obs.shape[: obs.ndim - rank]
-        inputs = offline.normalize(state, obs.reshape(*lead, -1))
+        inputs = from_data.normalize(state, obs.reshape(*lead, -1))
         choice = unit_action(space, action.reshape(-1, math.prod(space.shape)))
         choice = choice.reshape(*lead, -1)
         return learner.sac.value_of(state.params["critic"], inputs, choice).mean(0)
 
     def policy(obs: Array) -> Array:
         lead = obs.shape[: obs.ndim - rank]
-        inputs = offline.normalize(state, rollout.flatten(obs, len(lead)))
+        inputs = from_data.normalize(state, rollout.flatten(obs, len(lead)))
         unit = learner.dist.to_action(learner.dist.mode(learner.policy(state.params, inputs)))
         return scale_action(space, unit)
 

@@ -17,6 +17,7 @@ them (distances in the 1-norm, constraints with prices).
 The rest is DQN's: see `dqn` and `q_learning`.
 """
 
+import dataclasses
 from functools import partial
 from typing import Any, Literal
 
@@ -31,8 +32,10 @@ from jaxrl_reward.agents import base, q_learning, replay, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.objectives import OBJECTIVES, check_numbers
 from jaxrl_reward.agents.objectives import check as check_objective
-from jaxrl_reward.agents.q_learning import LOSSES, State
+from jaxrl_reward.agents.q_learning import LOSSES
 from jaxrl_reward.agents.shared_settings import QLearning
+from jaxrl_reward.agents.shells import off_policy
+from jaxrl_reward.agents.shells.off_policy import State
 from jaxrl_reward.agents.stocks import OwnRewards, Stocks, seen
 from jaxrl_reward.rewards.operators import Chain
 from jaxrl_reward.settings import setting
@@ -136,28 +139,8 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         programming cannot optimise the objective, or the environment or the
         reward is not for it.
     """
-    checked = partial(check, horizon=env.max_steps)
-    checked(config)
-    reward = base.check_reward("eta", config, env, reward)
-    criterion = q_learning.Criterion(
-        worth=_worth,
-        normalize=partial(_normalize, config.stocks),
-        encode=partial(_encode, config.stocks, config.features),
-        redraw=_redraw,
-        reward=_with_stocks,
-    )
-    parts = (config.stocks,) if config.stocks > 1 else ()
-    learner = q_learning.learner("eta", config, env, reward, criterion, checked, parts)
-
-    def settle(state: State, key: Array) -> State:
-        return _start_from(state, initial_stock(learner, state, key))
-
-    def evaluate(state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
-        key_search, key = jax.random.split(key)
-        return learner.evaluate(settle(state, key_search), key, num_episodes)
-
-    return learner.agent(evaluate=evaluate, settle=settle)
+    learner, checked = partial(Learner, env=env), partial(check, horizon=env.max_steps)
+    return off_policy.make("eta", config, env, reward, learner, checked)
 
 
 def check(config: Config, horizon: int | None = None) -> None:
@@ -178,7 +161,7 @@ def inputs(config: Config, obs: Array, stock: Array) -> Array:
     return rollout.remember(obs, seen(stock, *_range(config)))
 
 
-def initial_stock(learner: q_learning.QLearner, state: State, key: Array) -> Array:
+def initial_stock(learner: "Learner", state: State, key: Array) -> Array:
     """The stock `[m]` that greedy play starts from: c0, or the best by the learned laws.
 
     That is the largest `E f(c + G) - c`, or the least of the optimistic CVaR, on
@@ -190,8 +173,8 @@ def initial_stock(learner: q_learning.QLearner, state: State, key: Array) -> Arr
     objective = OBJECTIVES[config.objective]
     if objective.stock == "any":
         return jnp.zeros(count)
-    obs, _ = jax.vmap(learner.player.env.reset)(jax.random.split(key, STARTS))
-    fresh = state.reward.init(key, learner.player.example(STARTS, 1))
+    obs, _ = jax.vmap(learner.env.reset)(jax.random.split(key, STARTS))
+    fresh = state.reward.init(key, rollout.example(learner.env, STARTS, 1))
     memory = state.reward_state.replace(local=fresh.local)
     memory = state.reward.begin(memory, obs, jnp.ones(STARTS, bool))
     start = rollout.remember(obs, state.reward.observe(memory.local))
@@ -202,13 +185,47 @@ def initial_stock(learner: q_learning.QLearner, state: State, key: Array) -> Arr
         looks = _replace(start, seen(jnp.full((STARTS, 1), stock), *_range(config)))
         looks = _normalize(count, state, looks)
         quantiles = learner.quantiles(state.params["online"], looks)
-        best = _worth(config, quantiles, looks).argmax(-1)
-        worth = _functional(config, quantiles, looks)
-        return jnp.take_along_axis(worth, best[:, None], 1).mean() - stock
+        best = _score(config, quantiles, looks).argmax(-1)
+        score = _functional(config, quantiles, looks)
+        return jnp.take_along_axis(score, best[:, None], 1).mean() - stock
 
     values = jax.lax.map(value, tried)
     best = values.argmax() if objective.stock == "largest" else values.argmin()
     return tried[best][None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Learner(q_learning.Learner):
+    """Prefers an action by a functional of the law of stock and return.
+
+    Attributes:
+      env: what it plays.
+    """
+
+    env: envs.Env
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        return (self.config.stocks,) if self.config.stocks > 1 else ()
+
+    def reward(self, config: Any, reward: Any) -> Chain:
+        return _with_stocks(config, reward)
+
+    def score(self, config: Any, quantiles: Array, inputs: Array) -> Array:
+        return _score(config, quantiles, inputs)
+
+    def normalize(self, state: Any, inputs: Array) -> Array:
+        return _normalize(self.config.stocks, state, inputs)
+
+    def encode(self, inputs: Array) -> Array:
+        return _encode(self.config.stocks, self.config.features, inputs)
+
+    def redraw(self, config: Any, key: Array, batches: replay.Batch) -> replay.Batch:
+        return _redraw(config, key, batches)
+
+    def prepare_eval(self, state: State, key: Array) -> State:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Episodes start from c0, or from the best stock by the learned laws."""
+        return _start_from(state, initial_stock(self, state, key))
 
 
 # ---- stocks ---------------------------------------------------------------------------
@@ -310,7 +327,7 @@ def _functional(config: Config, quantiles: Array, looks: Array) -> Array:
     return functional(values + shift, jnp.full(shape, 1.0 / config.quantiles))
 
 
-def _worth(config: Config, quantiles: Array, looks: Array) -> Array:
+def _score(config: Config, quantiles: Array, looks: Array) -> Array:
     """The functional, and as much of the mean return as breaks ties, `[..., A]`."""
     low, high = _range(config)
     mean = quantiles.mean(-2)

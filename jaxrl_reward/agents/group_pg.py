@@ -29,7 +29,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import envs, writers
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import answers, base, batching, budgets, rollout, writing
+from jaxrl_reward.agents import answers, base, batching, budgets, policies, rollout, writing
 from jaxrl_reward.agents import entropy_control as control
 from jaxrl_reward.agents import group_losses as losses
 from jaxrl_reward.agents import state as common
@@ -81,7 +81,12 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     made.check_groups()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     steps = config.num_envs * made.task.max_tokens
-    return base.Agent("group_pg", config, env, reward, *functions, steps)
+    return base.Agent(
+        *("group_pg", config, env, reward, *functions, steps),
+        policy=partial(policies.of_act, made.act),
+        remake=lambda config, other=None: make(config, env, reward if other is None else other),
+        check=check,
+    )
 
 
 def writer_of(config: Config, task: Task) -> writers.Writer:

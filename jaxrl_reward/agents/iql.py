@@ -9,15 +9,17 @@ settings, see `riql`: observations are normalised, the critics' loss is Huber's,
 and in place of their minimum a quantile of several critics is taken.
 """
 
+from functools import partial
 from typing import Any
 
 from jax.core import Tracer
 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, iql_losses, offline
-from jaxrl_reward.agents.offline import State
+from jaxrl_reward.agents import base, iql_losses
 from jaxrl_reward.agents.shared_settings import Imitation
+from jaxrl_reward.agents.shells import from_data
+from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.checks import check_number
 from jaxrl_reward.intervals import Interval
 from jaxrl_reward.settings import setting
@@ -76,9 +78,8 @@ def make(
       UserError: a setting is out of range, or the data, the environment and the
         reward do not fit each other.
     """
-    check(config, name)
-    learner = iql_losses.Learner(config, env.action_space)
-    return offline.make(name, config, env, reward, data, learner, check)
+    checked = partial(check, name=name)
+    return from_data.make(name, config, env, reward, data, iql_losses.Learner, checked)
 
 
 def check(config: Config, name: str = "iql") -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from gymnax.environments import spaces
 from jax.typing import ArrayLike
 
 from jaxrl_reward import distributions, networks, rounding
 from jaxrl_reward.agents import actions, replay
+from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.data.measures import kurtosis
 from jaxrl_reward.types import Array
 
@@ -136,16 +136,8 @@ class Policy:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Learner:
-    """What is learned by gradients.
-
-    Attributes:
-      config: `iql.Config`, for what is static in it; its numbers are arguments.
-      space: of actions, a Box.
-    """
-
-    config: Any
-    space: spaces.Box
+class Learner(from_data.Learner):
+    """A policy, a value and critics, of an `iql.Config`."""
 
     @cached_property
     def actor(self) -> Policy:
@@ -164,7 +156,7 @@ class Learner:
         """All of them, from observations with actions behind, `[..., O + A]`."""
         return networks.members(self.value, self.config.critics)
 
-    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+    def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         del config
         key_policy, key_value, key_critic = jax.random.split(key, 3)
         both = jnp.zeros((1, inputs.shape[-1] + math.prod(self.space.shape)))
@@ -179,8 +171,8 @@ class Learner:
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.actor.apply(params["policy"], inputs)
 
-    def step(
-        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    def update(
+        self, config: Any, learned: Any, batch: replay.Batch, key: Array, step: Array
     ) -> tuple[Any, dict[str, Array]]:
         """One step of V, then of the critics and their slow copies, then of the policy.
 
@@ -189,7 +181,7 @@ class Learner:
         their sum.
         """
         del key
-        params, adam = learner
+        params, adam = learned
         slow = params["target"]
         learned = {name: params[name] for name in ("policy", "value", "critic")}
         loss = lambda learned: self.loss(config, learned, slow, batch)  # noqa: E731

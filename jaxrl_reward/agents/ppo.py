@@ -11,20 +11,24 @@ block, and takes `epochs * minibatches` Adam steps on it.
 
 import dataclasses
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward import distributions, envs, networks, rounding, settings
+from jaxrl_reward import distributions, envs, rounding, sequential, settings
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
+from jaxrl_reward.agents import actions, base, batching, returns, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.shared_settings import ClippedAdam, PolicyGradient
+from jaxrl_reward.agents.shells import on_policy
+from jaxrl_reward.agents.shells.on_policy import State
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, Mean, UserError
+
+__all__ = ["Config", "State", "check", "make"]
 
 
 class Config(PolicyGradient, ClippedAdam):
@@ -35,10 +39,11 @@ class Config(PolicyGradient, ClippedAdam):
     epochs: int = setting(4, "passes over a block", low=1)
     minibatches: int = setting(4, "gradient steps of a pass; must divide N * T", low=1)
     hidden: tuple[int, ...] = setting(help="widths of the hidden layers of actor and critic")
-    network: Literal["mlp", "gru"] = setting(
+    network: str = setting(
         "mlp",
         "`mlp`, or `gru`, which remembers the episode: the last hidden layer is then the "
         "memory, and minibatches are of whole environments",
+        choices=sequential.KINDS,
     )
     normalize_advantage: bool = setting(
         True, "within each minibatch, which must then hold two steps"
@@ -65,21 +70,20 @@ class Config(PolicyGradient, ClippedAdam):
         _check_normalized(owner, self)
 
 
-class State(common.State):
-    """`params` are of `actor` and `critic`, and `log_std` where it is not an output.
+class Choice(NamedTuple):
+    """What is kept of a choice, `[..., ...]`: the draw, what it was drawn from, and the critic's
+    memory after the step, with what of its value had to be computed on the way."""
 
-    Adam's state, `opt_state`, is for the parameters as one vector. `memory` is
-    the networks' own, leaves `[N, H]`, and nothing with `network="mlp"`.
-    """
-
-    memory: Any = ()
+    raw: Array
+    policy: Array
+    memory: Any
+    followed: Any
 
 
 class Batch(NamedTuple):
     """What an update learns from, `[B, ...]`; `noise` is what made `raw`.
 
-    `recalled` is what a GRU needs to begin: its memory before the block, and
-    where it forgets.
+    `context` is what a network with a memory needs to begin, see `sequential`.
     """
 
     inputs: Array
@@ -89,7 +93,7 @@ class Batch(NamedTuple):
     value: Array
     advantage: Array
     target: Array
-    recalled: Any = ()
+    context: Any = ()
 
 
 def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
@@ -104,16 +108,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
       UserError: a setting is out of range, the minibatches do not divide the
         block, or the environment or the reward is not for PPO.
     """
-    check(config)
-    reward = base.check_reward("ppo", config, env, reward)
-    from jaxrl_reward.agents import ppo_recurrent  # which is made of what is below
-
-    kind = ppo_recurrent.RecurrentPpo if config.network == "gru" else Ppo
-    ppo = kind(config, reward, rollout.player("ppo", config, env, reward))
-    functions = (ppo.init, ppo.iterate, ppo.act, ppo.evaluate)
-    steps = config.num_envs * config.num_steps
-    agent = base.Agent("ppo", config, env, reward, *functions, steps, spreads=True)
-    return agent._replace(recall=ppo.acting) if config.network == "gru" else agent
+    return on_policy.make("ppo", config, env, reward, Learner, check)
 
 
 def check(config: Config) -> None:
@@ -153,122 +148,87 @@ def _check_normalized(owner: str, config: Config) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Ppo:
-    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+class Learner(on_policy.Learner):
+    """An actor and a critic; `params` have `log_std` where that is not an output.
 
-    config: Config
-    reward: rw.RewardTransform
-    player: rollout.Player
+    Adam's state is for the parameters as one vector.
+    """
 
-    # ---- the agent ----------------------------------------------------------------
+    init_keys = 2
 
-    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
-        """The state before the first iteration; the same key gives the same run.
+    def check_start(self, config: Config) -> None:
+        if config.anneal:
+            base.check_known("ppo", "anneal_steps", config.anneal_steps)
 
-        Raises:
-          UserError: `config` or `reward` differs from the agent's in more than its
-            numbers, or a number is out of range.
-        """
-        settings, reward = base.settle(self, check, config, reward)
-        if settings.anneal:
-            base.check_known("ppo", "anneal_steps", (config or self.config).anneal_steps)
-        key, key_env, key_reward, key_actor, key_critic = jax.random.split(key, 5)
-        inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
-        actor, critic = self.actor.init(key_actor, inputs), self.critic.init(key_critic, inputs)
-        params = {"actor": actor, "critic": critic}
+    def init(
+        self, config: Config, inputs: Array, key_actor: Array, key_critic: Array
+    ) -> tuple[Any, Any]:
+        params = {
+            "actor": self.actor.init(key_actor, inputs),
+            "critic": self.critic.init(key_critic, inputs),
+        }
         if actions.free_std(self.dist):
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
-        opt_state = _optimiser(settings, jnp.int32(0)).init(ravel_pytree(params)[0])
-        begun["memory"] = self.memory(settings.num_envs)
-        return State(params=params, opt_state=opt_state, key=key, **begun)
-
-    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
-        """Plays a block, rewards it, learns from it; the metrics are of all three."""
-        key, key_noise, key_env, key_update, key_learn = jax.random.split(state.key, 5)
-        shape = (state.config.num_steps, state.config.num_envs)
-        noise = self.dist.noise(key_noise, shape)
-        env_state, reward_state, played = self.player.collect(
-            state.reward,
-            state.reward_state,
-            state.env_state,
-            rollout.Recurrent(self.acting(state).choose, state.memory),
-            partial(self.judge, state),
-            noise,
-            jax.random.split(key_env, shape),
-        )
-        batch = self.batch(state, played, noise)
-        params, opt_state, losses = self.update(state, key_update, batch)
-        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
-        state, metrics = common.finish(state, played, env_state, reward_state, learned)
-        metrics |= {name: Mean.of(values) for name, values in losses.items()}
-        metrics["explained_variance"] = Mean.of(returns.explained(batch.target, batch.value))
-        learned = {"params": params, "opt_state": opt_state, "memory": played.memory}
-        return state.replace(key=key, **learned), metrics
-
-    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
-        """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
-        inputs = rollout.flatten(inputs, 1)
-        noise = None if key is None else self.dist.noise(key, inputs.shape[:1])
-        choose, memory = self.acting(state, inputs.shape[0])
-        return choose(memory, inputs, jnp.ones(inputs.shape[0], bool), noise)[1]
-
-    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
-        choose, judge = self.acting(state, num_episodes), partial(self.judge, state)
-        return evaluation.evaluate(self.player, state, key, num_episodes, choose, judge)
+        return params, _optimiser(config, jnp.int32(0)).init(ravel_pytree(params)[0])
 
     # ---- the policy and the value -------------------------------------------------
 
     @cached_property
     def dist(self) -> distributions.Distribution:
         """The distribution of actions, before they are stretched to their bounds."""
-        return actions.distribution(self.player.env.action_space, self.config.distribution)
+        return actions.distribution(self.space, self.config.distribution)
 
     @cached_property
-    def actor(self) -> networks.Network:
+    def actor(self) -> Any:
         sizes = (*self.config.hidden, actions.out_size(self.dist))
-        return networks.mlp(sizes, self.config.activation, 0.01)
+        return sequential.make(self.config.network, sizes, self.config.activation, 0.01)
 
     @cached_property
-    def critic(self) -> networks.Network:
-        return networks.mlp((*self.config.hidden, 1), self.config.activation)
+    def critic(self) -> Any:
+        sizes = (*self.config.hidden, 1)
+        return sequential.make(self.config.network, sizes, self.config.activation)
 
-    def policy(self, params: dict[str, Any], inputs: Array) -> Array:
-        """The distribution's parameters, from normalised inputs, `[..., param_size]`."""
-        return actions.with_std(self.dist, params, self.actor.apply(params["actor"], inputs))
+    def start(self, num: int) -> dict[str, Any]:
+        return {"actor": self.actor.start(num), "critic": self.critic.start(num)}
 
-    def value(self, params: dict[str, Any], inputs: Array) -> Array:
-        """The expected discounted reward, from normalised inputs, `[...]`."""
-        return self.critic.apply(params["critic"], inputs)[..., 0]
+    def noise(self, state: Any, key: Array, shape: tuple[int, ...]) -> Array:
+        return self.dist.noise(key, shape)
 
-    def memory(self, num: int) -> Any:
-        """What the networks remember at the start of `num` episodes, leaves `[num, H]`."""
-        del num
-        return ()
+    def act(
+        self, state: Any, memory: Any, inputs: Array, first: Array, noise: Array | None
+    ) -> tuple[Any, Array, Choice]:
+        params, inputs = state.params, common.normalize(state, inputs)
+        follow = {
+            name: getattr(self, name).follow(params[name], memory[name], inputs, first)
+            for name in ("actor", "critic")
+        }
+        memory = {name: each[0] for name, each in follow.items()}
+        out = self.actor.output(params["actor"], follow["actor"][1], inputs)
+        policy = actions.with_std(self.dist, params, out)
+        action, raw = actions.draw(self.space, self.dist, policy, noise)
+        return memory, action, Choice(raw, policy, *follow["critic"])
 
-    def acting(self, state: State, num: int = 0) -> rollout.Recurrent:
-        """How to act, with the memory of `num` episodes that begin."""
-        return rollout.recurrent(partial(self.choose, state))._replace(memory=self.memory(num))
-
-    def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
-        """Actions, and with them the draws and what they are drawn from."""
-        params = self.policy(state.params, common.normalize(state, inputs))
-        action, raw = actions.draw(self.player.env.action_space, self.dist, params, noise)
-        return action, (raw, params)
-
-    def judge(self, state: State, inputs: Array, extra: Any) -> dict[str, Array]:
-        """What the agent knows of its choices, for rewards that read it."""
-        raw, params = extra
+    def policy_info(self, state: Any, inputs: Array, extra: Choice) -> dict[str, Array]:
+        inputs, critic = common.normalize(state, inputs), state.params["critic"]
         return {
-            "log_prob": self.dist.log_prob(params, raw),
-            "entropy": self.dist.entropy(params, raw),
-            "value": self.value(state.params, common.normalize(state, inputs)),
+            "log_prob": self.dist.log_prob(extra.policy, extra.raw),
+            "entropy": self.dist.entropy(extra.policy, extra.raw),
+            "value": self.critic.output(critic, extra.followed, inputs)[..., 0],
         }
 
     # ---- learning -----------------------------------------------------------------
 
-    def batch(self, state: State, played: rollout.Rollout, noise: Array) -> Batch:
-        """Advantages and targets of a block, as rows: `[T * N, ...]` but for a GRU."""
+    def update(
+        self, state: Any, played: rollout.Rollout, noise: Any, *keys: Array
+    ) -> tuple[Any, Any, dict[str, Mean]]:
+        batch = self.batch(state, played, noise)
+        params, opt_state, losses = self.optimise(state, batch, *keys)
+        metrics = {name: Mean.of(values) for name, values in losses.items()}
+        metrics["explained_variance"] = Mean.of(returns.explained(batch.target, batch.value))
+        return params, opt_state, metrics
+
+    def batch(self, state: Any, played: rollout.Rollout, noise: Array) -> Batch:
+        """Advantages and targets of a block, as rows: steps, or environments for a GRU."""
         block, known = played.block, played.block.policy
         advantage, target = returns.gae(
             block.reward,
@@ -279,29 +239,38 @@ class Ppo:
             state.config.gamma,
             state.config.gae_lambda,
         )
-        inputs, raw = common.normalize(state, played.inputs), played.extra[0]
+        inputs, raw = common.normalize(state, played.inputs), played.extra.raw
         log_prob, value = known["log_prob"], known["value"]
         batch = Batch(inputs, raw, noise, log_prob, value, advantage, target)
-        return self.rows(state, played, batch)
+        memory, first = state.memory, block.first
+        context = {
+            "actor": self.actor.context(memory["actor"], first),
+            "critic": self.critic.context(memory["critic"], first),
+        }
+        return self.actor.rows(batch)._replace(context=context)
 
-    def next_value(self, state: State, played: rollout.Rollout) -> Array:
-        """The value of each step's true successor, `[T, N]`."""
+    def next_value(self, state: Any, played: rollout.Rollout) -> Array:
+        """The value of each step's true successor, `[T, N]`.
 
-        def value_of(inputs: Array) -> Array:
-            return self.value(state.params, common.normalize(state, inputs))
+        From the critic's memory after the step: that of the next row may be another
+        episode's.
+        """
 
-        return batching.by_steps(value_of, played.next_inputs)
+        def value_of(inputs: Array, memory: Any) -> Array:
+            inputs = common.normalize(state, inputs)
+            return self.critic.after(state.params["critic"], memory, inputs)[..., 0]
 
-    def rows(self, state: State, played: rollout.Rollout, batch: Batch) -> Batch:
-        """A block `[T, N, ...]` as the rows of which minibatches are made."""
-        del state, played
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        return batching.by_steps(value_of, played.next_inputs, played.extra.memory)
 
     def replay(self, params: dict[str, Any], batch: Batch) -> tuple[Array, Array]:
         """The policy's distribution and the value at the rows of a minibatch."""
-        return self.policy(params, batch.inputs), self.value(params, batch.inputs)
+        out, value = (
+            getattr(self, name).replay(params[name], batch.context[name], batch.inputs)
+            for name in ("actor", "critic")
+        )
+        return actions.with_std(self.dist, params, out), value[..., 0]
 
-    def update(self, state: State, key: Array, batch: Batch) -> tuple[Any, Any, dict[str, Array]]:
+    def optimise(self, state: Any, batch: Batch, key: Array) -> tuple[Any, Any, dict[str, Array]]:
         """`epochs` passes: parameters, optimiser state, and losses `[E * M]`."""
         config = state.config
         optimiser = _optimiser(config, state.iteration)

@@ -106,6 +106,14 @@ def add(state: ReplayState, block: Any) -> ReplayState:
     )
 
 
+def newest(state: ReplayState, steps: int) -> Any:
+    """The block of so many steps that was written last, leaves `[T, N, ...]`."""
+    stored = jax.tree.leaves(state.items)[0].shape[0]
+    start = (state.row - steps) % stored
+    cut = lambda ring: jax.lax.dynamic_slice_in_dim(ring, start, steps)  # noqa: E731
+    return jax.tree.map(cut, state.items)
+
+
 def sample(
     state: ReplayState,
     key: Array,

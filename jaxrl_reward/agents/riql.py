@@ -91,7 +91,6 @@ def make(
     Raises:
       UserError: as `iql.make`.
     """
-    check(config)
     return iql.make(config, env, reward, data, name="riql")
 
 

@@ -7,7 +7,7 @@ applied to a whole block after it was played, and the policy is blind to it.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -22,29 +22,6 @@ from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
 
 Placement = Literal["block", "step"]
 
-Choose = Callable[[Array, Any], tuple[Array, Any]]
-Judge = Callable[[Array, Any], dict[str, Array]]
-
-
-class Recurrent(NamedTuple):
-    """What stands in place of a `Choose` where the policy has a memory of its own.
-
-    Attributes:
-      choose: `choose(memory, inputs, first, noise) -> (memory, actions, extra)`,
-        which begins the memory anew where `first` is true.
-      memory: before the first step, leaves `[N, ...]`.
-    """
-
-    choose: Callable[[Any, Array, Array, Any], tuple[Any, Array, Any]]
-    memory: Any
-
-
-def recurrent(choose: Choose | Recurrent) -> Recurrent:
-    """The same choice with a memory, an empty one where there was none."""
-    if isinstance(choose, Recurrent):
-        return choose
-    return Recurrent(lambda memory, inputs, first, noise: (memory, *choose(inputs, noise)), ())
-
 
 class Rollout(NamedTuple):
     """A played block.
@@ -53,7 +30,7 @@ class Rollout(NamedTuple):
       block: transitions `[T, N, ...]` with `reward` and `policy` filled in.
       inputs: what the policy saw before each step, `[T, N, D]`.
       next_inputs: what it would see after, never after a reset, `[T, N, D]`.
-      extra: what `choose` returned beside the actions, `[T, N, ...]`.
+      extra: what `act` returned beside the actions, `[T, N, ...]`.
       episodes: the returns and lengths of the episodes that ended, `[T, N]`.
       metrics: the reward's own, scalars.
       features: what replay must store for the reward, `[T, N]`.
@@ -84,68 +61,63 @@ class Player:
     vector: envs.VectorEnv
     placement: Placement
 
-    def look(self, reward: Any, reward_state: Any, now: Any) -> tuple[Array, Any]:
-        """What the policy sees, `[N, D]`, and the memory begun where `now.first`.
+    def observe(
+        self, reward: Any, reward_state: Any, obs: Array, first: Array
+    ) -> tuple[Array, Any]:
+        """What the policy sees, `[N, D]`, and the reward's memory, begun where `first`.
 
         Args:
           reward: the reward expression.
           reward_state: its state.
-          now: has `obs` and `first`, `[N, ...]`.
+          obs: the observations, `[N, ...]`.
+          first: where an episode begins, `[N]` bool.
         """
-        obs, first = now.obs, now.first
         if self.placement == "block":
             return flatten(obs, 1), reward_state
         reward_state = reward.begin(reward_state, obs, first)
         return remember(obs, reward.observe(reward_state.local)), reward_state
 
-    def collect(
-        self,
-        reward: Any,
-        reward_state: Any,
-        env_state: Any,
-        choose: Choose | Recurrent,
-        judge: Judge,
-        noise: Any,
-        keys: Array,
+    def rollout(
+        self, state: Any, learner: Any, memory: Any, noise: Any, keys: Array
     ) -> tuple[Any, Any, Rollout]:
         """Plays one block.
 
         Args:
-          reward: the reward expression.
-          reward_state: its state.
-          env_state: the environments' state.
-          choose: from inputs `[N, D]` and noise to actions and anything to keep.
-          judge: from inputs and what was kept to the block's `policy`, `[T, N]`.
-          noise: the policy's random numbers, `[T, N, ...]`.
+          state: an agent's, with `reward`, `reward_state` and `env_state`.
+          learner: has `act` and `policy_info`, see `shells.shell.Learner`.
+          memory: the policy's own before the block, leaves `[N, ...]`.
+          noise: what actions are drawn from, leaves `[T, N, ...]`.
           keys: the environments' keys, `[T, N]`.
 
         Returns:
           The environments' state, the reward's state, and what was played.
         """
-        blind = self.placement == "block"
-        decide, memory = recurrent(choose)
+        reward, blind = state.reward, self.placement == "block"
+        policy_info = partial(learner.policy_info, state)
 
         # All randomness comes from outside and all judging happens after: the
         # loop holds only what depends on the step before.
         def step(carry: Any, xs: Any) -> Any:
             env_state, reward_state, memory = carry
             key, noise = xs
-            inputs, reward_state = self.look(reward, reward_state, env_state)
-            memory, action, extra = decide(memory, inputs, env_state.first, noise)
+            obs, first = env_state.obs, env_state.first
+            inputs, reward_state = self.observe(reward, reward_state, obs, first)
+            memory, action, extra = learner.act(state, memory, inputs, first, noise)
             env_state, transition, episodes = self.vector.step(env_state, key, action)
             seen = (transition.replace(reward=()), extra, episodes)  # no copy of `env_reward`
             if blind:
                 return (env_state, reward_state, memory), (seen, ())
-            one = add_time(transition.replace(policy=judge(inputs, extra)))
+            one = add_time(transition.replace(policy=policy_info(inputs, extra)))
             reward_state, total, metrics, features = reward.apply(reward_state, one)
             features = jax.tree.map(lambda x: x[0], features)
             scored = (inputs, total[0], metrics, reward.observe(reward_state.local), features)
             return (env_state, reward_state, memory), (seen, scored)
 
-        played = jax.lax.scan(step, (env_state, reward_state, memory), (keys, noise))
+        start = (state.env_state, state.reward_state, memory)
+        played = jax.lax.scan(step, start, (keys, noise))
         (env_state, reward_state, memory), ((block, extra, episodes), scored) = played
         inputs = flatten(block.obs, 2) if blind else scored[0]
-        known = batching.by_steps(judge, inputs, extra)
+        known = batching.by_steps(policy_info, inputs, extra)
         block = block.replace(reward=block.env_reward, policy=known)
         if blind:
             reward_state, total, metrics, features = reward.apply(reward_state, block)
@@ -161,16 +133,21 @@ class Player:
 
     def example(self, num_envs: int, num_steps: int) -> Transition:
         """A block of zeros `[T, N, ...]` in the shape of what is played."""
+        return example(self.env, num_envs, num_steps)
 
-        def one(key: Array) -> Transition:
-            obs, state = self.env.reset(key)
-            action = jnp.zeros(self.env.action_space.shape, self.env.action_space.dtype)
-            return step(self.env, key, state, obs, jnp.array(True), action)[1]
 
-        shapes = jax.eval_shape(one, jax.random.key(0))
-        scalar = jax.ShapeDtypeStruct((), jnp.float32)
-        shapes = shapes.replace(policy=dict.fromkeys(("log_prob", "entropy", "value"), scalar))
-        return jax.tree.map(lambda x: jnp.zeros((num_steps, num_envs, *x.shape), x.dtype), shapes)
+def example(env: envs.Env, num_envs: int, num_steps: int) -> Transition:
+    """A block of zeros `[T, N, ...]` in the shape of what agents play."""
+
+    def one(key: Array) -> Transition:
+        obs, state = env.reset(key)
+        action = jnp.zeros(env.action_space.shape, env.action_space.dtype)
+        return step(env, key, state, obs, jnp.array(True), action)[1]
+
+    shapes = jax.eval_shape(one, jax.random.key(0))
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    shapes = shapes.replace(policy=dict.fromkeys(("log_prob", "entropy", "value"), scalar))
+    return jax.tree.map(lambda x: jnp.zeros((num_steps, num_envs, *x.shape), x.dtype), shapes)
 
 
 def player(

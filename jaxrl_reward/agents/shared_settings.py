@@ -157,16 +157,10 @@ class SoftCritics(Discounted, Normalised, Adam):
         "most there is for discrete actions",
     )
 
-    @property
-    def has_entropy(self) -> bool:
-        """Whether the temperature counts."""
-        return True
-
     def validate(self, owner: str) -> None:
         super().validate(owner)
         known = not isinstance(self.temperature, Tracer)
-        tuned = self.tune_temperature and self.has_entropy
-        if known and tuned and not np.all(np.asarray(self.temperature) > 0):
+        if known and self.tune_temperature and not np.all(np.asarray(self.temperature) > 0):
             raise UserError(
                 f"{owner}'s temperature cannot be tuned from 0, which it never leaves; use one "
                 "above 0, or tune_temperature=False"

@@ -52,7 +52,7 @@ def begin(
     """
     env_state = player.vector.init(key_env)
     reward_state = reward.init(key_reward, player.example(config.num_envs, config.num_steps))
-    inputs, reward_state = player.look(reward, reward_state, env_state)
+    inputs, reward_state = player.observe(reward, reward_state, env_state.obs, env_state.first)
     return inputs, {
         "config": config,
         "reward": reward,

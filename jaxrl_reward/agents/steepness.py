@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from jaxrl_reward import lipschitz
 from jaxrl_reward.agents import replay, rollout
-from jaxrl_reward.agents.sac_losses import Learner
 from jaxrl_reward.agents.state import normalize
 from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.types import Array, Mean
@@ -23,14 +22,14 @@ RADIUS = 0.01  # of the secants
 DRAWS = 8  # secants at each
 
 
-def measure(recorder: replay.Recorder, learner: Learner, state: Any, key: Array) -> dict[str, Mean]:
+def measure(recorder: replay.Recorder, learner: Any, state: Any, key: Array) -> dict[str, Mean]:
     """Over stored steps the slope of the mean of all critics, and that of the reward.
 
     With discrete actions they are by the observation alone.
 
     Args:
       recorder: what knows how stored steps are rewarded.
-      learner: what knows the critics.
+      learner: what knows the critics, as `sac_losses.Learner` does.
       state: the agent's; something is stored.
       key: for the steps and the secants.
 

@@ -22,13 +22,15 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import distributions, envs, networks, settings
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import actions, base, batching, evaluation, returns, rollout
+from jaxrl_reward.agents import actions, base, batching, returns, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.shared_settings import PolicyGradient
+from jaxrl_reward.agents.shells import on_policy
+from jaxrl_reward.agents.shells.on_policy import State
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, Mean, UserError
 
-_DRAWN = 2**31 - 1  # sets the keys of drawn actions apart from those of the environments
+__all__ = ["Config", "State", "check", "make"]
 
 
 class Config(PolicyGradient):
@@ -54,13 +56,6 @@ class Config(PolicyGradient):
     greedy: bool = setting(True, "evaluate the likeliest actions, else drawn ones")
     learning_rate: float = 5e-3
     gamma: float = setting(1.0, "discount per step; the set function's value has none")
-
-
-class State(common.State):
-    """`params` are of `actor`, and `log_std` where it is not an output.
-
-    Adam's state, `opt_state`, is for the parameters as one vector.
-    """
 
 
 class Batch(NamedTuple):
@@ -92,12 +87,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         if env.max_steps is None:
             raise UserError(f"subpo plays whole episodes, and {env.name} never ends: set num_steps")
         config = config.replace(num_steps=int(env.max_steps))
-    check(config)
-    reward = base.check_reward("subpo", config, env, reward)
-    subpo = _SubPO(config, reward, rollout.player("subpo", config, env, reward))
-    functions = (subpo.init, subpo.iterate, subpo.act, subpo.evaluate)
-    steps = config.num_envs * config.num_steps
-    return base.Agent("subpo", config, env, reward, *functions, steps, spreads=True)
+    return on_policy.make("subpo", config, env, reward, Learner, check)
 
 
 def check(config: Config) -> None:
@@ -157,78 +147,27 @@ def without_baseline(kind: str, weight: Array, alive: Array) -> Array:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _SubPO:
-    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+class Learner(on_policy.Learner):
+    """An actor; `params` have `log_std` where that is not an output.
 
-    config: Config
-    reward: rw.RewardTransform
-    player: rollout.Player
+    Adam's state is for the parameters as one vector.
+    """
 
-    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
-        """The state before the first iteration; the same key gives the same run.
+    update_keys = 0
+    whole_episodes = True
 
-        Raises:
-          UserError: `config` or `reward` differs from the agent's in more than its
-            numbers, or a number is out of range.
-        """
-        settings, reward = base.settle(self, check, config, reward)
-        key, key_env, key_reward, key_actor = jax.random.split(key, 4)
-        inputs, begun = common.begin(self.player, settings, reward, key_env, key_reward)
-        params = {"actor": self.actor.init(key_actor, inputs)}
+    def init(self, config: Config, inputs: Array, key: Array) -> tuple[Any, Any]:
+        params = {"actor": self.actor.init(key, inputs)}
         if actions.free_std(self.dist):
             params["log_std"] = jnp.zeros(self.dist.param_size // 2)
-        opt_state = optax.adam(settings.learning_rate).init(ravel_pytree(params)[0])
-        return State(params=params, opt_state=opt_state, key=key, **begun)
-
-    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
-        """Plays an episode in each environment and learns from it."""
-        key, key_noise, key_env, key_learn = jax.random.split(state.key, 4)
-        shape = (state.config.num_steps, state.config.num_envs)
-        noise = self.dist.noise(key_noise, shape)
-        state = self.from_the_start(state)
-        env_state, reward_state, played = self.player.collect(
-            state.reward,
-            state.reward_state,
-            state.env_state,
-            partial(self.choose, state),
-            self.judge,
-            noise,
-            jax.random.split(key_env, shape),
-        )
-        batch = self.batch(state, played, noise)
-        params, opt_state, losses = self.update(state, batch)
-        reward_state, learned = state.reward.learn(reward_state, key_learn, played.block)
-        state, metrics = common.finish(state, played, env_state, reward_state, learned)
-        metrics |= {name: Mean.of(value) for name, value in losses.items()}
-        alive = batch.alive.reshape(shape) > 0.0
-        metrics["entropy"] = Mean.of(played.block.policy["entropy"], where=alive)
-        value = jnp.where(alive, played.block.reward, 0.0).sum(0)
-        metrics["best_reward"] = Mean.of(value.max())
-        return state.replace(params=params, opt_state=opt_state, key=key), metrics
-
-    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
-        """Actions `[N, ...]` for inputs `[N, ...]`; the likeliest without a key."""
-        inputs = rollout.flatten(inputs, 1)
-        noise = None if key is None else self.dist.noise(key, inputs.shape[:1])
-        return self.choose(state, inputs, noise)[0]
-
-    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Returns `[E]` of the environment's own reward, and lengths `[E]`."""
-
-        def noise(key: Array) -> Array | None:
-            if self.config.greedy:
-                return None
-            return self.dist.noise(jax.random.fold_in(key, _DRAWN), (num_episodes,))
-
-        choose = partial(self.choose, state)
-        return evaluation.evaluate(self.player, state, key, num_episodes, choose, self.judge, noise)
+        return params, optax.adam(config.learning_rate).init(ravel_pytree(params)[0])
 
     # ---- the policy ---------------------------------------------------------------
 
     @cached_property
     def dist(self) -> distributions.Distribution:
         """The distribution of actions, before they are stretched to their bounds."""
-        return actions.distribution(self.player.env.action_space, self.config.distribution)
+        return actions.distribution(self.space, self.config.distribution)
 
     @cached_property
     def actor(self) -> networks.Network:
@@ -239,14 +178,19 @@ class _SubPO:
         """The distribution's parameters, from normalised inputs, `[..., param_size]`."""
         return actions.with_std(self.dist, params, self.actor.apply(params["actor"], inputs))
 
-    def choose(self, state: State, inputs: Array, noise: Array | None) -> Any:
+    def noise(self, state: Any, key: Array, shape: tuple[int, ...]) -> Array:
+        return self.dist.noise(key, shape)
+
+    def act(
+        self, state: Any, memory: Any, inputs: Array, first: Array, noise: Array | None
+    ) -> tuple[Any, Array, tuple[Array, Array]]:
         """Actions, and with them the draws and what they are drawn from."""
         params = self.policy(state.params, common.normalize(state, inputs))
-        action, raw = actions.draw(self.player.env.action_space, self.dist, params, noise)
-        return action, (raw, params)
+        action, raw = actions.draw(self.space, self.dist, params, noise)
+        return memory, action, (raw, params)
 
-    def judge(self, inputs: Array, extra: Any) -> dict[str, Array]:
-        """What the agent knows of its choices, for rewards that read it; it has no value."""
+    def policy_info(self, state: Any, inputs: Array, extra: Any) -> dict[str, Array]:
+        """It has no value."""
         raw, params = extra
         return {
             "log_prob": self.dist.log_prob(params, raw),
@@ -256,13 +200,26 @@ class _SubPO:
 
     # ---- learning -----------------------------------------------------------------
 
-    def from_the_start(self, state: State) -> State:
-        """Episodes that `num_steps` has cut, or that began after another, are given up."""
-        env_state = self.player.vector.restart(state.env_state)
-        earlier = jnp.where(state.env_state.first, state.episode_reward, 0.0)
-        return state.replace(env_state=env_state, episode_reward=earlier)
+    def update(
+        self, state: Any, played: rollout.Rollout, noise: Array
+    ) -> tuple[Any, Any, dict[str, Mean]]:
+        """One Adam step on all of the block."""
+        batch, block = self.batch(state, played, noise), played.block
+        rows = jnp.arange(batch.weight.shape[0])
+        loss = partial(self.loss, state.config)
+        gradient, losses = batching.mean_gradient(loss, state.params, batch, rows)
+        vector, tree_of = ravel_pytree(state.params)
+        optimiser = optax.adam(state.config.learning_rate)
+        change, opt_state = optimiser.update(ravel_pytree(gradient)[0], state.opt_state)
+        moved: Any = optax.apply_updates(vector, change)
+        metrics = {name: Mean.of(value) for name, value in losses.items()}
+        alive = batch.alive.reshape(block.reward.shape) > 0.0
+        metrics["entropy"] = Mean.of(block.policy["entropy"], where=alive)
+        value = jnp.where(alive, block.reward, 0.0).sum(0)
+        metrics["best_reward"] = Mean.of(value.max())
+        return tree_of(moved), opt_state, metrics
 
-    def batch(self, state: State, played: rollout.Rollout, noise: Array) -> Batch:
+    def batch(self, state: Any, played: rollout.Rollout, noise: Array) -> Batch:
         """The weights of a block's actions, as a batch `[T * N, ...]`."""
         config, block = state.config, played.block
         alive = first_episode(block.last)
@@ -271,17 +228,6 @@ class _SubPO:
         inputs, alive = common.normalize(state, played.inputs), alive.astype(jnp.float32)
         batch = Batch(inputs, played.extra[0], noise, weight, alive)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
-
-    def update(self, state: State, batch: Batch) -> tuple[Any, Any, dict[str, Array]]:
-        """One Adam step on all of the block: parameters, optimiser state, and losses."""
-        rows = jnp.arange(batch.weight.shape[0])
-        loss = partial(self.loss, state.config)
-        gradient, metrics = batching.mean_gradient(loss, state.params, batch, rows)
-        vector, tree_of = ravel_pytree(state.params)
-        optimiser = optax.adam(state.config.learning_rate)
-        change, opt_state = optimiser.update(ravel_pytree(gradient)[0], state.opt_state)
-        moved: Any = optax.apply_updates(vector, change)
-        return tree_of(moved), opt_state, metrics
 
     def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
         """Minus what has the estimator as its gradient, over all rows; and what to log."""

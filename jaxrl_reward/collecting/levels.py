@@ -125,7 +125,7 @@ def collect(
 
     # The same whatever is collected, as what is medium depends on it.
     rows = settings.num_envs * (agent.env.max_steps or record.UNLIMITED)
-    untrained = record.kept(state)  # training gives `state` up
+    untrained = record.kept(agent, state)  # training gives `state` up
     low = _mean_return(played("random", len(LEVELS), untrained, rows), agent)
     run, medium = _Run([], [], [], []), 0
     if trained:
@@ -234,7 +234,7 @@ def _train(
         bar.start(0)
         for iteration in range(0, whole.iterations + 1, length):
             if iteration in points:
-                policy, step = record.kept(state), iteration * agent.steps_per_iteration
+                policy, step = record.kept(agent, state), iteration * agent.steps_per_iteration
                 mean = float(evaluate(policy, jax.random.fold_in(key, iteration)))
                 if not np.isfinite(mean):
                     raise NonFiniteError("return", settings.seed, step)

@@ -12,7 +12,6 @@ import numpy as np
 from gymnax.environments import spaces
 
 from jaxrl_reward import envs
-from jaxrl_reward.agents import rollout
 from jaxrl_reward.agents.base import Agent
 from jaxrl_reward.data.dataset import FIELDS
 from jaxrl_reward.envs.bounds import scale_action
@@ -24,13 +23,8 @@ UNLIMITED = 1000  # steps in which an episode is to end where there is no time l
 
 def check(agent: Agent, recorded: bool) -> None:
     """Raises a `UserError` if the agent's policy cannot be played, or its training recorded."""
-    if agent.recall is not None:
-        raise UserError(f"{agent.name} has a memory of its own; collect plays policies without")
-    if agent.config.placement != "block":
-        raise UserError(
-            f"{agent.name} sees a reward's memory (placement={agent.config.placement!r}); "
-            "collect plays policies that see observations only, such as sac's"
-        )
+    if agent.policy is None:
+        raise UserError(f"{agent.name} has no policy that can be played")
     if recorded and not can_record(agent):
         raise UserError(
             f"medium-replay needs an agent with a replay, such as sac; not {agent.name}"
@@ -39,7 +33,7 @@ def check(agent: Agent, recorded: bool) -> None:
 
 def can_record(agent: Agent) -> bool:
     """Whether what is played in training can be read from the agent's state."""
-    return _has_replay(jax.eval_shape(agent.init, jax.random.key(0)))
+    return agent.newest is not None
 
 
 # ---- an agent that learns ----------------------------------------------------------
@@ -55,9 +49,9 @@ def begin(agent: Agent, key: Array) -> Any:
     return jax.jit(lambda key: jax.tree.map(strong, agent.init(key)))(key)
 
 
-def kept(state: Any) -> Any:
-    """A copy of an agent's state as `act` and `evaluate` need it."""
-    return _copy(state.replace(replay=()) if _has_replay(state) else state)
+def kept(agent: Agent, state: Any) -> Any:
+    """A copy of as much of an agent's state as acts and is evaluated."""
+    return _copy(agent.frozen(state))
 
 
 @jax.jit
@@ -86,19 +80,13 @@ def advance(agent: Agent, length: int, recorded: bool) -> Advance:
     """
 
     def newest(state: Any) -> dict[str, Array]:
-        steps, stored = state.replay.items["step"], state.replay
-        rows, block = steps.env_reward.shape[0], agent.config.num_steps
-        start = (stored.row - block) % rows
-        fields = _fields(steps)
-        return {
-            name: jax.lax.dynamic_slice_in_dim(ring, start, block) for name, ring in fields.items()
-        }
+        return _fields(agent.newest(state)) if recorded and agent.newest else {}
 
     @partial(jax.jit, donate_argnums=0)
     def program(state: Any) -> Any:
         def one(state: Any, _: Any) -> Any:
             state = agent.iterate(state)[0]
-            return state, newest(state) if recorded else {}
+            return state, newest(state)
 
         state, blocks = jax.lax.scan(one, state, None, length)
         return state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), blocks)
@@ -147,11 +135,12 @@ class Player:
           UserError: one of the episodes did not end; there is no time limit.
         """
         key_begin, key_steps = jax.random.split(key)
-        env_state, parts = self.begin(key_begin), []
+        state, now = self.begin(state, key_begin)
+        parts = []
         for call in range(self.calls(rows, episodes)):
             began = time.perf_counter()
             own = jax.random.fold_in(key_steps, call)
-            env_state, block = self.advance(state, env_state, own, jnp.bool_(uniform))
+            now, block = self.advance(state, now, own, jnp.bool_(uniform))
             parts.append(jax.tree.map(np.asarray, block))
             advanced(call + 1, time.perf_counter() - began)
         found = flatten(joined(parts))
@@ -162,23 +151,33 @@ class Player:
 
 def player(agent: Agent, num_envs: int, greedy: bool, steps: int) -> Player:
     """What plays the agent's policies; one program for them and for uniform actions."""
-    env = agent.env
+    env, policy_of = agent.env, agent.policy
+    assert policy_of is not None  # see `check`
     vector = envs.vectorize(env, num_envs)
 
+    @jax.jit
+    def begin(state: Any, key: Array) -> Any:
+        key_prepare, key_start = jax.random.split(jax.random.fold_in(key, 1))
+        state = agent.prepare_eval(state, key_prepare)
+        return state, (vector.init(key), policy_of(state).start(key_start, num_envs))
+
     @partial(jax.jit, donate_argnums=1)
-    def advance(state: Any, env_state: Any, key: Array, uniform: Array) -> Any:
-        def one(env_state: Any, key: Array) -> Any:
+    def advance(state: Any, now: Any, key: Array, uniform: Array) -> Any:
+        policy = policy_of(state)
+
+        def one(now: Any, key: Array) -> Any:
+            env_state, memory = now
             key_act, key_any, key_step = jax.random.split(key, 3)
-            inputs = rollout.flatten(env_state.obs, 1)
-            chosen = agent.act(state, inputs, None if greedy else key_act)
+            drawn = None if greedy else key_act
+            memory, chosen, extra = policy.act(memory, env_state.obs, env_state.first, drawn)
             action: Any = jnp.where(uniform, anything(key_any, env, num_envs), chosen)
             keys = jax.random.split(key_step, num_envs)
             env_state, step, _ = vector.step(env_state, keys, action)
-            return env_state, _fields(step)
+            return (env_state, policy.see(memory, step, extra)), _fields(step)
 
-        return jax.lax.scan(one, env_state, jax.random.split(key, steps))
+        return jax.lax.scan(one, now, jax.random.split(key, steps))
 
-    return Player(agent, num_envs, steps, jax.jit(vector.init), advance)
+    return Player(agent, num_envs, steps, begin, advance)
 
 
 def anything(key: Array, env: envs.Env, count: int) -> Array:
@@ -261,7 +260,3 @@ def _spread(order: np.ndarray, lengths: np.ndarray, rows: int) -> np.ndarray:
 def _fields(steps: Transition) -> dict[str, Array]:
     given = steps.replace(reward=steps.env_reward)
     return {name: getattr(given, name) for name in FIELDS}
-
-
-def _has_replay(state: Any) -> bool:
-    return "replay" in {field.name for field in dataclasses.fields(state)}

@@ -1,30 +1,14 @@
 """One episode, step by step, with everything that its drawing needs."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward.agents.rollout import add_time, flatten, recurrent, remember
+from jaxrl_reward.agents import playing, policies
+from jaxrl_reward.agents.policies import Policy
 from jaxrl_reward.envs.bounds import random_action
-from jaxrl_reward.envs.vector import step
-from jaxrl_reward.types import Array, Transition
-
-
-class Policy(NamedTuple):
-    """How to act in one environment; `memory` is whatever it carries along.
-
-    Attributes:
-      start: `start(key) -> memory`.
-      act: `act(memory, key, obs, first) -> (memory, action)`.
-      see: `see(memory, transition) -> memory`, after the step.
-    """
-
-    start: Callable[[Array], Any]
-    act: Callable[[Any, Array, Array, Array], tuple[Any, Array]]
-    see: Callable[[Any, Transition], Any]
+from jaxrl_reward.types import Array
 
 
 class Episode(NamedTuple):
@@ -43,12 +27,13 @@ class Episode(NamedTuple):
 
 
 def random(env: Any) -> Policy:
-    """Uniformly random actions."""
-    return Policy(
-        lambda key: (),
-        lambda memory, key, obs, first: (memory, random_action(env.action_space, key)),
-        lambda memory, transition: memory,
-    )
+    """Uniformly random actions, in one environment."""
+
+    def act(memory: Any, obs: Array, first: Array, key: Array) -> Any:
+        del obs, first
+        return memory, random_action(env.action_space, key)[None], ()
+
+    return Policy(lambda key, num: (), act, lambda memory, transition, extra: memory)
 
 
 def greedy(agent: Any, state: Any, *, draw: bool = False) -> Policy:
@@ -57,38 +42,10 @@ def greedy(agent: Any, state: Any, *, draw: bool = False) -> Policy:
     Args:
       agent: built as for training.
       state: that of one seed, leaves `[...]`.
-      draw: draw actions instead, of an agent without a memory of its own.
+      draw: draw actions instead.
     """
-    state = agent.settle(state, jax.random.key(0))
-    blind = getattr(agent.config, "placement", "block") == "block"
-    if agent.recall is not None:
-        decide, recalled = agent.recall(state, 1)
-    else:
-        decide, recalled = recurrent(lambda inputs, key: (agent.act(state, inputs, key), ()))
-
-    def start(key: Array) -> Any:
-        if blind:
-            return (), recalled
-        fresh = state.reward.init(key, _example(agent.env))
-        return state.reward_state.replace(local=fresh.local), recalled
-
-    def act(memory: Any, key: Array, obs: Array, first: Array) -> tuple[Any, Array]:
-        seen, recalled = memory
-        inputs = flatten(obs[None], 1)
-        if not blind:
-            seen = state.reward.begin(seen, obs[None], first[None])
-            inputs = remember(obs[None], state.reward.observe(seen.local))
-        recalled, action, _ = decide(recalled, inputs, first[None], key if draw else None)
-        return (seen, recalled), action[0]
-
-    def see(memory: Any, transition: Transition) -> Any:
-        seen, recalled = memory
-        if blind:
-            return memory
-        block = add_time(add_time(transition))
-        return seen.replace(local=state.reward.apply(seen, block).state.local), recalled
-
-    return Policy(start, act, see)
+    policy = agent.policy(agent.prepare_eval(state, jax.random.key(0)))
+    return policy if draw else policies.greedy(policy)
 
 
 def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> Episode:
@@ -96,24 +53,22 @@ def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> E
     key_reset, key_start, key_play = jax.random.split(jax.random.key(seed), 3)
 
     @jax.jit
-    def act_and_step(key: Array, obs: Array, state: Any, memory: Any, first: Array) -> Any:
-        key_act, key_step = jax.random.split(key)
-        memory, action = policy.act(memory, key_act, obs, first)
-        moved = _transition(env, key_step, obs, state, action, first)
-        return moved, policy.see(memory, moved[1])
+    def begin(key_reset: Array, key_start: Array) -> Any:
+        return playing.begin(env, policy, key_reset[None], key_start)
 
-    obs, state = jax.jit(env.reset)(key_reset)
-    memory = jax.jit(policy.start)(key_start)
-    first = jnp.array(True)
-    episode = Episode([np.asarray(obs)], [_pose(env, state)], [])
+    @jax.jit
+    def step(now: Any, key: Array) -> Any:
+        key_act, key_step = jax.random.split(key)
+        return playing.step(env, policy, now, key_step[None], key_act)
+
+    now = begin(key_reset, key_start)
+    episode = Episode([np.asarray(now.obs[0])], [_pose(env, now.env_state)], [])
     for i in range(max_steps):
-        key = jax.random.fold_in(key_play, i)
-        (state, transition), memory = act_and_step(key, obs, state, memory, first)
-        obs, first = transition.next_obs, jnp.array(False)
-        episode.obs.append(np.asarray(obs))
-        episode.poses.append(_pose(env, state))
-        episode.rewards.append(float(transition.env_reward))
-        if transition.last:
+        now, transition = step(now, jax.random.fold_in(key_play, i))
+        episode.obs.append(np.asarray(now.obs[0]))
+        episode.poses.append(_pose(env, now.env_state))
+        episode.rewards.append(float(transition.env_reward[0]))
+        if transition.last[0]:
             break
     return episode
 
@@ -122,25 +77,4 @@ def _pose(env: Any, state: Any) -> tuple[np.ndarray, np.ndarray] | None:
     if not env.name.startswith("brax:"):
         return None
     x = state.brax.pipeline_state.x
-    return np.asarray(x.pos, float), np.asarray(x.rot, float)
-
-
-def _transition(
-    env: Any, key: Array, obs: Array, state: Any, action: Array, first: Array
-) -> tuple[Any, Transition]:
-    state, transition = step(env, key, state, obs, first, action)
-    # What a policy knew of its choice is not known here; few rewards read it.
-    policy = {name: jnp.float32(0.0) for name in ("log_prob", "entropy", "value")}
-    return state, transition.replace(policy=policy)
-
-
-def _example(env: Any) -> Transition:
-    """A block `[1, 1, ...]` of zeros in the shape of what is played."""
-
-    def one(key: Array) -> Transition:
-        obs, state = env.reset(key)
-        action = random_action(env.action_space, key)
-        return _transition(env, key, obs, state, action, jnp.array(True))[1]
-
-    shapes = jax.eval_shape(one, jax.random.key(0))
-    return jax.tree.map(lambda x: jnp.zeros((1, 1, *x.shape), x.dtype), shapes)
+    return np.asarray(x.pos[0], float), np.asarray(x.rot[0], float)

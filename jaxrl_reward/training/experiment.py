@@ -319,8 +319,6 @@ _OF_PRESET = ("seeds", "seed", "evals", "eval_episodes", "log_points")
 
 def _mixed(runs: Sequence[Run]) -> list[Run]:
     """The same runs, with one agent for all that differ in their rewards and in numbers only."""
-    from jaxrl_reward.agents import base
-
     groups: dict[Any, list[Run]] = {}
     for run in runs:
         kind = (jax.tree.structure(run.agent.config), id(run.agent.env), run.begin)
@@ -332,7 +330,7 @@ def _mixed(runs: Sequence[Run]) -> list[Run]:
         if rewards == [agent.reward for agent in agents]:
             found |= {run.name: run for run in several}
             continue
-        one = base.module(agents[0].name).make(agents[0].config, agents[0].env, rewards[0])
+        one = agents[0].remake(agents[0].config, rewards[0])
         for run, agent, reward in zip(several, agents, rewards, strict=True):
             own = {"settings": agent.config, "reward": reward, "shown": str(agent.reward)}
             found[run.name] = dataclasses.replace(run, agent=one, **own)

@@ -121,14 +121,11 @@ def _number(name: str, value: Any) -> float:
 
 
 def _config(agent: Any, values: Mapping[str, Any]) -> Any:
-    from jaxrl_reward.agents import base
-
     if not values:
         return agent.config
     typed = {name: _typed(agent.config, name, _number(name, x)) for name, x in values.items()}
     config = agent.config.replace(**typed)
-    if agent.name in base.names():
-        base.module(agent.name).check(config)
+    agent.check(config)
     if agent.data is not None and not config.source < len(agent.data_origin):
         raise UserError(
             f"source={config.source}: {agent.name} was given {len(agent.data_origin)} data sets"

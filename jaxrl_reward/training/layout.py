@@ -70,7 +70,7 @@ class Layout:
 def _prefers_envs(agent: Any, lanes: int) -> bool:
     """Whether lanes would leave half of the devices idle, and environments fill them."""
     devices = len(jax.devices())
-    if not agent.spreads or 2 * _divisor(lanes, devices) > devices:
+    if not agent.shards_envs or 2 * _divisor(lanes, devices) > devices:
         return False
     envs, rest = divmod(agent.config.num_envs, devices)
     return not rest and envs >= ENOUGH
@@ -119,10 +119,12 @@ def env_axes(agent: Any, shapes: Sequence[tuple[int, ...]]) -> list[int | None]:
     It is the one that doubles with `num_envs`, so no agent has to declare it. Given are
     the leaves' shapes: to trace an agent takes seconds.
     """
-    from jaxrl_reward.agents import base
-
-    twice = agent.config.replace(num_envs=2 * agent.config.num_envs)
-    double = base.module(agent.name).make(twice, agent.env, agent.reward)
+    if agent.remake is None:
+        raise UserError(
+            f"{agent.name} cannot be made with other settings, to see what is of its "
+            'environments; use --shard seeds (shard="seeds")'
+        )
+    double = agent.remake(agent.config.replace(num_envs=2 * agent.config.num_envs))
     doubled = jax.tree.leaves(jax.eval_shape(double.init, jax.random.key(0)))
 
     def axis(small: tuple[int, ...], large: tuple[int, ...]) -> int | None:

@@ -48,6 +48,7 @@ CASES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
         *("sac", PENDULUM, REWARD),
         STORE | {"critics": 4, "placement": "step", "normalize_obs": True, "slopes": True},
     ),
+    "td3": ("td3", PENDULUM, "env + 0.1*rnd()", STORE),
     "dqn": ("dqn", CARTPOLE, REWARD, STORE),
     "dqn by quantiles": ("dqn", CARTPOLE, REWARD, STORE | {"quantiles": 5, "target_every": 3}),
     "eta": ("eta", CARTPOLE, "env", STORE | {"objective": "cvar", "quantiles": 8}),

@@ -27,8 +27,8 @@ RICH = {
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-def small(env=CONTINUOUS, reward=None, **overrides):
-    return agents.make("sac", env, reward, **{**STORING, **overrides})
+def small(env=CONTINUOUS, reward=None, name="sac", **overrides):
+    return agents.make(name, env, reward, **{**STORING, **overrides})
 
 
 def inside(agent):

@@ -102,6 +102,7 @@ def test_rewards_that_vary_may_have_terms_without_a_discount_of_one():
         ("subpo", "grid:nests", {}),
         ("dqn", CAR, {}),
         ("sac", "gymnax:Pendulum-v1", {}),
+        ("td3", "gymnax:Pendulum-v1", {}),
         ("iql", "gymnax:Pendulum-v1", {}),
         ("eta", CAR, {}),
     ],

@@ -10,7 +10,7 @@ import pytest
 from _shared import STORING
 
 from jaxrl_reward import agents
-from jaxrl_reward.agents import dqn, replay
+from jaxrl_reward.agents import dqn, q_learning, replay
 from jaxrl_reward.agents.base import as_leaves
 from jaxrl_reward.types import UserError
 
@@ -35,8 +35,8 @@ def small(env=CARTPOLE, reward=None, **overrides):
 
 
 def inside(agent):
-    """The functions behind an agent."""
-    return agent.init.__self__
+    """What an agent has of its own."""
+    return agent.init.__self__.learner
 
 
 def begin(agent, key=0):
@@ -180,7 +180,7 @@ def test_an_iteration_keeps_shapes_and_stays_finite(reward):
     floats = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating)]
     assert all(np.isfinite(x).all() for x in floats)
     # Two updates an iteration from the second block on: 16 steps are then stored.
-    assert state.iteration == 3 and state.updates == 4 and agent.steps_per_iteration == 8
+    assert state.iteration == 3 and state.opt_state[1] == 4 and agent.steps_per_iteration == 8
     # After 16 and 20 of the 20 steps in which it falls from 1 to 0.05.
     np.testing.assert_allclose(metrics["epsilon"].total, 4 * (0.24 + 0.05), rtol=1e-5)
     memory = state.replay.items["memory"]
@@ -246,7 +246,8 @@ def test_so_many_actions_are_random():
 def test_what_rewards_may_know_of_the_choice():
     made = inside(small())
     q = jnp.array([[1.0, 2.0]] * 3)
-    known = made.judge(None, None, (jnp.array([1, 0, 1]), q, jnp.array([0.2, 0.2, 0.0])))
+    choice = q_learning.Choice(jnp.array([1, 0, 1]), q, jnp.array([0.2, 0.2, 0.0]))
+    known = made.policy_info(None, None, choice)
     probs = [0.9, 0.1, 1.0]
     np.testing.assert_allclose(known["log_prob"], np.log(probs), atol=1e-6)
     mixed = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
@@ -340,8 +341,8 @@ def test_quantiles_are_those_of_the_return():
     reward = (np.random.default_rng(0).uniform(size=(1000, 32)) < 0.7).astype(np.float32)
     zeros = np.zeros((1000, 32, 4), np.float32)
     batches = replay.Batch(zeros, np.zeros((1000, 32), np.int32), reward, 0 * reward, zeros)
-    start = (params, dqn.optimiser(agent.config).init(params["online"]), jnp.int32(0))
-    (params, _, updates), _ = quick(made.update)(agent.config, start, batches)
+    start = (params, (dqn.optimiser(agent.config).init(params["online"]), jnp.int32(0)))
+    (params, (_, updates)), _ = quick(made.update)(agent.config, start, batches)
     learned = np.asarray(made.quantiles(params["online"], jnp.zeros(4)))
     np.testing.assert_allclose(learned[:, 0], [0.0, 1.0, 1.0, 1.0], atol=0.15)
     assert updates == 1000
@@ -350,7 +351,7 @@ def test_quantiles_are_those_of_the_return():
 def test_targets_of_several_steps_by_hand():
     """From what is stored: within episodes, whose end by the clock ends no value."""
     agent, n, rng = small(n_step=3, gamma=GAMMA), 3, np.random.default_rng(0)
-    made, params = inside(agent), jittered(agent)
+    made, params, recorder = inside(agent), jittered(agent), agent.init.__self__.recorder
     params["target"] = params["online"]
     state = jax.eval_shape(agent.init, jax.random.key(0))
     items = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state.replay.items)
@@ -364,7 +365,7 @@ def test_targets_of_several_steps_by_hand():
     )
     stored = replay.ReplayState({**items, "step": step}, jnp.int32(0), jnp.int32(16))
     state = state.replace(config=agent.config, reward=agent.reward)
-    batches, _ = quick(partial(made.recorder.batches, state, ()))(stored, jax.random.key(7))
+    batches, _ = quick(partial(recorder.batches, state, ()))(stored, jax.random.key(7))
     batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batches)
     target = np.asarray(made.target(agent.config, params, batch))[:, 0]
     after = np.asarray(made.quantiles(params["online"], step.next_obs))[:, :, 0].max(-1)
@@ -392,14 +393,14 @@ def test_when_the_target_network_moves(every, rate):
     batches = jax.tree.map(lambda x: x[None], batch)
     update = quick(lambda now: made.update(config, now, batches)[0])
     bias = lambda p: np.asarray(p["params"]["Dense_1"]["bias"])  # noqa: E731
-    now = (params, dqn.optimiser(config).init(params["online"]), jnp.int32(0))
+    now = (params, (dqn.optimiser(config).init(params["online"]), jnp.int32(0)))
     expected = bias(now[0]["target"])
     for i in range(1, 7):
         now = update(now)
         if i % every == 0:
             expected = expected + rate * (bias(now[0]["online"]) - expected)
         np.testing.assert_allclose(bias(now[0]["target"]), expected, rtol=1e-5, atol=1e-7)
-    assert np.abs(expected).max() > 0 and now[2] == 6
+    assert np.abs(expected).max() > 0 and now[1][1] == 6
 
 
 # ---- what is refused -------------------------------------------------------------------

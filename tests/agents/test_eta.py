@@ -10,7 +10,7 @@ import pytest
 from _shared import STORING
 
 from jaxrl_reward import agents, tabular
-from jaxrl_reward.agents import eta, replay
+from jaxrl_reward.agents import eta, replay, rollout
 from jaxrl_reward.agents.base import as_leaves
 from jaxrl_reward.agents.stocks import Stocks
 from jaxrl_reward.tabular import worlds
@@ -40,14 +40,14 @@ def plain():
     return small()
 
 
-def worth(quantiles, looks, **settings):
+def score(quantiles, looks, **settings):
     config = plain().config.replace(**{"tie_break": 0.0, "c0": (0.0,), **settings})
-    return np.asarray(quick(inside(plain()).criterion.worth)(as_leaves(config), quantiles, looks))
+    return np.asarray(quick(inside(plain()).score)(as_leaves(config), quantiles, looks))
 
 
 def inside(agent):
-    """The functions behind an agent."""
-    return agent.init.__self__
+    """What an agent has of its own."""
+    return agent.init.__self__.learner
 
 
 def normal(*shape, seed=0):
@@ -119,7 +119,7 @@ def test_stored_steps_are_learned_under_any_stock(tracked):
     batch = replay.Batch(
         normal(2, 16, 4), np.zeros((2, 16), np.int32), normal(2, 16), weight, normal(2, 16, 4)
     )
-    drawn = quick(made.criterion.redraw)(config, jax.random.key(0), batch)
+    drawn = quick(made.redraw)(config, jax.random.key(0), batch)
     drawn = jax.tree.map(np.asarray, drawn)
     assert drawn.reward.shape == (2, 48)
     np.testing.assert_array_equal(drawn.reward, np.repeat(batch.reward, 3, 1))
@@ -140,7 +140,7 @@ def test_stored_steps_are_learned_under_any_stock(tracked):
 def test_stocks_that_were_played_are_kept_on_request():
     agent = small(relabel=False)
     batch = replay.Batch(normal(2, 16, 4), 0, 0, 0, 0)
-    assert inside(agent).criterion.redraw(agent.config, None, batch) is batch
+    assert inside(agent).redraw(agent.config, None, batch) is batch
     with pytest.raises(UserError, match=r"stocks.. remembers"):
         small(reward="rnd()", relabel=False)  # the rewards that the stock has seen change
     small(reward="rnd()")
@@ -163,7 +163,7 @@ SCALAR = {
 def test_actions_are_compared_by_the_law_of_stock_plus_return(name):
     quantiles, looks = 3 * normal(7, 5, 2), normal(7, 4, seed=1)
     lifted = looks[:, 3, None, None] + quantiles.swapaxes(1, 2)
-    found = worth(quantiles, looks, objective=name)
+    found = score(quantiles, looks, objective=name)
     np.testing.assert_allclose(found, SCALAR[name](lifted), rtol=1e-4, atol=1e-5)
 
 
@@ -174,7 +174,7 @@ def test_of_several_rewards_each_has_its_quantiles():
         ("target", -np.abs(lifted).mean(2).sum(1)),
         ("constrained", (lifted[:, 0] + 10 * np.minimum(lifted[:, 1], 0)).mean(1)),
     ):
-        found = worth(quantiles, looks, objective=name, stocks=2)
+        found = score(quantiles, looks, objective=name, stocks=2)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     small(MINE, objective="constrained", stocks=2, c0=(0.0, 1.0))
 
@@ -182,7 +182,7 @@ def test_of_several_rewards_each_has_its_quantiles():
 def test_ties_go_to_the_larger_mean():
     looks = jnp.array([[0.0, 1.0, 1.0, 20.0]])  # from so far above, nothing falls short
     quantiles = jnp.stack([jnp.full((1, 5), 4.0), jnp.arange(5.0)[None] * 3], -1)
-    assert worth(quantiles, looks, objective="cvar", tie_break=0.01).argmax() == 1
+    assert score(quantiles, looks, objective="cvar", tie_break=0.01).argmax() == 1
 
 
 def test_the_network_sees_places_and_not_stocks():
@@ -190,7 +190,7 @@ def test_the_network_sees_places_and_not_stocks():
     looks = jnp.array([[0.0, 1.0, 0.25, -10.0]])
     waves = np.cos(np.pi * 0.25 * np.arange(1, 4))
     expected = [[0.0, 1.0, 0.25, *waves]]
-    np.testing.assert_allclose(made.criterion.encode(looks), expected, atol=1e-6)
+    np.testing.assert_allclose(made.encode(looks), expected, atol=1e-6)
     np.testing.assert_allclose(eta.inputs(plain().config, looks[:, :2], jnp.array([-10.0])), looks)
 
 
@@ -204,16 +204,16 @@ def test_the_initial_stock_is_searched_for(objective):
     laws = np.stack([np.full(5, 1.0), [-12.0, -2.0, 0.0, 2.0, 15.0]], -1)
     fixed = SimpleNamespace(
         config=agent.config,
-        player=made.player,
+        env=agent.env,
         quantiles=lambda params, looks: jnp.broadcast_to(laws, (*looks.shape[:-1], 5, 2)),
     )
-    reward = made.criterion.reward(config, agent.reward)
+    reward = made.reward(config, agent.reward)
     state = SimpleNamespace(
         config=config,
         params={"online": ()},
         reward=reward,
         obs_stats=(),
-        reward_state=reward.init(jax.random.key(0), made.player.example(4, 1)),
+        reward_state=reward.init(jax.random.key(0), rollout.example(agent.env, 4, 1)),
     )
     found = quick(lambda: eta.initial_stock(fixed, state, jax.random.key(0)))()
     part = np.minimum if objective == "cvar" else np.maximum

@@ -11,8 +11,8 @@ import pytest
 from jaxrl_reward import agents
 from jaxrl_reward import data as datasets
 from jaxrl_reward.agents import iql_losses, riql
-from jaxrl_reward.agents import offline as offline_agents
 from jaxrl_reward.agents.replay import Batch
+from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.types import UserError
 
 # What runs for milliseconds need not be compiled for seconds.
@@ -187,7 +187,7 @@ def state(made, point, seed):
         params=params,
         opt_state=optax.scale_by_adam().init(learned),
         mean=made.data.mean[i] if on else jnp.zeros(3),
-        scale=1.0 / (made.data.std[i] + offline_agents.SMALLEST_STD) if on else jnp.ones(3),
+        scale=1.0 / (made.data.std[i] + from_data.SMALLEST_STD) if on else jnp.ones(3),
         key=jax.random.key(seed),
         iteration=jnp.int32(0),
     )
@@ -331,7 +331,7 @@ def test_observations_are_normalised_by_both_fields():
     close(made.data.mean, [[2, 11, 1]])
     close(made.data.std, [[1.414214, 1.732051, 0]])
     close(
-        offline_agents.normalize(state(made, {**LANES[0], "source": 0.0}, 0), data.steps.obs),
+        from_data.normalize(state(made, {**LANES[0], "source": 0.0}, 0), data.steps.obs),
         [[-1.413214, -0.577017, 0], [0, -0.577017, 0]],
     )
 

@@ -12,12 +12,17 @@ from jaxrl_reward import agents, training
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.types import UserError
 
-AGENTS = ("dqn", "eta", "sac")
+AGENTS = ("dqn", "eta", "sac", "td3")
 SMALL = {**STORING, "n_step": 1, "layer_norm": False}
 
 
 def small(name, reward=None, **overrides):
-    return agents.make(name, "probe:delayed", reward, **{**SMALL, **overrides})
+    env = "probe:action_continuous" if name == "td3" else "probe:delayed"
+    settings = {**SMALL, **overrides}
+    if name == "td3":
+        settings = {**settings, "policy_delay": 1}
+        settings.pop("layer_norm")
+    return agents.make(name, env, reward, **settings)
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -42,7 +47,7 @@ def test_rewards_that_replay_cannot_give_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "eta")), "sac"]
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "eta", "td3")), "sac"]
 )
 def test_a_store_costs_no_copies(name):
     """Nor with several seeds, whose predicates and rows are arrays."""
@@ -57,7 +62,7 @@ def test_a_store_costs_no_copies(name):
 
 
 @pytest.mark.parametrize(
-    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "eta")), "sac"]
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "eta", "td3")), "sac"]
 )
 def test_a_resumed_run_ends_as_one_that_was_never_cut(name, tmp_path):
     """The store and what it holds are in the checkpoint."""

@@ -12,7 +12,7 @@ from jaxrl_reward import agents, training
 from jaxrl_reward import data as datasets
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import edac, replay
-from jaxrl_reward.agents.offline import State
+from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -258,7 +258,7 @@ def test_how_alike_critics_are():
 def test_edac_spreads_the_gradients_of_its_critics():
     """With two actions: the direction of a single one has no gradient."""
     config = edac.Config(critics=3, hidden=(16,), critic_learning_rate=1e-2)
-    learner = edac._Learner(config, spaces.Box(-1.0, 1.0, (2,)))
+    learner = edac.Learner(config, spaces.Box(-1.0, 1.0, (2,)))
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
     batch = replay.Batch(draw(32, 3), jnp.tanh(draw(32, 2)), draw(32), jnp.zeros(32), draw(32, 3))
@@ -266,8 +266,8 @@ def test_edac_spreads_the_gradients_of_its_critics():
     @quick
     def run(eta):
         settings = agents.base.as_leaves(config.replace(eta=eta))
-        start = learner.init(settings, jax.random.key(0), batch.inputs[:1])
-        step = lambda carry, i: learner.step(settings, carry, batch, jax.random.key(1), i)  # noqa: E731
+        start = learner.init(settings, batch.inputs[:1], jax.random.key(0))
+        step = lambda carry, i: learner.update(settings, carry, batch, jax.random.key(1), i)  # noqa: E731
         return jax.lax.scan(step, start, jnp.arange(60))[1]["alike"]
 
     apart, free = run(10.0), run(0.0)

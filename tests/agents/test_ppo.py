@@ -12,7 +12,7 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import actions, base, ppo, rollout
+from jaxrl_reward.agents import actions, base, ppo
 from jaxrl_reward.distributions import Categorical
 from jaxrl_reward.types import UserError
 
@@ -129,10 +129,9 @@ def test_the_loss_is_the_papers(clip_value, normalize):
         value=rng.normal(size=32).astype(np.float32),
         advantage=rng.normal(size=32).astype(np.float32),
         target=rng.normal(size=32).astype(np.float32),
+        context={"actor": (), "critic": ()},
     )
-    made = ppo.Ppo(
-        agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
-    )
+    made = ppo.Learner(agent.config, agent.env.action_space)
     fair = made.standardize(state.config, batch, np.arange(32))
     loss, metrics = made.loss(state.config, params, fair)
 
@@ -183,8 +182,7 @@ def test_a_minibatch_of_one_environment_may_hold_several_steps():
     assert small(**size, network="gru").config.normalize_advantage
     # Of two different advantages one is above the mean by the deviation, one below.
     agent = small(**size)
-    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
-    made = ppo.Ppo(agent.config, agent.reward, player)
+    made = ppo.Learner(agent.config, agent.env.action_space)
     batch = ppo.Batch(*[()] * 5, advantage=jnp.array([3.0, 7.0, 5.0, 4.0]), target=())
     fair = made.standardize(agent.config, batch, jnp.array([1, 3]))
     np.testing.assert_allclose(fair.advantage[jnp.array([1, 3])], [1.0, -1.0], rtol=1e-6)
@@ -194,8 +192,7 @@ def test_a_minibatch_of_one_environment_may_hold_several_steps():
 def test_equal_advantages_are_none(unit):
     """Seven times 0.1 is not quite 0.7: a difference by rounding is not made a full-sized one."""
     agent = small()
-    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
-    made = ppo.Ppo(agent.config, agent.reward, player)
+    made = ppo.Learner(agent.config, agent.env.action_space)
     sums = np.float32(unit) * np.array([0.7, np.float32(0.1) * 7, sum([np.float32(0.1)] * 7), 0.7])
     batch = ppo.Batch(*[()] * 5, advantage=jnp.asarray(sums, jnp.float32), target=())
     assert len(set(np.asarray(batch.advantage).tolist())) > 1
@@ -234,16 +231,14 @@ def test_the_policys_loss_gives_the_reward_no_gradient():
     """The advantage is a number, also where the reward has parameters and a weight."""
     agent = small(reward="env + 0.5*rnd(width=4, features=2)")
     state = agent.init(jax.random.key(0))
-    made = ppo.Ppo(
-        agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
-    )
-    shape = (16, 4)
+    made = ppo.Learner(agent.config, agent.env.action_space)
+    shape, player = (16, 4), agent.init.__self__.player
     noise, keys = jnp.full(shape, 0.5), jax.random.split(jax.random.key(1), shape)
 
     def loss(weights, shared):
-        reward, reward_state = weights, state.reward_state.replace(shared=shared)
-        policy = (partial(made.choose, state), partial(made.judge, state))
-        played = made.player.collect(reward, reward_state, state.env_state, *policy, noise, keys)[2]
+        reward_state = state.reward_state.replace(shared=shared)
+        given = state.replace(reward=weights, reward_state=reward_state)
+        played = player.rollout(given, made, state.memory, noise, keys)[2]
         batch = made.batch(state, played, noise)
         return made.loss(state.config, state.params, batch)[0], played.block.reward.sum()
 
@@ -257,21 +252,15 @@ def test_the_policys_loss_gives_the_reward_no_gradient():
 def test_observation_statistics_are_those_of_all_that_was_seen():
     agent = small(normalize_obs=True)
     state, iterate = agent.init(jax.random.key(0)), quick(agent.iterate)
-    made = ppo.Ppo(
-        agent.config, agent.reward, rollout.player("ppo", agent.config, agent.env, agent.reward)
-    )
-    seen = []
+    made = ppo.Learner(agent.config, agent.env.action_space)
+    seen, player = [], agent.init.__self__.player
 
     @quick
     def play(state):
         _, key_noise, key_env, *_ = jax.random.split(state.key, 5)
         noise = made.dist.noise(key_noise, (16, 4))
         keys = jax.random.split(key_env, (16, 4))
-        policy = (partial(made.choose, state), partial(made.judge, state))
-        played = made.player.collect(
-            state.reward, state.reward_state, state.env_state, *policy, noise, keys
-        )
-        return played[2].inputs
+        return player.rollout(state, made, state.memory, noise, keys)[2].inputs
 
     for _ in range(3):
         seen.append(np.asarray(play(state)).reshape(-1, 4))
@@ -507,9 +496,7 @@ def test_lists_and_whole_numbers_are_taken():
 
 
 def test_a_distribution_for_each_kind_of_action():
-    made = lambda env, **o: ppo.Ppo(  # noqa: E731
-        ppo.Config(**o), rw.env(), rollout.player("ppo", ppo.Config(**o), envs.make(env), rw.env())
-    )
+    made = lambda env, **o: ppo.Learner(ppo.Config(**o), envs.make(env).action_space)  # noqa: E731
     assert made(DISCRETE).dist == Categorical(2) and not actions.free_std(made(DISCRETE).dist)
     assert made(CONTINUOUS).dist.param_size == 2 and actions.free_std(made(CONTINUOUS).dist)
     assert not actions.free_std(made(CONTINUOUS, distribution="tanh_normal").dist)

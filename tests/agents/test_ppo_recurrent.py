@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, running_statistics
-from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import ppo_recurrent, rollout
 from jaxrl_reward.render import rollout as render
 from jaxrl_reward.types import UserError
 
@@ -26,8 +24,7 @@ def small(env=CLOCK, reward=None, **overrides):
 def played(placement="block"):
     """The functions, a state inside of episodes, and the block played from it."""
     agent = small(reward="env + 0.1*counts(buckets=16)", normalize_obs=True, placement=placement)
-    player = rollout.player("ppo", agent.config, agent.env, agent.reward)
-    made = ppo_recurrent.RecurrentPpo(agent.config, agent.reward, player)
+    made, player = agent.init.__self__.learner, agent.init.__self__.player
 
     @quick
     def play(key):
@@ -40,15 +37,8 @@ def played(placement="block"):
         memory = jax.tree.map(random, state.memory)
         state = state.replace(memory=memory, env_state=inside, obs_stats=stats)
         noise = made.dist.noise(key_noise, (12, 4))
-        block = player.collect(
-            state.reward,
-            state.reward_state,
-            state.env_state,
-            made.acting(state)._replace(memory=state.memory),
-            partial(made.judge, state),
-            noise,
-            jax.random.split(key_env, (12, 4)),
-        )[2]
+        keys = jax.random.split(key_env, (12, 4))
+        block = player.rollout(state, made, state.memory, noise, keys)[2]
         batch = made.batch(state, block, noise)
         return state, block, batch, made.replay(state.params, batch), made.next_value(state, block)
 
@@ -76,7 +66,7 @@ def test_values_after_each_step_are_the_critics_with_its_memory():
     assert 0 < end < 11 and bool(flags.truncated[end, 0])
     inputs = jnp.concatenate([block.inputs[begin : end + 1, :1], block.next_inputs[end, None, :1]])
     inputs = (inputs - state.obs_stats.mean[None, None]) / state.obs_stats.std[None, None]
-    critic, first = made.critic, jnp.zeros((len(inputs), 1), bool)
+    critic, first = made.critic.network, jnp.zeros((len(inputs), 1), bool)
     alone = quick(critic.unroll)(state.params["critic"], critic.start(1), inputs, first)[1]
     np.testing.assert_allclose(found[end, 0], alone[-1, 0, 0], atol=1e-4)
     assert abs(found[end, 0] - value[end + 1, 0]) > 1e-3  # which is another episode's
@@ -145,7 +135,7 @@ def test_a_drawing_carries_the_memory_along():
 def test_act_is_for_first_steps():
     agent, state, _ = trained("gru")
     obs = jnp.array([[1.0], [-1.0]])
-    decide, memory = agent.recall(state, 2)
-    _, action, _ = decide(memory, obs, jnp.ones(2, bool), None)
+    policy = agent.policy(state)
+    memory = policy.start(jax.random.key(0), 2)
+    _, action, _ = policy.act(memory, obs, jnp.ones(2, bool))
     np.testing.assert_array_equal(agent.act(state, obs), action)
-    assert agents.make("ppo", "probe:recall", rw.env()).recall is None

@@ -13,8 +13,8 @@ from scipy import stats
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import ppo
-from jaxrl_reward.agents.evaluation import EVALUATION_STEPS, evaluate
+from jaxrl_reward.agents import policies, ppo
+from jaxrl_reward.agents.playing import EVALUATION_STEPS, begin, evaluate, step
 from jaxrl_reward.agents.rollout import (
     Player,
     Rollout,
@@ -24,6 +24,7 @@ from jaxrl_reward.agents.rollout import (
     remember,
     shuffle,
 )
+from jaxrl_reward.agents.shells.shell import Learner
 from jaxrl_reward.types import Transition, UserError
 
 # ---- an environment that can be followed by hand -------------------------------------
@@ -80,15 +81,27 @@ class Seen(rw.Causal):
         return local[None]
 
 
-def judge(inputs, extra):
-    zeros = jnp.zeros(inputs.shape[:-1])
-    return {"log_prob": zeros, "entropy": zeros, "value": zeros}
+class Acting(Learner):
+    """Acts by a function of inputs and noise."""
+
+    def __init__(self, choose):
+        super().__init__(None, None)
+        object.__setattr__(self, "choose", choose)
+
+    def noise(self, state, key, shape):
+        return jax.random.uniform(key, shape)
+
+    def act(self, state, memory, inputs, first, noise):
+        return memory, self.choose(inputs, noise), (noise,)
+
+    def policy_info(self, state, inputs, extra):
+        zeros = jnp.zeros(inputs.shape[:-1])
+        return {"log_prob": zeros, "entropy": zeros, "value": zeros}
 
 
 def walk_or_stay(inputs, noise):
     """A policy that ignores what it sees."""
-    action = (noise > 0.4).astype(jnp.int32)
-    return action, (noise,)
+    return (noise > 0.4).astype(jnp.int32)
 
 
 def played(placement, steps=24, num_envs=3, reward=None, seed=0):
@@ -102,7 +115,8 @@ def played(placement, steps=24, num_envs=3, reward=None, seed=0):
 
     @jax.jit
     def collect(env_state, reward_state):
-        return made.collect(reward, reward_state, env_state, walk_or_stay, judge, noise, keys)
+        state = SimpleNamespace(reward=reward, reward_state=reward_state, env_state=env_state)
+        return made.rollout(state, Acting(walk_or_stay), (), noise, keys)
 
     return env_state, collect(env_state, reward_state)
 
@@ -194,14 +208,15 @@ def evaluated(placement, choose, episodes=6, env=None, reward=None):
     made = Player(env, envs.vectorize(env, 2), placement)
     reward_state = reward.init(jax.random.key(1), made.example(2, 4))
     state = SimpleNamespace(reward=reward, reward_state=reward_state)
-    run = jax.jit(lambda key: evaluate(made, state, key, episodes, choose, judge))
+    policy = policies.of(made, Acting(choose), state)
+    run = jax.jit(lambda key: evaluate(env, policy, key, episodes))
     return run(jax.random.key(0))
 
 
 def test_evaluation_pays_the_environments_reward_of_one_episode_each():
     def always(inputs, noise):
         assert noise is None
-        return jnp.ones(inputs.shape[0], jnp.int32), ()
+        return jnp.ones(inputs.shape[0], jnp.int32)
 
     total, length = evaluated("block", always, reward=100.0 * Seen())
     # From x in [0, 0.5): x + 1, x + 2, x + 3, which is beyond the goal.
@@ -211,7 +226,7 @@ def test_evaluation_pays_the_environments_reward_of_one_episode_each():
 
 def test_evaluation_stops_at_the_time_limit_of_each_episode():
     def mixed(inputs, noise):
-        return (jnp.arange(inputs.shape[0]) % 2).astype(jnp.int32), ()
+        return (jnp.arange(inputs.shape[0]) % 2).astype(jnp.int32)
 
     total, length = evaluated("block", mixed)
     np.testing.assert_array_equal(length, [5, 3, 5, 3, 5, 3])
@@ -223,7 +238,7 @@ def test_evaluation_shows_the_memory_from_the_first_step_on():
     def until_one(inputs, noise):
         # The memory is the largest position: walk once, then stay.
         np.testing.assert_equal(inputs.shape[-1], 2)
-        return (inputs[:, 1] < 1.0).astype(jnp.int32), ()
+        return (inputs[:, 1] < 1.0).astype(jnp.int32)
 
     total, length = evaluated("step", until_one)
     np.testing.assert_array_equal(length, 5)
@@ -236,7 +251,7 @@ def test_evaluation_without_a_time_limit_is_cut():
             return jnp.zeros((), bool)
 
     env = envs.Env("test:endless", Endless(), WalkParams(max_steps_in_episode=None))
-    stay = lambda inputs, noise: (jnp.zeros(inputs.shape[0], jnp.int32), ())  # noqa: E731
+    stay = lambda inputs, noise: jnp.zeros(inputs.shape[0], jnp.int32)  # noqa: E731
     _, length = evaluated("block", stay, env=env)
     np.testing.assert_array_equal(length, EVALUATION_STEPS)
 
@@ -293,6 +308,25 @@ def test_flat_inputs():
     np.testing.assert_array_equal(both[0, 1], [4, 5, 6, 7, 7, 7])
 
 
+class Picture(Walk):
+    """Images to look at, and a continuous step."""
+
+    def reset_env(self, key, params):
+        state = super().reset_env(key, params)[1]
+        return jnp.zeros((10, 10, 4)), state
+
+    def step_env(self, key, state, action, params):
+        _, state, reward, ended, info = super().step_env(key, state, action[0], params)
+        return jnp.zeros((10, 10, 4)), state, reward, ended, info
+
+    def observation_space(self, params):
+        return spaces.Box(0.0, 1.0, (10, 10, 4))
+
+    def action_space(self, params=None):
+        return spaces.Box(-1.0, 1.0, (1,))
+
+
+IMAGES = envs.Env("test:picture", Picture(), WalkParams())
 PLAYERS = [x for x in agents.names() if not agents.learns_from_data(x) and x != "group_pg"]
 
 
@@ -300,14 +334,41 @@ PLAYERS = [x for x in agents.names() if not agents.learns_from_data(x) and x != 
 def test_an_agent_sees_images_as_flat(name):
     """Shapes alone: nothing is compiled."""
     for placement in ("step",) if name == "eta" else ("block", "step"):
-        agent = agents.make(name, "gymnax:Breakout-MinAtar", "delay(2)", placement=placement)
+        env = IMAGES if name == "td3" else "gymnax:Breakout-MinAtar"
+        agent = agents.make(name, env, "delay(2)", placement=placement)
         state = jax.eval_shape(agent.init, jax.random.key(0))
         after, _ = jax.eval_shape(agent.iterate, state)
         stock = 2 * (name == "eta")  # it is seen in two ways
         seen = stock + (placement == "step") * width(agent)
         assert after.obs_stats.mean.shape[0] == 400 + seen
         action = jax.eval_shape(agent.act, state, jnp.zeros((3, *after.obs_stats.mean.shape)))
-        assert action.shape == (3,)
+        assert action.shape == (3, *agent.env.action_space.shape)
+
+
+@pytest.mark.parametrize("name", agents.names())
+def test_a_policy_remembers_as_much_after_a_step_as_before(name):
+    """So that any loop can play it; with a memory of its own, and seeing the reward's."""
+    env = {"group_pg": "sequence:copy", "dqn": "gymnax:CartPole-v1", "eta": "gymnax:CartPole-v1"}
+    settings = {"ppo": {"network": "gru", "placement": "step"}, "subpo": {"placement": "step"}}
+    settings |= {"dqn": {"placement": "step"}, "td3": {"placement": "step"}}
+    made = agents.make(
+        name, env.get(name, "gymnax:Pendulum-v1"), "env + delay(2)", **settings.get(name, {})
+    )
+
+    def start(key):
+        state = made.prepare_eval(made.init(key), key)
+        return state, begin(made.env, made.policy(state), jax.random.split(key, 3), key)
+
+    state, now = jax.eval_shape(start, jax.random.key(0))
+    key, keys = jax.random.key(0), jax.random.split(jax.random.key(0), 3)
+    for key_act in (None, key):
+        play = lambda state, now, k=key_act: step(made.env, made.policy(state), now, keys, k)  # noqa: E731
+        after, seen = jax.eval_shape(play, state, now)
+        shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
+        assert shapes(after) == shapes(now)
+        assert seen.action.shape == (3, *made.env.action_space.shape)
+    act = jax.eval_shape(made.frozen, state)
+    assert jax.tree.structure(act.params) == jax.tree.structure(state.params)
 
 
 def width(agent):

@@ -63,7 +63,7 @@ def test_warm_up_actions_fill_their_bounds():
     @quick
     @jax.vmap
     def play(key):
-        return made.items(made.play(state, key, key, jnp.array(True))[2])
+        return made.items(made.play(state, key, key)[2])
 
     items = play(keys)
     actions = np.asarray(items["step"].action)
@@ -269,7 +269,7 @@ def test_evaluation_is_the_environments_own_reward():
             {"learning_starts": 60, "buffer_size": 63},
             "sac's learning_starts must be between 0 and 56, not 60",
         ),
-        ({"noise_clip": -1.0}, "sac's noise_clip must be at least 0, not -1.0"),
+        ({"target_rate": -1.0}, "sac's target_rate must be between 0 and 1, not -1.0"),
         ({"n_step": 0}, "sac's n_step must be a positive integer, not 0"),
         ({"hidden": (8, 0)}, "sac's hidden must be a positive integer, not 0"),
         ({"gamma": 1.5}, "sac's gamma must be between 0 and 1, not 1.5"),

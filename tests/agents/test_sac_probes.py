@@ -56,9 +56,11 @@ def trained(name, iterations=250, settings=(), **numbers):
 
 def values(agent, state, *observations):
     """Of the greedy action, by the lower critic."""
-    made, learner = inside(agent), inside(agent).learner
+    learner = inside(agent).learner
     inputs = jnp.array(observations)[:, None]
-    choice = learner.dist.to_action(learner.dist.mode(made.policy(state, inputs)))
+    memory, first = (), jnp.ones(len(observations), bool)
+    _, _, extra = learner.act(state, memory, inputs, first, None)
+    choice = learner.choice(extra)
     q = learner.value_of(state.params["critic"], normalize(state, inputs), choice)
     return np.asarray(q.min(0))
 
@@ -93,11 +95,9 @@ def test_a_time_limit_does_not_end_the_value(n_step):
     assert means["episode_return"] == means["episode_length"] == 10.0
 
 
-@pytest.mark.parametrize("deterministic", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_best_of_a_continuum_of_actions(deterministic):
+def test_the_best_of_a_continuum_of_actions():
     """The policy climbs the critics, and these know the action."""
-    kind = {"deterministic": True, "policy_delay": 2} if deterministic else {}
-    agent, state, _ = trained("action_continuous", settings=kind)
+    agent, state, _ = trained("action_continuous")
     np.testing.assert_allclose(agent.act(state, jnp.zeros((1, 1)))[0], 0.5, atol=0.1)
     np.testing.assert_allclose(values(agent, state, 0.0), 1.0, atol=0.05)
 

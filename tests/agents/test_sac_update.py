@@ -61,7 +61,7 @@ def test_the_update_is_the_papers(env, critics, subset):
     @quick
     def start(key):
         inputs = jnp.zeros((1, *agent.env.observation_space.shape))
-        return made.init(key, key, inputs, settings.temperature)
+        return made.init(settings, inputs, key, key)
 
     @quick
     def steps(settings, learner, batch, key):
@@ -124,36 +124,3 @@ def test_the_update_is_the_papers(env, critics, subset):
     change = float(after["log_temperature"] - params["log_temperature"])
     np.testing.assert_allclose(change, -3e-4 * np.sign(entropy.mean() - goal), rtol=1e-2)
     close(after["critic"], params["critic"], 0.0, 0.0)
-
-
-def test_a_deterministic_policy_learns_as_td3():
-    """The target's clipped noise, and targets that follow when the policy learns."""
-    agent = small(deterministic=True, hidden=(4,))
-    made, numbers = inside(agent).learner, {"target_noise": 0.3, "noise_clip": 0.2}
-    settings = as_leaves(agent.config.replace(**numbers))
-
-    @quick
-    def steps(batch, key):
-        inputs = jnp.zeros((1, *agent.env.observation_space.shape))
-        params, opt_state = made.init(key, key, inputs, settings.temperature)
-        # Targets that are not what they follow, as after some steps.
-        for name in ("target", "target_actor"):
-            params[name] = jax.tree.map(lambda x: 3.0 * x, params[name])
-        between, _ = made.critic_step(settings, (params, opt_state), (batch, key))
-        after, _ = made.actor_step(settings, between, batch.inputs, key)
-        noise = made.dist.noise(jax.random.split(key)[0], (16,))
-        return made.target(settings, params, batch, key), noise, params, between[0], after[0]
-
-    batch = batch_of(agent, np.random.default_rng(0), 16)
-    target, noise, params, between, after = steps(batch, jax.random.key(1))
-    noise = np.clip(0.3 * np.asarray(noise), -0.2, 0.2)
-    assert np.abs(noise).max() == np.float32(0.2)
-    action = np.clip(np.tanh(dense(params["target_actor"], batch.next_inputs)) + noise, -1, 1)
-    pair = np.concatenate([batch.next_inputs, action], 1)
-    q = np.stack([dense(one_of(params["target"], i), pair)[:, 0] for i in range(2)]).min(0)
-    np.testing.assert_allclose(target, batch.reward + batch.weight * q, rtol=1e-3, atol=1e-4)
-    close(between["target"], params["target"], 0.0, 0.0)
-    for fast, slow in (("critic", "target"), ("actor", "target_actor")):
-        goal = jax.tree.map(lambda x, y: y + 0.005 * (x - y), after[fast], params[slow])
-        close(after[slow], goal, 1e-4, 1e-6)
-    close(after["log_temperature"], params["log_temperature"], 0.0, 0.0)

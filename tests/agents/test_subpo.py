@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, training
-from jaxrl_reward.agents import rollout, subpo
+from jaxrl_reward.agents import subpo
 from jaxrl_reward.submodular import oracles
 from jaxrl_reward.types import UserError
 
@@ -74,8 +74,7 @@ def bandit():
 def learner(choices, **overrides):
     """An agent's functions with a table for a policy: a row of logits for each input."""
     agent = agents.make("subpo", ENVS[choices], hidden=(), num_steps=2, num_envs=2, **overrides)
-    player = rollout.player("subpo", agent.config, agent.env, agent.reward)
-    return subpo._SubPO(agent.config, agent.reward, player)
+    return subpo.Learner(agent.config, agent.env.action_space)
 
 
 def probability(world, logits):
@@ -249,8 +248,7 @@ def test_every_block_begins_with_an_episode():
     """Where another one is running, it is given up, and so is what it has earned."""
     agent = cartpole()
     assert agent.config.num_steps == 24 and agent.steps_per_iteration == 96
-    player = rollout.player("subpo", agent.config, agent.env, agent.reward)
-    made = subpo._SubPO(agent.config, agent.reward, player)
+    made = agent.init.__self__
     running = np.array([True, False, True, False])
 
     @quick

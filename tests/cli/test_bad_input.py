@@ -124,10 +124,6 @@ def test_settings(run, flag, value, message):
         ),
         (["--subset", "3"], "sac's subset=3 must not exceed critics=2"),
         (
-            ["--deterministic"],
-            f"sac's deterministic policy needs Box actions; {CARTPOLE} has Discrete",
-        ),
-        (
             ["--reward", "rnd() | delay()"],
             "sac learns from replay, and delay() remembers rewards of a stage before it "
             "that changes; use ppo",
@@ -142,6 +138,7 @@ def test_settings_of_sac(run, flags, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["td3", CARTPOLE], f"td3 needs Box actions; {CARTPOLE} has Discrete"),
         (
             ["dqn", "gymnax:Pendulum-v1"],
             "dqn needs Discrete actions; gymnax:Pendulum-v1 has Box: use sac or ppo",

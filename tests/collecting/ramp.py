@@ -1,5 +1,6 @@
 """An agent that compiles in no time: its action climbs from -1 to 0.5, whatever it is paid."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, replay
+from jaxrl_reward.agents import base, policies, replay
 from jaxrl_reward.settings import Settings, setting
 
 ROOM = 64  # steps that its replay holds
@@ -20,7 +21,6 @@ class Config(Settings):
 
     num_envs: int = setting(4, "environments")
     num_steps: int = setting(2, "of each in an iteration")
-    placement: str = setting("block", "as of other agents")
     noise: float = setting(0.1, "of actions that are drawn")
 
 
@@ -76,4 +76,9 @@ def make(config: Config, env: envs.Env, reward: Any = None) -> base.Agent:
         return jnp.full(num_episodes, returns), jnp.ones(num_episodes, jnp.int32)
 
     steps = config.num_envs * config.num_steps
-    return base.Agent("ramp", config, env, reward or rw.env(), init, iterate, act, evaluate, steps)
+    return base.Agent(
+        *("ramp", config, env, reward or rw.env(), init, iterate, act, evaluate, steps),
+        policy=partial(policies.of_act, act),
+        newest=lambda state: replay.newest(state.replay, config.num_steps)["step"],
+        frozen=lambda state: state.replace(replay=()),
+    )

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from jaxrl_reward.collecting import levels, record, report
 sys.path.insert(0, str(Path(__file__).parent))
 import ramp
 
+# What runs for milliseconds need not be compiled for seconds.
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 ENV = "probe:action_continuous"  # one step, reward 1 - (action - 0.5)^2
 LINE = (
     *("collect", "ramp", ENV, "--total-steps", "480", "--evals", "12", "--eval-episodes", "4"),
@@ -271,13 +274,75 @@ def test_what_cannot_be_collected_is_refused_first(name, levels, settings, messa
     assert message in str(caught.value)
 
 
-def test_policies_that_see_more_than_observations_are_refused():
-    for agent, message in (
-        (agents.make("eta", "tabular:lotteries"), "eta sees a reward's memory"),
-        (agents.make("ppo", ENV, network="gru", num_steps=8), "ppo has a memory of its own"),
-    ):
-        with pytest.raises(UserError, match=message):
-            collecting.collect(agent, ["expert"])
+def rows_of(agent, state, rows, envs=2):
+    """What a frozen greedy policy plays, in calls of five steps."""
+    player = record.player(agent, envs, True, 5)
+    return player.play(state, jax.random.key(1), rows, False, lambda *_: None)
+
+
+def test_a_recurrent_policy_remembers_what_it_plays():
+    """The actions are those of its network, unrolled over each episode by hand."""
+    agent = agents.make(
+        "ppo",
+        "gymnax:Pendulum-v1,max_steps_in_episode=7",
+        network="gru",
+        hidden=(4,),
+        minibatches=1,
+    )
+    state = quick(agent.init)(jax.random.key(0))
+    actor = agent.init.__self__.learner.actor.network
+    # A first policy hardly moves.
+    head = jax.tree.map(lambda x: 100.0 * x, state.params["actor"]["head"])
+    state = state.replace(params={**state.params, "actor": {**state.params["actor"], "head": head}})
+    rows = rows_of(agent, state, 42)
+    obs = rows["obs"].reshape(6, 7, 3).swapaxes(0, 1)
+    first = np.arange(7)[:, None] == np.zeros((1, 6))
+    assert rows["first"].reshape(6, 7).T.tolist() == first.tolist()
+    start = actor.start(6)
+    mean = quick(actor.unroll)(state.params["actor"], start, obs, jax.numpy.asarray(first))[1]
+    expected = 2.0 * np.clip(np.asarray(mean), -1.0, 1.0).swapaxes(0, 1).reshape(-1, 1)
+    np.testing.assert_allclose(rows["action"], expected, rtol=1e-3, atol=1e-4)
+    assert np.ptp(rows["action"]) > 0.1
+
+
+class seen_steps(rewards.Causal):  # noqa: N801
+    """Counts an episode's steps, which the policy sees."""
+
+    def begin_one(self, shared, obs):
+        return jax.numpy.float32(0.0)
+
+    def step(self, shared, local, transition):
+        return local + 1.0, transition.env_reward
+
+    def view(self, local):
+        return local[None]
+
+
+def test_a_policy_that_sees_the_rewards_memory_sees_it_when_collected():
+    """It acts by the number of steps so far: twice the tanh of half of it."""
+    settings = {"placement": "step", "hidden": (), "distribution": "tanh_normal"}
+    env = "gymnax:Pendulum-v1,max_steps_in_episode=7"
+    agent = agents.make("ppo", env, seen_steps(), minibatches=1, **settings)
+    state = quick(agent.init)(jax.random.key(0))
+    layer = {"kernel": np.zeros((4, 2), np.float32), "bias": np.zeros(2, np.float32)}
+    layer["kernel"][3, 0] = 0.5
+    actor = {"params": {"Dense_0": jax.tree.map(jax.numpy.asarray, layer)}}
+    rows = rows_of(agent, state.replace(params={**state.params, "actor": actor}), 35)
+    steps = np.arange(35) % 7
+    np.testing.assert_allclose(rows["action"][:, 0], 2.0 * np.tanh(0.5 * steps), rtol=1e-5)
+
+
+def test_an_agent_that_chooses_before_an_episode_is_collected():
+    """Of two lotteries, by the stock that it aims at: to lose little, or to win much."""
+    agent = agents.make("eta", "tabular:lotteries", hidden=(4,), quantiles=2, c0=(-3.0,))
+    state = quick(agent.init)(jax.random.key(0))
+    rows = rows_of(agent, record.kept(agent, state), 20)
+    policy = agent.policy(agent.prepare_eval(state, jax.random.key(0)))
+    memory = policy.start(jax.random.key(0), 1)
+    first = jax.numpy.ones(1, bool)
+    action = policy.act(memory, jax.numpy.asarray(rows["obs"][:1]), first)[1]
+    assert rows["first"][0] and rows["action"][0] == action[0]
+    assert len(rows["reward"]) == 20 and state.replay != ()
 
 
 def test_training_without_success_has_no_medium():

@@ -134,7 +134,7 @@ CASES = [
     ("ppo", {"network": "gru"}),
     ("subpo", {"num_steps": 4}),
     ("sac", {}),
-    ("sac", {"deterministic": True}),
+    ("td3", {}),
 ]
 
 
@@ -143,14 +143,14 @@ def test_no_agent_leaves_a_single_bound(name, settings):
     size = {"num_envs": 8, "hidden": (4,), **settings}
     if name == "ppo":
         size["minibatches"] = 1
-    if name == "sac":
+    if name in ("sac", "td3"):
         size |= {"learning_starts": 64, "batch_size": 8, "buffer_size": 128}
     agent = jr.agents.make(name, OPEN, "env", **size)
     state = agent.init(jax.random.key(0))
     action = agent.act(state, jnp.zeros((500, 1)), jax.random.key(1))
     assert (action[:, 0] >= 0.0).all() and (action[:, 1] <= 0.0).all()
-    if name == "sac":
-        played = agent.init.__self__.play(state, jax.random.key(2), jax.random.key(3), True)[2]
+    if name in ("sac", "td3"):
+        played = agent.init.__self__.play(state, jax.random.key(2), jax.random.key(3))[2]
         action = played.block.action.reshape(-1, 2)
         assert (action[:, 0] >= 0.0).all() and (action[:, 1] <= 0.0).all()
     else:

@@ -44,7 +44,8 @@ class FakeAgent(NamedTuple):
     reward: rw.RewardTransform = rw.env()
     steps_per_iteration: int = 8
     learning_starts: int = 0
-    spreads: bool = False
+    shards_envs: bool = False
+    check: Any = lambda config: None
     data: Any = None
     bad_at: int = -1  # the iteration whose loss is not finite
     poison_at: int = -1  # the iteration that leaves a NaN behind finite metrics

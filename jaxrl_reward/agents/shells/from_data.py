@@ -1,4 +1,4 @@
-"""What agents share that learn from fixed data: how it lies on the device, and their functions.
+"""Agents that learn from fixed data: how it lies on the device, and their functions.
 
 One `iterate` takes `updates` gradient steps, each on a batch of rows drawn
 uniformly, rewarded anew by the expression and what that has learned since. The
@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,9 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import distributions, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, evaluation, replay, rollout
+from jaxrl_reward.agents import actions, base, replay, rollout
 from jaxrl_reward.agents.offline_data import Data, load
-from jaxrl_reward.envs.bounds import scale_action
+from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
 SMALLEST_STD = 1e-3  # added to that of observations, as is usual for offline data
@@ -58,27 +58,38 @@ class State(struct.PyTreeNode):
     iteration: Array
 
 
-class Learner(Protocol):
+class Learner(shell.Learner):
     """What one agent has of its own."""
+
+    spaces = (spaces.Box,)
 
     @property
     def dist(self) -> Any:
         """The distribution of actions, before they are stretched to their bounds."""
-        ...
+        raise NotImplementedError
 
-    def init(self, config: Any, key: Array, inputs: Array) -> tuple[Any, Any]:
+    def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         """Parameters and the optimisers' state, from an example `[1, O]`."""
-        ...
+        raise NotImplementedError
 
     def policy(self, params: Any, inputs: Array) -> Array:
         """The distribution's parameters, from inputs `[..., O]`."""
-        ...
+        raise NotImplementedError
 
-    def step(
-        self, config: Any, learner: Any, batch: replay.Batch, key: Array, step: Array
+    def update(
+        self, config: Any, learned: Any, batch: replay.Batch, key: Array, step: Array
     ) -> tuple[Any, dict[str, Array]]:
-        """One gradient step, the number `step` from 0: the learner after, scalars to log."""
-        ...
+        """One gradient step, the number `step` from 0: what is learned after, scalars to log."""
+        raise NotImplementedError
+
+    def noise(self, state: Any, key: Array, shape: tuple[int, ...]) -> Any:
+        # A policy that knows no chance has none to draw from.
+        deterministic = isinstance(self.dist, distributions.TanhPoint)
+        return None if deterministic else self.dist.noise(key, shape)
+
+    def act(self, state: Any, memory: Any, inputs: Array, first: Array, noise: Any) -> Any:
+        params = self.policy(state.params, normalize(state, inputs))
+        return memory, *actions.draw(self.space, self.dist, params, noise)
 
 
 class _Player(NamedTuple):
@@ -96,29 +107,28 @@ def make(
     env: envs.Env,
     reward: rw.RewardTransform | None,
     data: Any,
-    learner: Learner,
+    learner: Callable[[Any, Any], Learner],
     check: Callable[[Any], None],
 ) -> base.Agent:
     """The agent, as the table of agents has it.
 
     Args:
       name: its name.
-      config: its settings, checked.
+      config: its settings.
       env: what it is evaluated in.
       reward: what it learns from.
       data: a `Dataset` or a path to one, or several of them; None for an agent
         that is to act and be evaluated only.
-      learner: its networks and gradient steps.
-      check: of another config.
+      learner: its networks and gradient steps, from a config and a space of actions.
+      check: raises a `UserError` for a config that cannot be.
 
     Raises:
-      UserError: the data does not fit the environment or the reward, or the
-        environment or the reward is not for this agent.
+      UserError: a setting is out of range, or the data, the environment and the
+        reward do not fit each other.
     """
+    check(config)
     reward = base.check_reward(name, config, env, reward)
-    if not isinstance(env.action_space, spaces.Box):
-        kind = type(env.action_space).__name__
-        raise UserError(f"{name} needs Box actions; {env.name} has {kind}")
+    base.check_actions(name, env, Learner.spaces)
     player = rollout.player(name, _Player(), env, reward)
     recorder = replay.recorder(name, player, reward, store="data")
     passed = _read_in_order(name, recorder, reward)
@@ -128,27 +138,31 @@ def make(
         raise UserError(f"{name}'s source must be one of the {count} given, 0 to {count - 1}")
     if found is not None and not all(each.terminal_next_obs for each in found[1]):
         _warn_of_unknown(name, recorder, reward)
-    made = _Offline(
-        name, config, reward, player, recorder, passed, found and found[0], learner, check
+    made = FromData(
+        *(name, config, reward, player, learner(config, env.action_space), check),
+        *(recorder, passed, found and found[0]),
     )
-    functions = (made.init, made.iterate, made.act, made.evaluate)
-    agent = base.Agent(name, config, env, reward, *functions, config.updates)
-    return agent if found is None else agent._replace(data=found[0], data_origin=found[1])
+
+    def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
+        return make(name, config, env, reward if other is None else other, data, learner, check)
+
+    given = {} if found is None else {"data": found[0], "data_origin": found[1]}
+    return made.agent(config.updates, remake=remake, **given)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Offline:
-    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+class FromData(shell.Shell):
+    """See `shell.Shell`.
 
-    name: str
-    config: Any
-    reward: rw.RewardTransform
-    player: rollout.Player
+    Attributes:
+      recorder: what knows how rows are rewarded.
+      passed: what the reward reads of all rows in order.
+      data: what `init` and `iterate` are given by default.
+    """
+
     recorder: replay.Recorder
     passed: Transition
     data: Data | None
-    learner: Learner
-    check: Callable[[Any], None]
 
     def init(
         self, key: Array, config: Any = None, reward: Any = None, data: Data | None = None
@@ -171,7 +185,7 @@ class _Offline:
             mean = jnp.where(on, data.mean[source], mean)
             scale = jnp.where(on, 1.0 / (data.std[source] + SMALLEST_STD), scale)
             reward_state, features = self.read_in_order(reward, reward_state, data, source)
-        params, opt_state = self.learner.init(settings, key_learner, jnp.zeros((1, size)))
+        params, opt_state = self.learner.init(settings, jnp.zeros((1, size)), key_learner)
         return State(
             config=settings,
             reward=reward,
@@ -205,7 +219,7 @@ class _Offline:
             # Not in int32, which ends where the learning rate would begin anew.
             step = state.iteration.astype(jnp.float32) * shape[0] + i
             key = jax.random.fold_in(key_step, i)
-            learner, metrics = self.learner.step(state.config, learner, batch, key, step)
+            learner, metrics = self.learner.update(state.config, learner, batch, key, step)
             reward_state, learned = state.reward.learn(
                 reward_state, jax.random.fold_in(key_learn, i), block
             )
@@ -223,27 +237,6 @@ class _Offline:
             iteration=state.iteration + 1,
         )
         return state, {name: Mean.of(value) for name, value in metrics.items()}
-
-    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
-        """Actions `[N, ...]` for observations `[N, ...]`; the likeliest without a key."""
-        inputs = rollout.flatten(inputs, 1)
-        dist, noise = self.learner.dist, None
-        if key is not None and not isinstance(dist, distributions.TanhPoint):
-            noise = dist.noise(key, inputs.shape[:1])
-        return self.choose(state, inputs, noise)[0]
-
-    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Greedy returns `[E]` of the environment's own reward, and lengths `[E]`."""
-        choose = partial(self.choose, state)
-        return evaluation.evaluate(self.player, state, key, num_episodes, choose, _judge)
-
-    def choose(self, state: State, inputs: Array, noise: Array | None) -> tuple[Array, Array]:
-        """Actions for raw inputs `[N, O]`, and the draws that they are made of."""
-        dist = self.learner.dist
-        params = self.learner.policy(state.params, normalize(state, inputs))
-        raw = dist.mode(params) if noise is None else dist.sample(params, noise)
-        action = dist.to_action(raw)
-        return scale_action(self.player.env.action_space, action), raw
 
     # ---- data and rewards ---------------------------------------------------------
 
@@ -348,10 +341,6 @@ def normalize(state: State, inputs: Array) -> Array:
 
 def _index(source: Any) -> Array:
     return jnp.asarray(source).astype(jnp.int32)
-
-
-def _judge(inputs: Array, extra: Any) -> dict[str, Array]:
-    raise NotImplementedError("a policy that learns from data never sees the reward's memory")
 
 
 def _read_in_order(agent: str, recorder: replay.Recorder, reward: rw.RewardTransform) -> Transition:

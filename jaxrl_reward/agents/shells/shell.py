@@ -1,0 +1,125 @@
+"""What agents of all kinds have: a learner that acts, and a policy that is played."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from gymnax.environments import spaces
+
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import base, playing, policies, rollout
+from jaxrl_reward.types import Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Learner:
+    """What an agent has of its own: how it acts, and what its shell asks of it besides.
+
+    Attributes:
+      config: the agent's, for what is static in it; its numbers are those of a state.
+      space: of actions.
+      init_keys: how many keys `init` takes.
+      update_keys: how many keys an update takes.
+      spaces: of actions, that it can have.
+      prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, where
+        something must be chosen before an episode.
+    """
+
+    config: Any
+    space: Any
+    spaces: ClassVar[tuple[type, ...]] = (spaces.Box, spaces.Discrete)
+    prepare_eval: ClassVar[Any] = None
+    init_keys: ClassVar[int] = 1
+    update_keys: ClassVar[int] = 1
+
+    def start(self, num: int) -> Any:
+        """What the networks remember where `num` episodes begin; nothing by default."""
+        del num
+        return ()
+
+    def noise(self, state: Any, key: Array, shape: tuple[int, ...]) -> Any:
+        """What actions are drawn from, leaves `[*shape, ...]`."""
+        raise NotImplementedError
+
+    def act(self, state: Any, memory: Any, inputs: Array, first: Array, noise: Any) -> Any:
+        """Actions for inputs `[N, D]`, and with them what an update needs of the choice.
+
+        Args:
+          state: the agent's.
+          memory: the networks', as `start` gives it.
+          inputs: what the policy sees, not normalised.
+          first: where an episode begins, `[N]` bool.
+          noise: as `noise` or `explore` gives it; None asks for the likeliest actions.
+
+        Returns:
+          The memory after, actions `[N, ...]`, and anything, leaves `[N, ...]`.
+        """
+        raise NotImplementedError
+
+    def policy_info(self, state: Any, inputs: Array, extra: Any) -> dict[str, Array]:
+        """What the agent knows of its choices, `[...]` each, for rewards that read it.
+
+        That is `log_prob`, `entropy` and `value`, of inputs and what `act` returned.
+        """
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shell:
+    """The functions of one agent; the numbers in `config` and `reward` are defaults.
+
+    Attributes:
+      name: the agent's.
+      config: its settings.
+      reward: what it learns from.
+      player: what plays its environment.
+      learner: what it has of its own.
+      check: raises a `UserError` for another config that cannot be.
+    """
+
+    name: str
+    config: Any
+    reward: rw.RewardTransform
+    player: rollout.Player
+    learner: Any
+    check: Callable[[Any], None]
+
+    def act(self, state: Any, inputs: Array, key: Array | None = None) -> Array:
+        """Actions `[N, ...]` for inputs `[N, ...]` at first steps; the likeliest without a key."""
+        inputs = rollout.flatten(inputs, 1)
+        count = inputs.shape[0]
+        noise = None if key is None else self.learner.noise(state, key, (count,))
+        memory, first = self.learner.start(count), jnp.ones(count, bool)
+        return self.learner.act(state, memory, inputs, first, noise)[1]
+
+    def policy(self, state: Any) -> policies.Policy:
+        """How it acts in whole episodes."""
+        return policies.of(self.player, self.learner, state)
+
+    def evaluate(self, state: Any, key: Array, num_episodes: int) -> tuple[Array, Array]:
+        """Returns `[E]` of the environment's own reward, and lengths `[E]`.
+
+        Greedy, unless a setting `greedy` says otherwise.
+        """
+        if self.learner.prepare_eval is not None:
+            key_prepare, key = jax.random.split(key)
+            state = self.learner.prepare_eval(state, key_prepare)
+        draw = not getattr(self.config, "greedy", True)
+        return playing.evaluate(self.player.env, self.policy(state), key, num_episodes, draw)
+
+    def agent(self, steps: int, **others: Any) -> base.Agent:
+        """As the table of agents has it.
+
+        Args:
+          steps: that one `iterate` takes.
+          **others: what is not as most agents have it.
+        """
+        made: Any = self  # a shell, which has all of them
+        functions = (made.init, made.iterate, made.act, made.evaluate, steps)
+        known = (self.name, self.config, self.player.env, self.reward)
+        others |= {"policy": self.policy, "check": self.check}
+        if self.learner.prepare_eval is not None:
+            others["prepare_eval"] = self.learner.prepare_eval
+        return base.Agent(*known, *functions, **others)
