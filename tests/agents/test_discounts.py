@@ -78,19 +78,21 @@ def test_the_agents_discount_is_the_terms_and_follows_it():
 def test_a_discount_that_varies_is_each_points_own():
     agent = make("env + potential('norm')")
     points = grids.points(agent, {"gamma": [0.9, 0.99]})
-    configs, rewards = lanes.numbers(points, seeds=2)
+    configs, rewards = lanes.numbers([run.made() for run in points], seeds=2)
     np.testing.assert_allclose(rewards.parts[1].gamma, [0.9, 0.9, 0.99, 0.99])
     np.testing.assert_allclose(configs.gamma, rewards.parts[1].gamma)
     with pytest.warns(UserWarning, match="discounts by 0.99, and potential.*gamma=0.5"):
         both = grids.points(agent, {"reward": ["env + potential('norm', gamma=0.5)", agent.reward]})
-    np.testing.assert_allclose(lanes.numbers(both, 1)[1].parts[1].gamma, [0.5, 0.99])
+    numbers = lanes.numbers([run.made() for run in both], 1)[1]
+    np.testing.assert_allclose(numbers.parts[1].gamma, [0.5, 0.99])
 
 
 def test_rewards_that_vary_may_have_terms_without_a_discount_of_one():
     """What they have in common is asked without one."""
     agent = make("rnd() | normalize(episodic=False)")
     other = "rnd() | normalize(epsilon=0.1, episodic=False)"
-    both = lanes.numbers(grids.points(agent, {"reward": [agent.reward, other]}), 1)[1].parts[1]
+    runs = grids.points(agent, {"reward": [agent.reward, other]})
+    both = lanes.numbers([run.made() for run in runs], 1)[1].parts[1]
     np.testing.assert_allclose([both.gamma, both.epsilon], [[0.99, 0.99], [1e-8, 0.1]])
 
 
