@@ -383,7 +383,7 @@ def test_what_does_not_fit_is_one_line(name, tmp_path):
     make = partial(agents.make, name)
     for call, message in (
         (
-            partial(make, "brax:fast", data=dataset()),
+            partial(make, "gymnax:MountainCarContinuous-v0", data=dataset()),
             f"{name}'s data has obs of shape \\[3\\], and",
         ),
         (partial(make, "gymnax:CartPole-v1", data=dataset()), f"{name} needs Box actions; gymnax"),

@@ -10,6 +10,7 @@ from jaxrl_reward.training import sweep_spec, trial
 from jaxrl_reward.types import UserError
 
 ENV = "gymnax:Pendulum-v1,max_steps_in_episode=5"
+CAR = "gymnax:MountainCarContinuous-v0"
 SMALL = ("--updates", "4", "--batch-size", "8", "--hidden", "4", "--total-steps", "8")
 
 
@@ -38,7 +39,7 @@ def data(tmp_path):
         (("ppo", ENV, "--data", "FILE"), "ppo plays and takes no data; these do: bc, edac, iql"),
         (("iql", "--data", "FILE", "--quantil", "1"), "unknown argument --quantil; did you mean"),
         (("riql", "--data", "FILE", "--quantile", "2"), "quantile must be between 0 and 1, not 2"),
-        (("bc", "brax:fast", "--data", "FILE"), "bc's data has obs of shape [3], and brax:fast of"),
+        (("bc", CAR, "--data", "FILE"), f"bc's data has obs of shape [3], and {CAR} of"),
         (("iql", "--data", "FILE", "--shard", "envs"), "has no environments to split"),
     ],
 )
