@@ -141,7 +141,7 @@ def _gradients(agent: Any, batches: int, params: Any, key: Array) -> dict[str, A
             for name in ("Dr. GRPO", "GRPO's std alone", "BNPO (1, 1)", "BNPO (3/2, 3/2)")
         )
         off = jnp.stack([plain - fixed[0], std * jnp.pi / 8 - fixed[1]])
-        error = jnp.abs(off).max() / jnp.abs(found).max()
+        error = jnp.abs(off).max() / jnp.maximum(jnp.abs(found).max(), 1e-30)  # 0 of nothing
         return spread._asdict() | {"rate": rate.mean(), "error": error}
 
     by_mix = jax.lax.map(one, jnp.asarray(list(MIXES.values())))

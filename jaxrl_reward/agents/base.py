@@ -1,24 +1,17 @@
 """What an agent is, the table of agents, and what their settings have in common."""
 
-import dataclasses
 import importlib
-import numbers
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import struct
 from gymnax.environments import spaces
-from jax.core import Tracer
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import offline_data
-from jaxrl_reward.checks import check_choice as check_choice
-from jaxrl_reward.checks import check_positive, check_range
 from jaxrl_reward.types import UserError, nearest
 
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
@@ -129,7 +122,7 @@ def make(
         of range, or an environment or a reward that the agent cannot take.
     """
     found, offline = module(name), learns_from_data(name)
-    config = override(name, found.Config(), overrides)
+    config = settings.override(name, found.Config(), overrides)
     if data is not None and not offline:
         raise UserError(f"{name} plays and takes no data; these do: {', '.join(_OFFLINE)}")
     if env is None:
@@ -158,89 +151,12 @@ def _env_of(name: str, data: Any) -> tuple[str, Any]:
 # ---- settings ---------------------------------------------------------------------
 
 
-def override(agent: str, config: Any, values: dict[str, Any]) -> Any:
-    """`config` with other values, each of the type of the default.
-
-    Raises:
-      UserError: an unknown setting, or a value of the wrong type.
-    """
-    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    for name, value in values.items():
-        if name not in known:
-            raise UserError(f"{agent} has no setting {name!r}, {nearest(name, known)}")
-        default = known[name]
-        if isinstance(default, float):
-            fits = not isinstance(value, bool | str)
-        elif isinstance(default, bool | str):
-            fits = isinstance(value, type(default))
-        elif isinstance(default, int):
-            fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        else:
-            fits = isinstance(value, list | tuple)
-            if isinstance(value, numbers.Real) and all(isinstance(x, float) for x in default):
-                values, fits = {**values, name: (value,)}, True  # one number of several
-        if not fits:
-            kind = type(default).__name__
-            raise UserError(f"{agent}'s {name} must be of type {kind}, like {default}: {value!r}")
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return config.replace(**{**values, **lists})
-
-
-RUN = -1.0  # of a setting that counts steps: as many as the run has
-
-
-def of_run() -> Any:
-    """A setting that counts steps, by default those of the run."""
-    return struct.field(default=RUN, metadata={"of_run": True})
-
-
-def at_length(config: Any, steps: int) -> Any:
-    """The config of a run of so many steps per seed: what follows its length is known."""
-    if not dataclasses.is_dataclass(config):  # of an agent of one's own
-        return config
-    fields = [field.name for field in dataclasses.fields(config) if "of_run" in field.metadata]
-    found = {name: float(steps) for name in fields if _is_run(getattr(config, name))}
-    return dataclasses.replace(config, **found) if found else config  # pyright: ignore[reportArgumentType]
-
-
-def check_length(agent: str, name: str, value: Any, low: float) -> None:
-    """Raises a `UserError` unless `value` is `RUN` or at least `low`; tracers pass."""
-    if not isinstance(value, Tracer) and not _is_run(value):
-        check_range(agent, name, value, low)
-
-
 def check_known(agent: str, name: str, value: Any) -> None:
     """Raises a `UserError` where a length is to be the run's, and there is no run."""
-    if not isinstance(value, Tracer) and _is_run(value):
+    if settings.is_run(value):
         raise UserError(
             f"{agent}'s {name} is the length of a run that `training.train` knows and `init` "
             f"does not; give {name}"
-        )
-
-
-def _is_run(value: Any) -> bool:
-    return bool(np.any(np.asarray(value) == RUN))
-
-
-def check_hidden(agent: str, config: Any) -> None:
-    """Raises a `UserError` for hidden layers that cannot be, or cannot learn."""
-    for width in config.hidden:
-        check_positive(agent, "hidden", width)
-        if width == 1 and getattr(config, "layer_norm", False):
-            raise UserError(
-                f"{agent}'s hidden={config.hidden} has a layer of one unit, which normalised is "
-                "always 0; use wider layers, or layer_norm=False"
-            )
-
-
-def check_temperature(agent: str, config: Any) -> None:
-    """Raises a `UserError` unless a temperature that is tuned can be."""
-    check_range(agent, "temperature", config.temperature, 0.0)
-    known = not isinstance(config.temperature, Tracer)
-    if known and config.tune_temperature and not np.all(np.asarray(config.temperature) > 0):
-        raise UserError(
-            f"{agent}'s temperature cannot be tuned from 0, which it never leaves; use one above "
-            "0, or tune_temperature=False"
         )
 
 
@@ -252,24 +168,6 @@ def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
         hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
         kind = type(space).__name__
         raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
-
-
-def check_divides(agent: str, config: Any, by_envs: bool = False) -> None:
-    """Raises a `UserError` unless the minibatches divide the block evenly.
-
-    The message names the nearest numbers of minibatches that do. With `by_envs`
-    they are made of environments, not of steps.
-    """
-    batch, parts = config.num_envs * (1 if by_envs else config.num_steps), config.minibatches
-    if batch % parts == 0:
-        return
-    below = max(n for n in range(1, min(parts, batch) + 1) if batch % n == 0)
-    above = next((n for n in range(parts, batch + 1) if batch % n == 0), None)
-    fix = f"{below}" if above is None else f"{below} or {above}"
-    what = f"a batch of {batch} steps (num_envs={config.num_envs} x num_steps={config.num_steps})"
-    if by_envs:
-        what = f"num_envs={batch}, of which a recurrent network learns as wholes"
-    raise UserError(f"{agent}'s minibatches={parts} does not divide {what}; use {fix}")
 
 
 def as_leaves(tree: Any) -> Any:

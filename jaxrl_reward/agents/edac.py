@@ -15,61 +15,29 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, replay, rollout, sac_losses
+from jaxrl_reward.agents.shared_settings import FromData, SoftCritics
 from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.envs.bounds import scale_action, unit_action
+from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array
 
 __all__ = ["Attacker", "Config", "State", "attacker", "check", "diversity", "make"]
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(FromData, SoftCritics):
+    """EDAC's settings. Floats are leaves: `vmap` over them to sweep."""
 
-
-class Config(struct.PyTreeNode):
-    """EDAC's settings. Floats are leaves: `vmap` over them to sweep.
-
-    Attributes:
-      updates: gradient steps of one iteration; a step of a run is one of them.
-      batch_size: rows of a batch.
-      critics: how many.
-      hidden: widths of the hidden layers of actor and critics.
-      activation: between layers, a name that `networks` knows.
-      layer_norm: normalise the hidden layers of the critics.
-      tune_temperature: towards the target entropy; else it is `temperature`.
-      normalize_obs: by the mean and standard deviation of the data.
-      source: from which of several data sets it learns, 0 is the first.
-      learning_rate: Adam's, of the policy and the temperature.
-      critic_learning_rate: Adam's, of the critics.
-      gamma: discount per step.
-      target_rate: how far the target critics follow at each step.
-      temperature: weight of the entropy, per nat; where it is tuned, at first.
-      target_entropy_scale: of minus the number of action dimensions.
-      eta: how much critics are kept apart; 0 is SAC-N.
-    """
-
-    updates: int = _static(100)
-    batch_size: int = _static(256)
-    critics: int = _static(10)
-    hidden: tuple[int, ...] = _static((256, 256, 256))
-    activation: str = _static("relu")
-    layer_norm: bool = _static(False)
-    tune_temperature: bool = _static(True)
-    normalize_obs: bool = False
-    source: int = 0
-    learning_rate: float = 3e-4
+    critics: int = 10
+    hidden: tuple[int, ...] = (256, 256, 256)
     critic_learning_rate: float = 3e-4
-    gamma: float = 0.99
-    target_rate: float = 0.005
-    temperature: float = 1.0
-    target_entropy_scale: float = 1.0
-    eta: float = 1.0
+    target_rate: float = setting(help="how far the target critics follow at each step")
+    target_entropy_scale: float = setting(help="of minus the number of action dimensions")
+    eta: float = setting(1.0, "how much critics are kept apart; 0 is SAC-N", low=0.0)
 
     @property
     def subset(self) -> int:
@@ -90,14 +58,7 @@ def make(
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    from_data.check("edac", config)
-    base.check_positive("edac", "critics", config.critics)
-    for name in ("critic_learning_rate", "eta"):
-        base.check_range("edac", name, getattr(config, name), 0.0)
-    base.check_temperature("edac", config)
-    for name in ("gamma", "target_rate"):
-        base.check_range("edac", name, getattr(config, name), 0.0, 1.0)
-    base.check_range("edac", "target_entropy_scale", config.target_entropy_scale, -math.inf)
+    settings.check("edac", config)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -22,7 +22,6 @@ PAPERS = {
     "siren": (0.005, 0.0, 0.0),
     "corridor": (1e-3, 0.8, 1.2),
 }
-CONTROLS = tuple(PAPERS)
 
 
 def entropy_change(log_prob: Array, advantage: Array) -> Array:

@@ -24,20 +24,21 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.core import Tracer
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, q_learning, replay, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.objectives import OBJECTIVES, check_numbers
 from jaxrl_reward.agents.objectives import check as check_objective
 from jaxrl_reward.agents.q_learning import LOSSES
+from jaxrl_reward.agents.shared_settings import QLearning
 from jaxrl_reward.agents.shells import off_policy
 from jaxrl_reward.agents.shells.off_policy import State
 from jaxrl_reward.agents.stocks import OwnRewards, Stocks, seen
 from jaxrl_reward.rewards.operators import Chain
+from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, UserError
 
 __all__ = ["LOSSES", "Config", "State", "check", "initial_stock", "inputs", "make"]
@@ -45,105 +46,80 @@ __all__ = ["LOSSES", "Config", "State", "check", "initial_stock", "inputs", "mak
 STARTS = 64  # initial states of a search over the initial stock
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(QLearning):
+    """The settings of deep eta-networks. Floats are leaves: `vmap` over them to sweep."""
 
-
-class Config(struct.PyTreeNode):
-    """The settings of deep eta-networks. Floats are leaves: `vmap` over them to sweep.
-
-    Attributes:
-      objective: a name that `objectives` knows.
-      stocks: rewards a step, each with a stock. Above 1 the reward expression
-        gives as many, or is `env`, for the environment's own.
-      tracked: the stock follows the rewards; else it stays as it began, and the
-        policy cannot react to luck.
-      relabel: learn under stocks drawn anew, uniformly; else from those played.
-      fan_out: how many stocks for each step of a batch.
-      search_points: initial stocks tried in a search.
-      features: cosines of each stock that the network sees.
-      unsound: learn an objective even where theory says that this need not work.
-      num_envs: environments played side by side, N.
-      num_steps: steps of each before the updates, T.
-      updates: gradient steps after every N * T steps.
-      batch_size: steps of a batch.
-      buffer_size: steps to keep; the oldest are overwritten.
-      learning_starts: steps before the first update.
-      n_step: rewards before the value in a target, within an episode. Above 1
-        they are those of another stock's policy.
-      double: the online network chooses the action whose law the target
-        network gives; else the target network does both.
-      quantiles: of the return of each action.
-      hidden: widths of the hidden layers.
-      activation: between layers, a name that `networks` knows.
-      layer_norm: normalise the hidden layers.
-      target_every: gradient steps between moves of the target network; for a
-        periodic copy, with `target_rate` 1.
-      placement: `step`, for the policy must see the stock.
-      normalize_obs: by the mean and variance of what the policy saw so far.
-      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
-      c0: the initial stock of greedy play, one number or one for each reward:
-        minus the return to aim at. Empty, it is searched for, or of no account.
-      stock_low: the least stock to learn and to start from, one or several.
-      stock_high: the largest.
-      tau: the fraction of `cvar`, or the level of `quantile`.
-      weight: of the mean in `mean_cvar`, of the deviation in `mean_deviation`.
-      exponent: of the distance in `power`.
-      slack: of `reach`: rewards that may be lacking.
-      price: of a constraint, per unit that is lacking.
-      tie_break: weight of the mean return, as a fraction of the range of stocks,
-        to choose between actions that are otherwise as good.
-      learning_rate: Adam's.
-      gamma: discount per step.
-      epsilon_start: probability of a random action at first.
-      epsilon_end: the same from step `epsilon_steps` on.
-      epsilon_steps: environment steps in which it falls linearly.
-      target_rate: how far the target network moves towards the online one.
-      max_grad_norm: gradients are scaled down to this length.
-      huber_delta: errors beyond it count linearly.
-    """
-
-    objective: str = _static("mean")
-    stocks: int = _static(1)
-    tracked: bool = _static(True)
-    relabel: bool = _static(True)
-    fan_out: int = _static(4)
-    search_points: int = _static(257)
-    features: int = _static(16)
-    unsound: bool = _static(False)
-    num_envs: int = _static(8)
-    num_steps: int = _static(1)
-    updates: int = _static(1)
-    batch_size: int = _static(64)
-    buffer_size: int = _static(50_000)
-    learning_starts: int = _static(1_000)
-    n_step: int = _static(1)
-    double: bool = _static(True)
-    quantiles: int = _static(32)
-    hidden: tuple[int, ...] = _static((64, 64))
-    activation: str = _static("relu")
-    layer_norm: bool = _static(True)
-    target_every: int = _static(1)
-    placement: Literal["step"] = _static("step")
-    normalize_obs: bool = _static(False)
-    reset: Literal["fresh", "cached"] = _static("fresh")
-    c0: tuple[float, ...] = ()
-    stock_low: tuple[float, ...] = (-20.0,)
-    stock_high: tuple[float, ...] = (20.0,)
-    tau: float = 0.25
-    weight: float = 0.5
-    exponent: float = 2.0
-    slack: float = 0.25
-    price: float = 10.0
-    tie_break: float = 0.01
-    learning_rate: float = 1e-3
-    gamma: float = 0.99
-    epsilon_start: float = 1.0
+    objective: str = setting("mean", "a name that `objectives` knows", choices=OBJECTIVES)
+    stocks: int = setting(
+        1,
+        "rewards a step, each with a stock. Above 1 the reward expression gives as many, or "
+        "is `env`, for the environment's own",
+        low=1,
+    )
+    tracked: bool = setting(
+        True,
+        "the stock follows the rewards; else it stays as it began, and the policy cannot "
+        "react to luck",
+    )
+    relabel: bool = setting(
+        True, "learn under stocks drawn anew, uniformly; else from those played"
+    )
+    fan_out: int = setting(4, "how many stocks for each step of a batch", low=1)
+    search_points: int = setting(257, "initial stocks tried in a search", low=1)
+    features: int = setting(16, "cosines of each stock that the network sees", low=1)
+    unsound: bool = setting(
+        False, "learn an objective even where theory says that this need not work"
+    )
+    n_step: int = setting(
+        help="rewards before the value in a target, within an episode. Above 1 they are "
+        "those of another stock's policy"
+    )
+    double: bool = setting(
+        help="the online network chooses the action whose law the target network gives; else "
+        "the target network does both"
+    )
+    quantiles: int = setting(32, "of the return of each action")
+    placement: Literal["step"] = setting("step", "`step`, for the policy must see the stock")
+    c0: tuple[float, ...] = setting(
+        (),
+        "the initial stock of greedy play, one number or one for each reward: minus the "
+        "return to aim at. Empty, it is searched for, or of no account",
+    )
+    stock_low: tuple[float, ...] = setting(
+        (-20.0,), "the least stock to learn and to start from, one or several"
+    )
+    stock_high: tuple[float, ...] = setting((20.0,), "the largest")
+    tau: float = setting(
+        0.25, "the fraction of `cvar`, or the level of `quantile`", low=1e-6, high=1.0
+    )
+    weight: float = setting(
+        0.5, "of the mean in `mean_cvar`, of the deviation in `mean_deviation`", low=0.0, high=1.0
+    )
+    exponent: float = setting(2.0, "of the distance in `power`", low=0.0)
+    slack: float = setting(0.25, "of `reach`: rewards that may be lacking", low=0.0)
+    price: float = setting(10.0, "of a constraint, per unit that is lacking", low=0.0)
+    tie_break: float = setting(
+        0.01,
+        "weight of the mean return, as a fraction of the range of stocks, to choose between "
+        "actions that are otherwise as good",
+        low=0.0,
+    )
     epsilon_end: float = 0.1
-    epsilon_steps: float = 10_000.0
-    target_rate: float = 0.01
-    max_grad_norm: float = 10.0
     huber_delta: float = 0.1
+
+    def validate(self, owner: str) -> None:
+        super().validate(owner)
+        ends = ("stock_low", "stock_high")
+        for name in ends:
+            check_numbers(owner, self, name)
+        low, high = (getattr(self, name) for name in ends)
+        known = not any(isinstance(x, Tracer) for x in (*low, *high))
+        if known and np.any(np.broadcast_to(low, self.stocks) >= np.array(high)):
+            raise UserError(f"{owner}'s stock_low must be below stock_high, not {low} and {high}")
+        if self.normalize_obs and not self.relabel:
+            raise UserError(
+                f"{owner}'s normalize_obs needs relabel: the stocks played are not kept apart"
+            )
 
 
 def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
@@ -169,20 +145,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
 def check(config: Config, horizon: int | None = None) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    q_learning.check("eta", config)
-    for name in ("stocks", "fan_out", "search_points", "features"):
-        base.check_positive("eta", name, getattr(config, name))
-    base.check_choice("eta", "placement", config.placement, ("step",))
-    base.check_range("eta", "tie_break", config.tie_break, 0.0)
-    ends = ("stock_low", "stock_high")
-    for name in ends:
-        check_numbers("eta", config, name)
-    low, high = (getattr(config, name) for name in ends)
-    known = not any(isinstance(x, Tracer) for x in (*low, *high))
-    if known and np.any(np.broadcast_to(low, config.stocks) >= np.array(high)):
-        raise UserError(f"eta's stock_low must be below stock_high, not {low} and {high}")
-    if config.normalize_obs and not config.relabel:
-        raise UserError("eta's normalize_obs needs relabel: the stocks played are not kept apart")
+    settings.check("eta", config)
     check_objective("eta", config, horizon)
 
 

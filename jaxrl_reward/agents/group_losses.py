@@ -14,9 +14,6 @@ from jaxrl_reward.agents import answers
 from jaxrl_reward.agents import entropy_control as control
 from jaxrl_reward.types import Array
 
-AGGREGATIONS = ("token", "sequence", "constant")
-RATIOS = ("token", "sequence")
-
 
 class Batch(NamedTuple):
     """Responses to learn from, `[N, T]` each but for what is told.

@@ -10,69 +10,50 @@ and in place of their minimum a quantile of several critics is taken.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from flax import struct
+from jax.core import Tracer
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, iql_losses
+from jaxrl_reward.agents.shared_settings import Imitation
 from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.agents.shells.from_data import State
+from jaxrl_reward.checks import check_number
+from jaxrl_reward.intervals import Interval
+from jaxrl_reward.settings import setting
 
 __all__ = ["Config", "State", "check", "make"]
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(Imitation):
+    """IQL's settings. Floats are leaves: `vmap` over them to sweep."""
 
+    critics: int = setting(2, "how many, K", low=1)
+    hidden: tuple[int, ...] = setting(help="widths of the hidden layers of all networks")
+    target_rate: float = setting(
+        0.005, "how far the slow critics follow at each step", low=0.0, high=1.0
+    )
+    expectile: float = setting(0.7, "of the critics' values, which V is", low=0.0, high=1.0)
+    beta: float = setting(
+        3.0, "how much an advantage counts for the policy; 0 is behaviour cloning", low=0.0
+    )
+    max_weight: float = setting(100.0, "the most that an action counts for it", low=0.0)
+    quantile: float = setting(
+        0.0, "of the K slow critics, in place of their minimum, which 0 is", low=0.0, high=1.0
+    )
+    huber_delta: float = setting(
+        0.0, "errors of the critics beyond it count linearly; 0 is never", low=0.0
+    )
+    target_low: float = setting(-1e9, "targets of the critics are kept above")
+    target_high: float = setting(1e9, "targets of the critics are kept below")
 
-class Config(struct.PyTreeNode):
-    """IQL's settings. Floats are leaves: `vmap` over them to sweep.
-
-    Attributes:
-      updates: gradient steps of one iteration; a step of a run is one of them.
-      batch_size: rows of a batch.
-      critics: how many, K.
-      hidden: widths of the hidden layers of all networks.
-      activation: between layers, a name that `networks` knows.
-      policy: `deterministic`, the tanh of the network's output, or `gaussian`,
-        with a standard deviation that is the same in every state.
-      normalize_obs: by the mean and standard deviation of the data.
-      source: from which of several data sets it learns, 0 is the first.
-      learning_rate: Adam's.
-      policy_decay: steps in which the policy's rate falls to 0 along a cosine; 0
-        keeps it, -1 is the length of the run, or a million where that is not known.
-      gamma: discount per step.
-      target_rate: how far the slow critics follow at each step.
-      expectile: of the critics' values, which V is.
-      beta: how much an advantage counts for the policy; 0 is behaviour cloning.
-      max_weight: the most that an action counts for it.
-      quantile: of the K slow critics, in place of their minimum, which 0 is.
-      huber_delta: errors of the critics beyond it count linearly; 0 is never.
-      target_low: targets of the critics are kept above.
-      target_high: targets of the critics are kept below.
-    """
-
-    updates: int = _static(100)
-    batch_size: int = _static(256)
-    critics: int = _static(2)
-    hidden: tuple[int, ...] = _static((256, 256))
-    activation: str = _static("relu")
-    policy: Literal["deterministic", "gaussian"] = _static("deterministic")
-    normalize_obs: bool = False
-    source: int = 0
-    learning_rate: float = 3e-4
-    policy_decay: float = base.of_run()
-    gamma: float = 0.99
-    target_rate: float = 0.005
-    expectile: float = 0.7
-    beta: float = 3.0
-    max_weight: float = 100.0
-    quantile: float = 0.0
-    huber_delta: float = 0.0
-    target_low: float = -1e9
-    target_high: float = 1e9
+    def validate(self, owner: str) -> None:
+        super().validate(owner)
+        if not isinstance(self.target_low, Tracer):
+            above = Interval(self.target_low)
+            check_number(owner, "target_high", self.target_high, above)
 
 
 def make(
@@ -103,12 +84,4 @@ def make(
 
 def check(config: Config, name: str = "iql") -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    from_data.check(name, config)
-    base.check_positive(name, "critics", config.critics)
-    base.check_choice(name, "policy", config.policy, iql_losses.POLICIES)
-    for setting in ("gamma", "target_rate", "expectile", "quantile"):
-        base.check_range(name, setting, getattr(config, setting), 0.0, 1.0)
-    for setting in ("beta", "max_weight", "huber_delta"):
-        base.check_range(name, setting, getattr(config, setting), 0.0)
-    base.check_length(name, "policy_decay", config.policy_decay, 0.0)
-    base.check_range(name, "target_high", config.target_high, config.target_low)
+    settings.check(name, config)

@@ -21,7 +21,6 @@ from jaxrl_reward.data.measures import kurtosis
 from jaxrl_reward.types import Array
 
 UNBOUNDED_POLICY = "gaussian"
-POLICIES = ("deterministic", UNBOUNDED_POLICY)
 SMALL = 0.01  # the last layer of critics and policies, so that they begin near zero
 
 

@@ -8,7 +8,6 @@ return apart, so of several rewards a functional must be a sum over them.
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from jaxrl_reward.agents import base
 from jaxrl_reward.tabular import functionals
 from jaxrl_reward.types import UserError
 
@@ -54,12 +53,7 @@ def check(agent: str, config: Any, horizon: int | None) -> None:
       config: has `objective` and what they read, `stocks`, `c0` and `unsound`.
       horizon: the longest episode in steps, or None.
     """
-    base.check_choice(agent, "objective", config.objective, OBJECTIVES)
     found = OBJECTIVES[config.objective]
-    base.check_range(agent, "tau", config.tau, 1e-6, 1.0)
-    base.check_range(agent, "weight", config.weight, 0.0, 1.0)
-    for name in ("exponent", "slack", "price"):
-        base.check_range(agent, name, getattr(config, name), 0.0)
     least, most = found.rewards
     if not least <= config.stocks <= most:
         bound = f"at least {least}" if config.stocks < least else f"{most:g}"

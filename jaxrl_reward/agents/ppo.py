@@ -16,80 +16,57 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward import distributions, envs, rounding, sequential
+from jaxrl_reward import distributions, envs, rounding, sequential, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import actions, base, batching, returns, rollout
 from jaxrl_reward.agents import state as common
+from jaxrl_reward.agents.shared_settings import ClippedAdam, PolicyGradient
 from jaxrl_reward.agents.shells import on_policy
 from jaxrl_reward.agents.shells.on_policy import State
+from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, Mean, UserError
 
 __all__ = ["Config", "State", "check", "make"]
 
-NETWORKS = sequential.KINDS
 
+class Config(PolicyGradient, ClippedAdam):
+    """PPO's settings. Floats are leaves: `vmap` over them to sweep."""
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
-
-
-class Config(struct.PyTreeNode):
-    """PPO's settings. Floats are leaves: `vmap` over them to sweep.
-
-    Attributes:
-      num_envs: environments played side by side, N.
-      num_steps: steps of each in a block, T.
-      epochs: passes over a block.
-      minibatches: gradient steps of a pass; must divide N * T.
-      hidden: widths of the hidden layers of actor and critic.
-      activation: between layers, a name that `networks` knows.
-      network: `mlp`, or `gru`, which remembers the episode: the last hidden
-        layer is then the memory, and minibatches are of whole environments.
-      distribution: of continuous actions, `normal` (clipped to the bounds) or
-        `tanh_normal` (squashed into them).
-      placement: `block`, the policy is blind to the reward's memory, or
-        `step`, it sees it.
-      normalize_obs: by the mean and variance of what the policy saw so far.
-      normalize_advantage: within each minibatch, which must then hold two steps.
-      clip_value: clip the change of the value as that of the policy.
-      anneal: decay the learning rate to zero over `anneal_steps`.
-      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
-      learning_rate: Adam's.
-      gamma: discount per step.
-      gae_lambda: decay of the advantage estimator.
-      clip: the policy's probability ratio gains nothing beyond 1 -+ clip.
-      entropy_coef: weight of the entropy bonus, per nat.
-      value_coef: weight of half the squared value error.
-      max_grad_norm: gradients are scaled down to this length.
-      anneal_steps: environment steps until the learning rate is zero; -1 is the
-        length of the run.
-    """
-
-    num_envs: int = _static(16)
-    num_steps: int = _static(64)
-    epochs: int = _static(4)
-    minibatches: int = _static(4)
-    hidden: tuple[int, ...] = _static((64, 64))
-    activation: str = _static("tanh")
-    network: Literal["mlp", "gru"] = _static("mlp")
-    distribution: Literal["normal", "tanh_normal"] = _static("normal")
-    placement: Literal["block", "step"] = _static("block")
-    normalize_obs: bool = _static(False)
-    normalize_advantage: bool = _static(True)
-    clip_value: bool = _static(False)
-    anneal: bool = _static(False)
-    reset: Literal["fresh", "cached"] = _static("fresh")
-    learning_rate: float = 1e-3
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip: float = 0.2
+    num_envs: int = 16
+    num_steps: int = setting(64, "steps of each in a block, T")
+    epochs: int = setting(4, "passes over a block", low=1)
+    minibatches: int = setting(4, "gradient steps of a pass; must divide N * T", low=1)
+    hidden: tuple[int, ...] = setting(help="widths of the hidden layers of actor and critic")
+    network: Literal["mlp", "gru"] = setting(
+        "mlp",
+        "`mlp`, or `gru`, which remembers the episode: the last hidden layer is then the "
+        "memory, and minibatches are of whole environments",
+    )
+    normalize_advantage: bool = setting(
+        True, "within each minibatch, which must then hold two steps"
+    )
+    clip_value: bool = setting(False, "clip the change of the value as that of the policy")
+    anneal: bool = setting(False, "decay the learning rate to zero over `anneal_steps`")
+    gae_lambda: float = setting(0.95, "decay of the advantage estimator", low=0.0, high=1.0)
+    clip: float = setting(
+        0.2, "the policy's probability ratio gains nothing beyond 1 -+ clip", low=0.0
+    )
     entropy_coef: float = 0.01
-    value_coef: float = 0.5
+    value_coef: float = setting(0.5, "weight of half the squared value error", low=0.0)
     max_grad_norm: float = 0.5
-    anneal_steps: float = base.of_run()
+    anneal_steps: float = setting(
+        settings.RUN,
+        "environment steps until the learning rate is zero; -1 is the length of the run",
+        low=1.0,
+        of_run=True,
+    )
+
+    def validate(self, owner: str) -> None:
+        super().validate(owner)
+        _check_divides(owner, self)
+        _check_normalized(owner, self)
 
 
 class Choice(NamedTuple):
@@ -135,20 +112,28 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    rollout.check("ppo", config)
-    for name in ("epochs", "minibatches"):
-        base.check_positive("ppo", name, getattr(config, name))
-    base.check_choice("ppo", "network", config.network, NETWORKS)
-    base.check_divides("ppo", config, by_envs=config.network == "gru")
-    _check_normalized(config)
-    base.check_choice("ppo", "distribution", config.distribution, actions.NORMALS)
-    for name in ("learning_rate", "clip", "entropy_coef", "value_coef", "max_grad_norm"):
-        base.check_range("ppo", name, getattr(config, name), 0.0)
-    base.check_range("ppo", "gae_lambda", config.gae_lambda, 0.0, 1.0)
-    base.check_length("ppo", "anneal_steps", config.anneal_steps, 1.0)
+    settings.check("ppo", config)
 
 
-def _check_normalized(config: Config) -> None:
+def _check_divides(owner: str, config: Config) -> None:
+    """Raises a `UserError` unless the minibatches divide the block, or a GRU's environments.
+
+    The message names the nearest numbers of minibatches that do.
+    """
+    by_envs = config.network == "gru"
+    batch, parts = config.num_envs * (1 if by_envs else config.num_steps), config.minibatches
+    if batch % parts == 0:
+        return
+    below = max(n for n in range(1, min(parts, batch) + 1) if batch % n == 0)
+    above = next((n for n in range(parts, batch + 1) if batch % n == 0), None)
+    fix = f"{below}" if above is None else f"{below} or {above}"
+    what = f"a batch of {batch} steps (num_envs={config.num_envs} x num_steps={config.num_steps})"
+    if by_envs:
+        what = f"num_envs={batch}, of which a recurrent network learns as wholes"
+    raise UserError(f"{owner}'s minibatches={parts} does not divide {what}; use {fix}")
+
+
+def _check_normalized(owner: str, config: Config) -> None:
     """Raises a `UserError` where a minibatch holds one advantage, which normalised is always 0."""
     wholes = config.num_envs if config.network == "gru" else config.num_envs * config.num_steps
     if not config.normalize_advantage or config.num_envs * config.num_steps > config.minibatches:
@@ -156,7 +141,7 @@ def _check_normalized(config: Config) -> None:
     fewer = max((n for n in range(1, config.minibatches) if wholes % n == 0), default=0)
     fix = f"minibatches={fewer}" if fewer else "a larger num_envs or num_steps"
     raise UserError(
-        f"ppo's minibatches={config.minibatches} leaves one step in each, whose advantage, "
+        f"{owner}'s minibatches={config.minibatches} leaves one step in each, whose advantage, "
         f"normalised, is always 0; use {fix}, or normalize_advantage=False"
     )
 

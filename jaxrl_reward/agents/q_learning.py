@@ -15,7 +15,7 @@ import optax
 from gymnax.environments import spaces
 
 from jaxrl_reward import networks
-from jaxrl_reward.agents import base, replay, rollout
+from jaxrl_reward.agents import replay, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.shells import off_policy
 from jaxrl_reward.types import Array, Mean
@@ -29,19 +29,6 @@ class Choice(NamedTuple):
     action: Array
     scores: Array
     epsilon: Array
-
-
-def check(agent: str, config: Any) -> None:
-    """Raises a `UserError` that names the first bad setting and what would do."""
-    rollout.check(agent, config)
-    replay.check(agent, config)
-    for name in ("quantiles", "target_every"):
-        base.check_positive(agent, name, getattr(config, name))
-    for name in ("learning_rate", "max_grad_norm", "huber_delta"):
-        base.check_range(agent, name, getattr(config, name), 0.0)
-    for name in ("epsilon_start", "epsilon_end", "target_rate"):
-        base.check_range(agent, name, getattr(config, name), 0.0, 1.0)
-    base.check_range(agent, "epsilon_steps", config.epsilon_steps, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

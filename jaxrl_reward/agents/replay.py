@@ -20,7 +20,7 @@ from jax.interpreters import partial_eval
 from jax.typing import ArrayLike
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, rollout
+from jaxrl_reward.agents import rollout
 from jaxrl_reward.agents.state import normalize
 from jaxrl_reward.types import Array, Transition, UserError
 
@@ -54,14 +54,6 @@ class Window(NamedTuple):
 
     items: Any
     inside: Array
-
-
-def check(agent: str, config: Any) -> None:
-    """Raises a `UserError` for a bad setting among those that `rows` and `batches` read."""
-    for name in ("updates", "batch_size", "buffer_size", "n_step"):
-        base.check_positive(agent, name, getattr(config, name))
-    room = rows(agent, config) * config.num_envs
-    base.check_range(agent, "learning_starts", config.learning_starts, 0, room)
 
 
 def rows(agent: str, config: Any) -> int:

@@ -11,22 +11,22 @@ from typing import Any
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, iql
-from jaxrl_reward.agents.iql import State, _static
+from jaxrl_reward.agents.iql import State
 from jaxrl_reward.types import UserError, nearest
 
 __all__ = ["TASKS", "Config", "State", "check", "make", "settings"]
 
 
 class Config(iql.Config):
-    critics: int = _static(5)
+    """RIQL's settings. Floats are leaves: `vmap` over them to sweep."""
+
+    critics: int = 5
     normalize_obs: bool = True
     quantile: float = 0.25
     huber_delta: float = 1.0
     target_low: float = -100.0
     target_high: float = 1000.0
 
-
-Config.__doc__ = (iql.Config.__doc__ or "").replace("IQL's settings", "RIQL's settings", 1)
 
 # What the authors' program takes for each task and corruption of D4RL's
 # medium-replay data: critics, quantile, and sigma, where delta is 1 / sigma^2.

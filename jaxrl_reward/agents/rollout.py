@@ -14,15 +14,13 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import spaces
 
-from jaxrl_reward import envs, networks
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, batching
+from jaxrl_reward.agents import batching
 from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
 
 Placement = Literal["block", "step"]
-PLACEMENTS = ("block", "step")
-RESETS = ("fresh", "cached")
 
 
 class Rollout(NamedTuple):
@@ -150,17 +148,6 @@ def example(env: envs.Env, num_envs: int, num_steps: int) -> Transition:
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     shapes = shapes.replace(policy=dict.fromkeys(("log_prob", "entropy", "value"), scalar))
     return jax.tree.map(lambda x: jnp.zeros((num_steps, num_envs, *x.shape), x.dtype), shapes)
-
-
-def check(agent: str, config: Any) -> None:
-    """Raises a `UserError` for a bad setting among those that all agents have."""
-    for name in ("num_envs", "num_steps"):
-        base.check_positive(agent, name, getattr(config, name))
-    base.check_hidden(agent, config)
-    base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
-    base.check_choice(agent, "placement", config.placement, PLACEMENTS)
-    base.check_choice(agent, "reset", config.reset, RESETS)
-    base.check_range(agent, "gamma", config.gamma, 0.0, 1.0)
 
 
 def player(

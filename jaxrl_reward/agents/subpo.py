@@ -18,66 +18,44 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward import distributions, envs, networks
+from jaxrl_reward import distributions, envs, networks, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import actions, base, batching, returns, rollout
 from jaxrl_reward.agents import state as common
+from jaxrl_reward.agents.shared_settings import PolicyGradient
 from jaxrl_reward.agents.shells import on_policy
 from jaxrl_reward.agents.shells.on_policy import State
+from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, Mean, UserError
 
-__all__ = ["BASELINES", "CREDITS", "Config", "State", "check", "make"]
-
-CREDITS = ("to_go", "immediate", "cumulative", "full")
-BASELINES = ("mean", "none")
+__all__ = ["Config", "State", "check", "make"]
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(PolicyGradient):
+    """SubPO's settings. Floats are leaves: `vmap` over them to sweep."""
 
-
-class Config(struct.PyTreeNode):
-    """SubPO's settings. Floats are leaves: `vmap` over them to sweep.
-
-    Attributes:
-      num_envs: environments played side by side, N: the episodes of a step.
-      num_steps: the length of an episode at most, T; 0 is the environment's
-        time limit. What comes after is not learned from.
-      hidden: widths of the hidden layers.
-      activation: between layers, a name that `networks` knows.
-      distribution: of continuous actions, `normal` (clipped to the bounds) or
-        `tanh_normal` (squashed into them).
-      placement: `block`, the policy is blind to the reward's memory, or
-        `step`, it sees it.
-      credit: what weighs an action: the rewards `to_go` (the paper's), the
-        `immediate` one, `cumulative` up to it (the authors' program, whose
-        expectation is that of `immediate`), or the `full` return.
-      baseline: `mean`, what the other episodes have at the same step, or `none`.
-      normalize_obs: by the mean and variance of what the policy saw so far.
-      greedy: evaluate the likeliest actions, else drawn ones.
-      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
-      learning_rate: Adam's.
-      gamma: discount per step; the set function's value has none.
-      entropy_coef: weight of the entropy bonus, per nat.
-    """
-
-    num_envs: int = _static(64)
-    num_steps: int = _static(0)
-    hidden: tuple[int, ...] = _static((64, 32))
-    activation: str = _static("tanh")
-    distribution: Literal["normal", "tanh_normal"] = _static("normal")
-    placement: Literal["block", "step"] = _static("block")
-    credit: Literal["to_go", "immediate", "cumulative", "full"] = _static("to_go")
-    baseline: Literal["mean", "none"] = _static("mean")
-    normalize_obs: bool = _static(False)
-    greedy: bool = _static(True)
-    reset: Literal["fresh", "cached"] = _static("fresh")
+    num_envs: int = setting(64, "environments played side by side, N: the episodes of a step")
+    num_steps: int = setting(
+        0,
+        "the length of an episode at most, T; 0 is the environment's time limit. What comes "
+        "after is not learned from",
+        low=0,
+    )
+    hidden: tuple[int, ...] = (64, 32)
+    credit: Literal["to_go", "immediate", "cumulative", "full"] = setting(
+        "to_go",
+        "what weighs an action: the rewards `to_go` (the paper's), the `immediate` one, "
+        "`cumulative` up to it (the authors' program, whose expectation is that of "
+        "`immediate`), or the `full` return",
+    )
+    baseline: Literal["mean", "none"] = setting(
+        "mean", "`mean`, what the other episodes have at the same step, or `none`"
+    )
+    greedy: bool = setting(True, "evaluate the likeliest actions, else drawn ones")
     learning_rate: float = 5e-3
-    gamma: float = 1.0
-    entropy_coef: float = 0.0
+    gamma: float = setting(1.0, "discount per step; the set function's value has none")
 
 
 class Batch(NamedTuple):
@@ -114,12 +92,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    rollout.check("subpo", config)
-    base.check_choice("subpo", "distribution", config.distribution, actions.NORMALS)
-    base.check_choice("subpo", "credit", config.credit, CREDITS)
-    base.check_choice("subpo", "baseline", config.baseline, BASELINES)
-    for name in ("learning_rate", "entropy_coef"):
-        base.check_range("subpo", name, getattr(config, name), 0.0)
+    settings.check("subpo", config)
 
 
 # ---- the estimator ----------------------------------------------------------------
@@ -136,7 +109,7 @@ def credit(kind: str, reward: Array, alive: Array, gamma: float | Array) -> Arra
     """What weighs the log-probability of each action, before the baseline.
 
     Args:
-      kind: one of `CREDITS`.
+      kind: a choice of the setting `credit`.
       reward: `[T, N]`.
       alive: the steps of one episode a column, from the top, `[T, N]` bool.
       gamma: discount, a scalar.

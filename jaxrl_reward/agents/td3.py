@@ -7,71 +7,45 @@ slow copies' values at the slow policy's action with clipped noise on it.
 import dataclasses
 import math
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from gymnax.environments import spaces
 
-from jaxrl_reward import distributions, networks
-from jaxrl_reward.agents import actions, actor_critic, base, replay, rollout
+from jaxrl_reward import distributions, networks, settings
+from jaxrl_reward.agents import actions, actor_critic, base, replay
 from jaxrl_reward.agents.actor_critic import Learned, adam_step, follow
+from jaxrl_reward.agents.shared_settings import Critics, Replay
 from jaxrl_reward.agents.shells import off_policy
+from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, UserError
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(Replay, Critics):
+    """TD3's settings. Floats are leaves: `vmap` over them to sweep."""
 
+    num_envs: int = 2
+    updates: int = setting(2, "gradient steps of the critics after every N * T steps")
+    policy_delay: int = setting(
+        2, "of those for one of the policy and of all slow copies; divides `updates`", low=1
+    )
+    batch_size: int = 256
+    buffer_size: int = 100_000
+    learning_starts: int = setting(help="steps of random actions before the first update")
+    target_rate: float = setting(help="how far the slow copies follow when they do")
+    exploration_noise: float = setting(
+        0.1, "deviation of the noise on actions; their bounds are at -1 and 1", low=0.0
+    )
+    target_noise: float = setting(0.2, "the same in a target", low=0.0)
+    noise_clip: float = setting(0.5, "the most of the latter", low=0.0)
 
-class Config(struct.PyTreeNode):
-    """TD3's settings. Floats are leaves: `vmap` over them to sweep.
-
-    Attributes:
-      num_envs: environments played side by side, N.
-      num_steps: steps of each before the updates, T.
-      updates: gradient steps of the critics after every N * T steps.
-      policy_delay: of those for one of the policy and of all slow copies; divides `updates`.
-      batch_size: steps of a batch.
-      buffer_size: steps to keep; the oldest are overwritten.
-      learning_starts: steps of random actions before the first update.
-      n_step: rewards before the value in a target, within an episode.
-      hidden: widths of the hidden layers of actor and critics.
-      activation: between layers, a name that `networks` knows.
-      placement: `block`, the policy is blind to the reward's memory, or `step`, it sees it.
-      normalize_obs: by the mean and variance of what the policy saw so far.
-      reset: `fresh` or `cached` initial states, see `envs.vectorize`.
-      learning_rate: Adam's, of the policy.
-      critic_learning_rate: Adam's, of the critics.
-      gamma: discount per step.
-      target_rate: how far the slow copies follow when they do.
-      exploration_noise: deviation of the noise on actions; their bounds are at -1 and 1.
-      target_noise: the same in a target.
-      noise_clip: the most of the latter.
-    """
-
-    num_envs: int = _static(2)
-    num_steps: int = _static(1)
-    updates: int = _static(2)
-    policy_delay: int = _static(2)
-    batch_size: int = _static(256)
-    buffer_size: int = _static(100_000)
-    learning_starts: int = _static(1_000)
-    n_step: int = _static(1)
-    hidden: tuple[int, ...] = _static((128, 128))
-    activation: str = _static("relu")
-    placement: Literal["block", "step"] = _static("block")
-    normalize_obs: bool = _static(False)
-    reset: Literal["fresh", "cached"] = _static("fresh")
-    learning_rate: float = 3e-4
-    critic_learning_rate: float = 1e-3
-    gamma: float = 0.99
-    target_rate: float = 0.005
-    exploration_noise: float = 0.1
-    target_noise: float = 0.2
-    noise_clip: float = 0.5
+    def validate(self, owner: str) -> None:
+        super().validate(owner)
+        delay, updates = self.policy_delay, self.updates
+        if updates % delay:
+            raise UserError(f"{owner}'s policy_delay={delay} must divide updates={updates}")
 
 
 def make(config: Config, env: Any, reward: Any = None) -> base.Agent:
@@ -81,16 +55,7 @@ def make(config: Config, env: Any, reward: Any = None) -> base.Agent:
 
 def check(config: Config) -> None:
     """Raises a `UserError` that names the first bad setting and what would do."""
-    rollout.check("td3", config)
-    replay.check("td3", config)
-    base.check_positive("td3", "policy_delay", config.policy_delay)
-    delay, updates = config.policy_delay, config.updates
-    if updates % delay:
-        raise UserError(f"td3's policy_delay={delay} must divide updates={updates}")
-    noises = ("exploration_noise", "target_noise", "noise_clip")
-    for name in ("learning_rate", "critic_learning_rate", *noises):
-        base.check_range("td3", name, getattr(config, name), 0.0)
-    base.check_range("td3", "target_rate", config.target_rate, 0.0, 1.0)
+    settings.check("td3", config)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +76,8 @@ class Learner(actor_critic.Learner):
 
     @cached_property
     def critic(self) -> networks.Network:
-        return networks.members(networks.mlp((*self.config.hidden, 1), self.config.activation), 2)
+        sizes, norm = (*self.config.hidden, 1), self.config.layer_norm
+        return networks.members(networks.mlp(sizes, self.config.activation, layer_norm=norm), 2)
 
     def value_of(self, critic: Any, inputs: Array, choice: Array) -> Array:
         return self.critic.apply(critic, jnp.concatenate([inputs, choice], -1))[..., 0]

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jaxrl_reward.checks import check_choice, check_positive, check_range
+from jaxrl_reward.checks import check_choice, check_number
 from jaxrl_reward.data.dataset import Dataset
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.types import Array, Transition, UserError
 
 KINDS = ("random", "adversarial")
@@ -80,10 +81,10 @@ def corrupt(
     """
     check_choice("corruption", "kind", kind, KINDS)
     check_choice("corruption", "field", field, (*FIELDS, MIXED))
-    check_range("corruption", "rate", rate, 0.0, 1.0)
-    check_range("corruption", "scale", scale, 0.0)
-    check_range("corruption", "reward_range", reward_range, 0.0)
-    check_positive("corruption", "chunk", chunk)
+    check_number("corruption", "rate", rate, Interval(0.0, 1.0))
+    check_number("corruption", "scale", scale, Interval(0.0))
+    check_number("corruption", "reward_range", reward_range, Interval(0.0))
+    check_number("corruption", "chunk", chunk, Interval(1, whole=True))
     fields = FIELDS if field == MIXED else (field,)
     keys = jax.random.split(key, len(FIELDS)) if field == MIXED else [key]
     steps = dataset.steps

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import counting
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
-from jaxrl_reward.rewards.checks import Count, Positives, Within
+from jaxrl_reward.rewards.checks import Count, Positives
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.ways import Causal
 from jaxrl_reward.types import Array, Transition
@@ -91,7 +92,7 @@ class delay(Causal):  # noqa: N801
     rewards of Zheng et al. 2018, section 5).
     """
 
-    steps: Annotated[float, Within("[1, inf]")] = 10.0
+    steps: Annotated[float, Interval(1)] = 10.0
     reads_history = True
 
     def begin_one(self, shared: Any, obs: Array) -> Array:
@@ -112,4 +113,4 @@ class delay(Causal):  # noqa: N801
 class episode_end(delay):  # noqa: N801
     """`sum_{i <= t} r_i` at the episode's last step t, 0 before: outcome rewards alone."""
 
-    steps: Annotated[float, Within("[1, inf]")] = float("inf")
+    steps: Annotated[float, Interval(1)] = float("inf")

@@ -4,6 +4,7 @@
         rate: Share = 0.1            # in [0, 1]
         steps: Count = static(default=8)
         when: Annotated[str, OneOf(("end", "step"))] = static(default="end")
+        slope: Annotated[float, Interval(-1, 1)] = 0.0
 
 A term is checked as it is built, and whatever is no number yet passes: tracers, and
 leaves that a `tree.map` puts in place. NaN is refused everywhere, and so is what float32
@@ -22,6 +23,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.types import Array, UserError, nearest
 
 # What arguments without numbers are, and what no number is.
@@ -31,81 +33,35 @@ _LARGEST, _LEAST = (float(getattr(np.finfo(np.float32), name)) for name in ("max
 
 
 @dataclasses.dataclass(frozen=True)
-class Within:
-    """Numbers of an interval, such as `(0, 1]`: round brackets leave out the end.
-
-    `[0, inf)` are finite; infinity is allowed where a square bracket holds it in.
-    """
-
-    interval: str
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The lowest and the highest number."""
-        low, _, high = self.interval[1:-1].partition(",")
-        return float(low), float(high)
-
-    def holds(self, value: float) -> bool:
-        """Whether a number is in it, as float32 has it."""
-        low, high = self.ends
-        value = _as_float32(value)
-        above = value >= low if self.interval[0] == "[" else value > low
-        return above and (value <= high if self.interval[-1] == "]" else value < high)
-
-    def words(self) -> str:
-        """What a number of it is, after "must be"."""
-        (low, high), (left, right) = self.ends, (self.interval[0], self.interval[-1])
-        if math.isinf(low) and math.isinf(high):
-            return "a number" if left == "[" else "a finite number"
-        if math.isinf(high):
-            return f"{'at least' if left == '[' else 'above'} {low:g}"
-        if left == "(":
-            return f"above {low:g} and {'at most' if right == ']' else 'below'} {high:g}"
-        return f"in {self.interval}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Whole(Within):
-    """Whole numbers of an interval."""
-
-    def holds(self, value: float) -> bool:
-        return isinstance(value, Integral) and super().holds(value) and abs(value) < 2**31
-
-    def words(self) -> str:
-        low = self.ends[0]
-        return "a positive integer" if low == 1 else f"an integer of at least {low:g}"
-
-
-@dataclasses.dataclass(frozen=True)
 class OneOf:
     """One of these words."""
 
     words: tuple[str, ...]
 
 
-Number = Annotated[float, Within("[-inf, inf]")]  # infinite ones too
-Finite = Annotated[float, Within("(-inf, inf)")]  # any finite number is meant
-Positive = Annotated[float, Within("(0, inf)")]
-NotNegative = Annotated[float, Within("[0, inf)")]
-Duration = Annotated[float, Within("[0, inf]")]  # for ever, if infinite
-Length = Annotated[float, Within("(0, inf]")]
-Share = Annotated[float, Within("[0, 1]")]
-AboveZero = Annotated[float, Within("(0, 1]")]
-Percent = Annotated[float, Within("[0, 100]")]
-Count = Annotated[int, Whole("[1, inf)")]
-Several = Annotated[int, Whole("[2, inf)")]
-CountOrNone = Annotated[int, Whole("[0, inf)")]  # none, or all: the term says which
+Number = Annotated[float, Interval()]  # infinite ones too
+Finite = Annotated[float, Interval(above=True, below=True)]  # any finite number is meant
+Positive = Annotated[float, Interval(0, above=True, below=True)]
+NotNegative = Annotated[float, Interval(0, below=True)]
+Duration = Annotated[float, Interval(0)]  # for ever, if infinite
+Length = Annotated[float, Interval(0, above=True)]
+Share = Annotated[float, Interval(0, 1)]
+AboveZero = Annotated[float, Interval(0, 1, above=True)]
+Percent = Annotated[float, Interval(0, 100)]
+Count = Annotated[int, Interval(1, whole=True)]
+Several = Annotated[int, Interval(2, whole=True)]
+CountOrNone = Annotated[int, Interval(0, whole=True)]  # none, or all: the term says which
 # One number for all, or several.
-Finites = Annotated[Any, Within("(-inf, inf)")]
-Positives = Annotated[Any, Within("(0, inf)")]
-NotNegatives = Annotated[Any, Within("[0, inf)")]
+Finites = Annotated[Any, Interval(above=True, below=True)]
+Positives = Annotated[Any, Interval(0, above=True, below=True)]
+NotNegatives = Annotated[Any, Interval(0, below=True)]
 # Several numbers, always.
-Row = Annotated[tuple[float, ...], Within("(-inf, inf)")]
-NotNegativeRow = Annotated[tuple[float, ...], Within("[0, inf)")]
-PositiveRow = Annotated[tuple[float, ...], Within("(0, inf)")]
+Row = Annotated[tuple[float, ...], Interval(above=True, below=True)]
+NotNegativeRow = Annotated[tuple[float, ...], Interval(0, below=True)]
+PositiveRow = Annotated[tuple[float, ...], Interval(0, above=True, below=True)]
 # A discount: the agent's if it is left out, see `rewards.discounts`.
-Discount = Annotated[float | None, Within("[0, 1]")]
-Divisor = Annotated[float | None, Within("(0, 1]")]  # a discount that is divided by
+Discount = Annotated[float | None, Interval(0, 1)]
+Divisor = Annotated[float | None, Interval(0, 1, above=True)]  # a discount that is divided by
 
 
 @cache
@@ -123,8 +79,8 @@ def declared(term: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
 
 def rule(term: type, name: str) -> Any:
-    """What is declared of an argument: a `Within`, a `OneOf`, or None."""
-    known = [each for each in declared(term)[name][1] if isinstance(each, Within | OneOf)]
+    """What is declared of an argument: an `Interval`, a `OneOf`, or None."""
+    known = [each for each in declared(term)[name][1] if isinstance(each, Interval | OneOf)]
     return known[0] if known else None
 
 
@@ -146,10 +102,10 @@ def _one(term: Any, name: str, value: Any, kind: Any) -> None:
         raise UserError(f"{whose} must be {_WORDS[kind][1]}, not {value!r}")
     if wanted is not None:
         _check_kind(whose, value, kind)
-    wanted = wanted or Within("[-inf, inf]")
+    wanted = wanted or Interval()
     for number in _numbers(value):
-        if not wanted.holds(number):
-            words = "finite" if math.isinf(_as_float32(number)) else wanted.words()
+        if not holds(wanted, number):
+            words = "finite" if math.isinf(_as_float32(number)) else wanted
             raise UserError(f"{whose} must be {words}, not {_shown(number)}")
 
 
@@ -181,6 +137,13 @@ def _numbers(value: Any) -> Iterator[Any]:
     elif isinstance(value, np.ndarray | jax.Array) and np.issubdtype(value.dtype, np.number):
         here = getattr(value, "is_fully_addressable", True)  # by this process
         yield from np.asarray(value).reshape(-1) if here else ()
+
+
+def holds(interval: Interval, value: Any) -> bool:
+    """Whether a number is in an interval once it is one of 32 bits, as in compiled code."""
+    if interval.whole:
+        return bool(interval.holds(value)) and abs(value) < 2**31
+    return bool(interval.holds(_as_float32(value)))
 
 
 def _as_float32(value: Any) -> float:

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rewards.base import Applied, State, no_state, static
-from jaxrl_reward.rewards.checks import NotNegative, Several, Within
+from jaxrl_reward.rewards.checks import NotNegative, Several
 from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.grouped import Grouped, Groups, grouped, groups_of, paid
 from jaxrl_reward.rewards.registry import register
@@ -43,7 +44,7 @@ class preferred(Grouped):  # noqa: N801
     describe it, and the policy that no other beats plays all three.
     """
 
-    table: Annotated[tuple[tuple[float, ...], ...], Within("[0, 1]")] = static()
+    table: Annotated[tuple[tuple[float, ...], ...], Interval(0, 1)] = static()
 
     def validate(self) -> None:
         square = all(np.shape(row) == (len(self.table),) for row in self.table)

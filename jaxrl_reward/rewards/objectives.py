@@ -10,9 +10,10 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
-from jaxrl_reward.rewards.checks import Count, Finites, NotNegative, OneOf, Row, Within
+from jaxrl_reward.rewards.checks import Count, Finites, NotNegative, OneOf, Row
 from jaxrl_reward.rewards.corrupted import numbered_key
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
@@ -211,8 +212,8 @@ class direction(RewardTransform):  # noqa: N801
     """
 
     objectives: Count = static(default=2)
-    low: Annotated[float, Within("[-360, 360]")] = 0.0
-    high: Annotated[float, Within("[-360, 360]")] = 90.0
+    low: Annotated[float, Interval(-360, 360)] = 0.0
+    high: Annotated[float, Interval(-360, 360)] = 90.0
     scope = "causal"
 
     def validate(self) -> None:

@@ -11,6 +11,7 @@ import math
 import warnings
 from typing import Any
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rewards import checks, operators
 from jaxrl_reward.rewards.base import RewardTransform
 from jaxrl_reward.rewards.registry import entries, lookup
@@ -167,12 +168,12 @@ class _Reader:
             if kind in (float, float | None) and not isinstance(value, float):
                 raise self.fail(f"{entry.name}'s {name} must be a number", node)
             if kind is int or (isinstance(default, int) and not isinstance(default, bool)):
-                rule = checks.rule(entry.build, name) or checks.Whole("[1, inf)")
+                rule = checks.rule(entry.build, name) or Interval(1, whole=True)
                 if not isinstance(value, float) or not value.is_integer():
-                    raise self.fail(f"{entry.name}'s {name} must be {rule.words()}", node)
+                    raise self.fail(f"{entry.name}'s {name} must be {rule}", node)
                 value = int(value)
-                if not rule.holds(value):
-                    raise self.fail(f"{entry.name}'s {name} must be {rule.words()}", node)
+                if not checks.holds(rule, value):
+                    raise self.fail(f"{entry.name}'s {name} must be {rule}", node)
             if kind is RewardTransform:
                 value = self.reward(value, node)
             if kind is str and not isinstance(value, str):

@@ -12,8 +12,9 @@ import optax
 
 from jaxrl_reward import networks
 from jaxrl_reward import reward_models as model
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rewards.base import Applied, State, static
-from jaxrl_reward.rewards.checks import Count, Within
+from jaxrl_reward.rewards.checks import Count
 from jaxrl_reward.rewards.registry import register
 from jaxrl_reward.rewards.scalarise import vector
 from jaxrl_reward.rewards.ways import Episodes, Episodic, Learned, LearnedState, episodic
@@ -226,7 +227,7 @@ class gated(Episodic):  # noqa: N801
     instead of the outcome. One threshold fewer than rewards.
     """
 
-    thresholds: Annotated[tuple[float, ...], Within("[-inf, inf]")]
+    thresholds: Annotated[tuple[float, ...], Interval()]
 
     def reward(self, block: Transition, episodes: Episodes) -> Array:
         rewards = vector(block)

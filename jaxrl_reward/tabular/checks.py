@@ -2,14 +2,14 @@
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.tabular.types import MDP, Dynamics, Grid
 from jaxrl_reward.types import UserError
 
@@ -18,48 +18,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 SUM = 1e-5  # how far probabilities may be from a sum of 1
 
 
-class Range(NamedTuple):
-    """Numbers from `low` to `high`.
-
-    Attributes:
-      low, high: the ends.
-      above, below: whether these ends are left out.
-      whole: whether only integers are in it.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-    whole: bool = False
-
-    def __str__(self) -> str:
-        ends = [f"above {self.low:g}" if self.above else f"at least {self.low:g}"]
-        if math.isfinite(self.high):
-            ends.append(f"below {self.high:g}" if self.below else f"at most {self.high:g}")
-        return ("a whole number of " if self.whole else "") + " and ".join(ends)
+DISCOUNT = Interval(0, 1)
+FOREVER = Interval(0, 1, below=True)  # a discount without which nothing would converge
+STOCK = Interval(0, 1, above=True)  # stocks are divided by it
+SHARE = Interval(0, 1)
+FRACTION = Interval(0, 1, above=True)
+POSITIVE = Interval(0, above=True)
+TOLERANCE = Interval(0)
+COUNT = Interval(1, whole=True)
 
 
-DISCOUNT = Range(0, 1)
-FOREVER = Range(0, 1, below=True)  # a discount without which nothing would converge
-STOCK = Range(0, 1, above=True)  # stocks are divided by it
-SHARE = Range(0, 1)
-FRACTION = Range(0, 1, above=True)
-POSITIVE = Range(0, above=True)
-TOLERANCE = Range(0)
-COUNT = Range(1, whole=True)
-
-
-def number(where: str, name: str, value: Any, allowed: Range) -> None:
+def number(where: str, name: str, value: Any, allowed: Interval) -> None:
     """Raises a `UserError` unless all of the value is in the range."""
     if isinstance(value, Tracer):
         return
     x = _floats(where, name, value)
-    inside = (x > allowed.low if allowed.above else x >= allowed.low) & (
-        x < allowed.high if allowed.below else x <= allowed.high
-    )
-    if allowed.whole:
-        inside &= x == np.floor(x)
+    inside = allowed.holds(value)
     if not inside.all():
         raise UserError(f"{where}: {name} must be {allowed}, not {_shown(x, ~inside)}")
 
@@ -105,7 +79,7 @@ def mdp(where: str, value: Any, vector: bool = True) -> None:
         raise UserError(f"{where} needs an MDP with one reward, not a vector")
     distributions(where, "probability", value.probability)
     finite(where, "reward", value.reward)
-    number(where, "successor", value.successor, Range(0, shape[0] - 1, whole=True))
+    number(where, "successor", value.successor, Interval(0, shape[0] - 1, whole=True))
 
 
 def dynamics(where: str, value: Any) -> None:
@@ -140,7 +114,7 @@ _KNOWN: dict[str, Callable[[str, Any], None]] = {
 }
 
 
-def arguments(*, vector: bool = True, **ranges: Range) -> Callable[[F], F]:
+def arguments(*, vector: bool = True, **ranges: Interval) -> Callable[[F], F]:
     """A decorator: each named argument must be in its range, and MDPs, grids and so on sound.
 
     Args:

@@ -10,6 +10,7 @@ is kept.
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array
@@ -18,7 +19,7 @@ from jaxrl_reward.types import Array
 @checks.arguments(
     vector=False,
     gamma=checks.DISCOUNT,
-    limit=checks.Range(0, whole=True),
+    limit=Interval(0, whole=True),
     tolerance=checks.TOLERANCE,
 )
 @jax.jit
@@ -47,7 +48,7 @@ def effective_horizon(
 @checks.arguments(
     vector=False,
     gamma=checks.DISCOUNT,
-    limit=checks.Range(0, whole=True),
+    limit=Interval(0, whole=True),
     tolerance=checks.TOLERANCE,
 )
 @jax.jit

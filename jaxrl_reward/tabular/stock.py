@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rounding import ulps
 from jaxrl_reward.tabular import checks, numerics, planning
 from jaxrl_reward.tabular.checks import COUNT, STOCK, TOLERANCE
@@ -59,7 +60,7 @@ def grid(low: Any, high: Any, size: int | tuple[int, ...]) -> Grid:
     return Grid(low, (high - low) / (np.array(shape if low.ndim else shape[0]) - 1), shape)
 
 
-@checks.arguments(gamma=checks.DISCOUNT, size=checks.Range(4, whole=True), horizon=COUNT)
+@checks.arguments(gamma=checks.DISCOUNT, size=Interval(4, whole=True), horizon=COUNT)
 def covering(mdp: MDP, gamma: Array | float, size: int, horizon: int | None = None) -> Grid:
     """`size` stocks, along each axis, over `[-max G, -min G]` and one spacing more.
 

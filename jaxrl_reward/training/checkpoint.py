@@ -320,6 +320,12 @@ def _remove(path: Path) -> None:
         shutil.rmtree(leaving, ignore_errors=True)
 
 
+def load_orbax() -> None:
+    """Ahead of the first checkpoint, which would do it else."""
+    with _orbax():
+        pass
+
+
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
     """Orbax, imported here and silenced here: what goes wrong it raises, too."""

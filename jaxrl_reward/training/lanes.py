@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward import settings
 from jaxrl_reward.training.schedule import plan
 from jaxrl_reward.types import UserError
 
@@ -20,10 +21,8 @@ def of_length(agent: Any, total_steps: int) -> Any:
 
     They are numbers as others are: another length compiles nothing anew.
     """
-    from jaxrl_reward.agents import base
-
     length = plan(agent.steps_per_iteration, total_steps, 1, 1).total_steps
-    config, begin = base.at_length(agent.config, length), agent.init
+    config, begin = settings.at_length(agent.config, length), agent.init
     if config is agent.config:
         return agent
 

@@ -66,16 +66,25 @@ class Run:
         Raises:
           UserError: an unknown name or setting, or a value that cannot be.
         """
-        if isinstance(self.agent, str):
-            # Agents bring all of the simulators along.
-            from jaxrl_reward import agents
+        # Agents bring all of the simulators along.
+        from jaxrl_reward import agents
+        from jaxrl_reward import rewards as rw
 
+        if isinstance(self.agent, str):
             env = make_env(self.env) if self.env and make_env else self.env or None
             data = self.data or None if isinstance(self.data, str) else self.data
             return agents.make(self.agent, env, self.reward, data=data, **self.settings)
-        numbers = {"config": self.settings} if dataclasses.is_dataclass(self.settings) else {}
+        numbers: dict[str, Any] = {}
+        if dataclasses.is_dataclass(self.settings):
+            numbers["config"] = self.settings
+        elif self.settings:
+            raise UserError(
+                f"run {self.name!r} has an agent that is made: it takes a whole Config, or give "
+                f"{next(iter(self.settings))} to agents.make"
+            )
         if self.reward is not None:
-            numbers["reward"] = self.reward
+            text = isinstance(self.reward, str)
+            numbers["reward"] = rw.parse(self.reward) if text else self.reward
         return self.agent._replace(**numbers) if numbers else self.agent
 
 

@@ -451,16 +451,26 @@ class Programs:
         return jax.block_until_ready(self._compiled[name](*args))
 
 
-def compile_together(runs: Sequence[Programs]) -> None:
+def compile_together(
+    runs: Sequence[Programs], meanwhile: Callable[[], object] | None = None
+) -> None:
     """Compiles the programs of several runs side by side: XLA uses a core for each.
 
     The time is shared out, so that the runs' `compile_seconds` add up to it.
+
+    Args:
+      runs: whose programs.
+      meanwhile: what the first core without a program does while others have one.
     """
     started = time.perf_counter()
     names = ("advance", "evaluate", "init", "probe")
     jobs = [(r, name) for name in names for r in runs if name != "probe" or r.probes]
     with ThreadPoolExecutor(_available_cores()) as pool:
-        spent = list(pool.map(lambda job: job[0].compile(job[1]), jobs))
+        compiled = pool.map(lambda job: job[0].compile(job[1]), jobs)
+        other = None if meanwhile is None else pool.submit(meanwhile)
+        spent = list(compiled)
+    if other is not None:
+        other.result()
     passed = time.perf_counter() - started
     for (run, _), seconds in zip(jobs, spent, strict=True):
         run.compile_seconds += passed * seconds / max(sum(spent), 1e-9)

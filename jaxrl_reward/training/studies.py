@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward.training import grids, processes
+from jaxrl_reward.training import checkpoint, grids, processes
 from jaxrl_reward.training.loop import Training
-from jaxrl_reward.training.metrics import Sink
+from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.progress import Progress, stage
 from jaxrl_reward.training.result import Result
-from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
+from jaxrl_reward.training.run_folder import RunFolder, merge_summaries, rows_to_parquet
 from jaxrl_reward.training.runs import Pack, Run, lanes_of, of_point, one, packs
 from jaxrl_reward.training.schedule import positive
 from jaxrl_reward.training.sharding import First, Probe, Programs, compile_together
@@ -164,7 +164,7 @@ def _trained(
         programs = {pack.name: make(pack) for pack in planned}
         new = [each for each in programs.values() if not each.compiled]
         with stage(f"compiling {len(new)} programs", progress and len(new) > 1):
-            compile_together(new)
+            compile_together(new, None if folder is None else _ready_to_save)
     for pack in planned:
         started = time.perf_counter()
         mine = programs.pop(pack.name, None) or make(pack)
@@ -178,6 +178,12 @@ def _trained(
             result = training.result()
         sinks = training.sinks  # without those that have failed
         yield pack, result
+
+
+def _ready_to_save() -> None:
+    """Loads what the first checkpoint needs, pandas for pyarrow among it: half a second."""
+    rows_to_parquet(Rows())
+    checkpoint.load_orbax()
 
 
 def _maker(

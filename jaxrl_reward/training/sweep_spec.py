@@ -19,7 +19,6 @@ A key is one of a run (`RUN_KEYS`) or a setting of the agent, in each of the
 three places.
 """
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -236,11 +235,11 @@ def _checked(sweep: str, drafts: list[_Draft]) -> Sweep:
 
 def _known_keys(drafts: Any) -> set[str]:
     """What a key may be, given the agents that occur."""
-    from jaxrl_reward import agents
+    from jaxrl_reward import agents, settings
 
     known: set[str] = set(RUN_KEYS)
     for agent in {values.get("agent", "ppo") for values in drafts}:
-        known |= {each.name for each in dataclasses.fields(agents.module(agent).Config)}
+        known |= settings.declared(agents.module(agent).Config).keys()
     return known
 
 

@@ -141,7 +141,7 @@ def test_every_setting_iterates_and_keeps_its_shapes(name):
         ({"heads": 3}, "heads=3 must divide width=4"),
         ({"minibatches": 3}, "minibatches must divide num_envs=8"),
         ({"group_size": 1}, "grpo() of groups of one response is always 0; use a larger"),
-        ({"views": 3, "num_envs": 12}, "views must be 1 or 2"),
+        ({"views": 3, "num_envs": 12}, "views must be an integer between 1 and 2"),
         ({"warmup_wrong": 2.0}, "warmup_wrong must be between 0 and 1"),
         ({"reward": "signal('answr')"}, "did you mean 'answer'?"),
     ],

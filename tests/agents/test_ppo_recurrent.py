@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, running_statistics
-from jaxrl_reward.agents import ppo
 from jaxrl_reward.render import rollout as render
 from jaxrl_reward.types import UserError
 
@@ -140,4 +139,3 @@ def test_act_is_for_first_steps():
     memory = policy.start(jax.random.key(0), 2)
     _, action, _ = policy.act(memory, obs, jnp.ones(2, bool))
     np.testing.assert_array_equal(agent.act(state, obs), action)
-    assert ppo.NETWORKS == ("mlp", "gru")

@@ -311,7 +311,7 @@ def test_a_resumed_run_ends_as_one_that_was_never_cut(tmp_path):
         ({"credit": "togo"}, "subpo has no credit 'togo', did you mean 'to_go'?"),
         ({"baseline": "critic"}, "subpo has no baseline 'critic', known: mean, none"),
         ({"learning_rate": -1.0}, "subpo's learning_rate must be at least 0, not -1.0"),
-        ({"num_steps": -2}, "subpo's num_steps must be a positive integer, not -2"),
+        ({"num_steps": -2}, "subpo's num_steps must be an integer of at least 0, not -2"),
     ],
 )
 def test_bad_settings_name_their_fix(overrides, message):

@@ -96,7 +96,7 @@ def test_numbers(run, flag, value, message):
         ("--num-envs", "-4", "ppo's num_envs must be a positive integer, not -4"),
         ("--hidden", "0", "ppo's hidden must be a positive integer, not 0"),
         ("--gamma", "1.5", "ppo's gamma must be between 0 and 1, not 1.5"),
-        ("--activation", "rellu", "ppo has no activation 'rellu', did you mean 'relu'?"),
+        ("--activation", "rellu", "unknown --activation 'rellu'; did you mean 'relu'?"),
         ("--reset", "frsh", "unknown --reset 'frsh'; did you mean 'fresh'?"),
         ("--seed", "4294967295", "seed must be between 0 and 4294967294, got 4294967295"),
     ],
@@ -155,7 +155,7 @@ def test_settings_of_sac(run, flags, message):
         ),
         (
             ["eta", "tabular:lotteries", "--objective", "cvra"],
-            "eta has no objective 'cvra', did you mean 'cvar'?",
+            "unknown --objective 'cvra'; did you mean 'cvar'?",
         ),
         (
             ["eta", "tabular:lotteries", "--objective", "target", "--c0", "-3,1"],

@@ -82,37 +82,3 @@ def test_texts_stand_at_their_own_flags():
         "control_strength": "`siren`",
     }.items():
         assert words in found[f"settings.{name}"]
-
-
-def config(text, **fields):
-    named = [(name, int, value) for name, value in fields.items()]
-    made = dataclasses.make_dataclass("Config", named)
-    made.__doc__ = f"""A line.
-
-    Attributes:
-{text}
-    """
-    return made
-
-
-def test_a_text_may_go_on_with_what_looks_like_an_entry():
-    made = config(
-        "      a: one,\n        b: not this\n          c: nor this.\n      b: two", a=1, b=2
-    )
-    assert settings.documented(made) == {"a": "one, b: not this c: nor this", "b": "two"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "      a, b: of both",
-        "      a: one",
-        "      a: one\n      b: two\n      c: three",
-        "      a: one\n      b: two\n      a: again",
-        "      a: one\n      b:",
-        "",
-    ],
-)
-def test_a_text_that_is_not_clear_is_refused(text):
-    with pytest.raises(ValueError, match="Config"):
-        settings.documented(config(text, a=1, b=2))

@@ -10,25 +10,18 @@ from flax import struct
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, policies, replay
+from jaxrl_reward.settings import Settings, setting
 
 ROOM = 64  # steps that its replay holds
 ITERATIONS = 40  # until it is at its best
 
 
-def _static(default: Any) -> Any:
-    return struct.field(pytree_node=False, default=default)
+class Config(Settings):
+    """Its settings."""
 
-
-class Config(struct.PyTreeNode):
-    """Attributes:
-    num_envs: environments.
-    num_steps: of each in an iteration.
-    noise: of actions that are drawn.
-    """
-
-    num_envs: int = _static(4)
-    num_steps: int = _static(2)
-    noise: float = 0.1
+    num_envs: int = setting(4, "environments")
+    num_steps: int = setting(2, "of each in an iteration")
+    noise: float = setting(0.1, "of actions that are drawn")
 
 
 class State(struct.PyTreeNode):

@@ -67,5 +67,13 @@ def test_an_experiment_killed_in_the_middle_goes_on_to_the_bit(name, tmp_path):
     assert rows[0] == rows[1]
     found = [json.loads((out / "summary.json").read_bytes()) for out in (whole, cut)]
     assert found[0]["arms"] == found[1]["arms"] and found[0]["verdicts"] == found[1]["verdicts"]
-    assert run(context, use, str(cut)) == 0
-    assert (cut / "episode.gif").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["calibration", *NAMES])
+def test_what_an_experiment_leaves_can_be_evaluated_and_drawn(name, tmp_path):
+    context, out = killed_runs.processes(tmp_path / "cache"), tmp_path / "run"
+    assert run(context, reproduce, name, str(out)) == 0
+    assert run(context, use, str(out)) == 0
+    assert (out / "episode.gif").stat().st_size > 1000

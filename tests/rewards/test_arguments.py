@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.intervals import Interval
 from jaxrl_reward.rewards import checks
 from jaxrl_reward.types import UserError
 
@@ -19,7 +20,7 @@ ARGUMENTS = [
 ]
 # Text, functions, data, or true and false.
 OTHERS = {"demos", "of", "at", "function", "start", "label", "term", "edges", "formula"}
-NUMBERS = [each for each in ARGUMENTS if isinstance(each[2], checks.Within)]
+NUMBERS = [each for each in ARGUMENTS if isinstance(each[2], Interval)]
 name_of = lambda each: f"{each[0].name}-{each[1]}"  # noqa: E731
 
 
@@ -38,24 +39,24 @@ def test_every_number_of_every_term_says_what_it_may_be():
 @pytest.mark.parametrize("each", NUMBERS, ids=name_of)
 def test_what_is_beyond_is_refused_and_nan_everywhere(each):
     entry, name, rule = each
-    low, high = rule.ends
+    low, high = rule.low, rule.high
     example = getattr(built(entry), name)
 
     def like(value):
         return (value,) * len(example) if isinstance(example, tuple) else value
 
     bad = [math.nan]
-    bad += [math.inf, 1e39] if rule.interval[-1] == ")" and math.isinf(high) else []
+    bad += [math.inf, 1e39] if rule.below and math.isinf(high) else []
     bad += [low - 1 if low == int(low) else low] if math.isfinite(low) else []
     bad += [high + 1] if math.isfinite(high) else []
-    bad += [low] if rule.interval[0] == "(" and math.isfinite(low) else []
-    bad += [1.5] if isinstance(rule, checks.Whole) else []
+    bad += [low] if rule.above and math.isfinite(low) else []
+    bad += [1.5] if rule.whole else []
     for value in bad:
         if entry.name == "preferred":
             value = like(value)
         with pytest.raises(UserError, match=f"{entry.name}'s {name} must be"):
             built(entry, **{name: like(value)})
-        if not isinstance(rule, checks.Whole):
+        if not rule.whole:
             with pytest.raises(UserError, match=f"{entry.name}'s {name} must be"):
                 built(entry, **{name: np.array([value])})
 
@@ -63,7 +64,7 @@ def test_what_is_beyond_is_refused_and_nan_everywhere(each):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("normalize(gamma=99)", r"gamma must be in \[0, 1\], not 99"),
+        ("normalize(gamma=99)", r"gamma must be between 0 and 1, not 99"),
         ("normalize(epsilon=-2)", "epsilon must be at least 0, not -2"),
         ("scheduled(1, 0, 0)", "steps must be above 0, not 0"),
         ("scheduled(1, inf)", "end must be finite, not inf"),
@@ -82,7 +83,7 @@ def test_what_is_beyond_is_refused_and_nan_everywhere(each):
         ("gail(demos='noise', absorbing=True, gamma=1)", "gamma must be below 1"),
         ("rnd() | normalize(gamma=1, episodic=False)", "gamma must be below 1"),
         ("stack(env, env) | postfix((1, 1e999))", "too large"),
-        ("preferred(((0.5, 2), (-1, 0.5)))", r"table must be in \[0, 1\], not 2"),
+        ("preferred(((0.5, 2), (-1, 0.5)))", r"table must be between 0 and 1, not 2"),
         ("preferred(((0.5, 1),))", "square table"),
         ("par(())", r"reference must be a number or numbers, not \(\)"),
         ("stack(env, env) | weighted_sum(())", r"weights must be a number or numbers, not \(\)"),
@@ -150,7 +151,7 @@ def test_terms_of_ones_own_are_checked_by_their_types():
         weight: float = 1.0
 
     assert fading(rate=0.1).replace(rate=0.2).rate == 0.2
-    with pytest.raises(UserError, match=r"fading's rate must be in \[0, 1\], not 2"):
+    with pytest.raises(UserError, match=r"fading's rate must be between 0 and 1, not 2"):
         fading(rate=2.0)
     with pytest.raises(UserError, match="fading's weight must be a number, not nan"):
         fading(weight=math.nan)

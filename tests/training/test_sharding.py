@@ -57,6 +57,15 @@ def test_an_agent_is_traced_once_for_all_programs(fake_agent):
     assert sorted(traced) == ["init", "iterate"]
 
 
+def test_something_else_is_done_beside_compiling(fake_agent):
+    programs, done = sharding.Programs(fake_agent(), seeds=2, seed=0, episodes=1), []
+    sharding.compile_together([programs], lambda: done.append("loaded"))
+    assert done == ["loaded"]
+    assert programs.compile("advance") == programs.compile("init") == 0.0  # they are already
+    with pytest.raises(OSError, match="not readable"):
+        sharding.compile_together([], lambda: (_ for _ in ()).throw(OSError("not readable")))
+
+
 def test_a_tally_counts_and_remembers_the_first_bad_iteration():
     tally = sharding.Tally.empty(2, 2)
     for iteration, value in enumerate([1.0, jnp.nan, jnp.inf, 2.0], start=1):

@@ -124,6 +124,13 @@ def test_another_iterate_trains(fake_agent):
     np.testing.assert_array_equal(training.train(run, progress=False).state.weights, 50.0)
 
 
+def test_a_made_agent_takes_its_settings_whole(fake_agent):
+    run = Run("a", fake_agent(), settings={"rate": 0.1})
+    with pytest.raises(UserError, match=r"'a' has an agent that is made.*give rate to agents.make"):
+        run.made()
+    assert str(Run("a", fake_agent(), reward="2*env").made().reward) == "2*env"
+
+
 @pytest.mark.parametrize(
     ("probe", "metric", "message"),
     [

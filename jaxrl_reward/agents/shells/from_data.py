@@ -20,7 +20,7 @@ import numpy as np
 from flax import struct
 from gymnax.environments import spaces
 
-from jaxrl_reward import distributions, envs, networks
+from jaxrl_reward import distributions, envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import actions, base, replay, rollout
 from jaxrl_reward.agents.offline_data import Data, load
@@ -99,16 +99,6 @@ class _Player(NamedTuple):
     num_steps: int = 1
     placement: str = "block"
     reset: str = "fresh"
-
-
-def check(agent: str, config: Any) -> None:
-    """Raises a `UserError` for a bad setting among those that all such agents have."""
-    for name in ("updates", "batch_size"):
-        base.check_positive(agent, name, getattr(config, name))
-    base.check_hidden(agent, config)
-    base.check_choice(agent, "activation", config.activation, networks.ACTIVATIONS)
-    base.check_range(agent, "source", config.source, 0.0)
-    base.check_range(agent, "learning_rate", config.learning_rate, 0.0)
 
 
 def make(
