@@ -133,21 +133,29 @@ class QLearning(Replay, Normalised, ClippedAdam):
     huber_delta: float = setting(1.0, "errors beyond it count linearly", low=0.0)
 
 
-# ---- soft critics -----------------------------------------------------------------
+# ---- critics ----------------------------------------------------------------------
 
 
-class SoftCritics(Discounted, Normalised, Adam):
-    """Critics, and a policy that has entropy."""
+class Critics(Discounted, Normalised, Adam):
+    """Critics of actions, and a policy that climbs them."""
 
-    hidden: tuple[int, ...] = setting(help="widths of the hidden layers of actor and critics")
+    hidden: tuple[int, ...] = setting(
+        (128, 128), "widths of the hidden layers of actor and critics"
+    )
     layer_norm: bool = setting(help="normalise the hidden layers of the critics")
-    critics: int = setting(2, "how many", low=1)
-    tune_temperature: bool = setting(True, "towards the target entropy; else it is `temperature`")
-    learning_rate: float = setting(3e-4, "Adam's, of the policy and the temperature")
+    learning_rate: float = setting(3e-4, "Adam's, of the policy")
     critic_learning_rate: float = setting(1e-3, "Adam's, of the critics", low=0.0)
     target_rate: float = setting(
         0.005, "how far the target critics follow at each update", low=0.0, high=1.0
     )
+
+
+class SoftCritics(Critics):
+    """Critics, and a policy that has entropy."""
+
+    critics: int = setting(2, "how many", low=1)
+    tune_temperature: bool = setting(True, "towards the target entropy; else it is `temperature`")
+    learning_rate: float = setting(help="Adam's, of the policy and the temperature")
     temperature: float = setting(
         1.0, "weight of the entropy, per nat; where it is tuned, at first", low=0.0
     )

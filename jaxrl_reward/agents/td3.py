@@ -17,13 +17,13 @@ from gymnax.environments import spaces
 from jaxrl_reward import distributions, networks, settings
 from jaxrl_reward.agents import actions, actor_critic, base, replay
 from jaxrl_reward.agents.actor_critic import Learned, adam_step, follow
-from jaxrl_reward.agents.shared_settings import Adam, Networks, Replay
+from jaxrl_reward.agents.shared_settings import Critics, Replay
 from jaxrl_reward.agents.shells import off_policy
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, UserError
 
 
-class Config(Replay, Networks, Adam):
+class Config(Replay, Critics):
     """TD3's settings. Floats are leaves: `vmap` over them to sweep."""
 
     num_envs: int = 2
@@ -34,14 +34,7 @@ class Config(Replay, Networks, Adam):
     batch_size: int = 256
     buffer_size: int = 100_000
     learning_starts: int = setting(help="steps of random actions before the first update")
-    hidden: tuple[int, ...] = setting(
-        (128, 128), "widths of the hidden layers of actor and critics"
-    )
-    learning_rate: float = setting(3e-4, "Adam's, of the policy")
-    critic_learning_rate: float = setting(1e-3, "Adam's, of the critics", low=0.0)
-    target_rate: float = setting(
-        0.005, "how far the slow copies follow when they do", low=0.0, high=1.0
-    )
+    target_rate: float = setting(help="how far the slow copies follow when they do")
     exploration_noise: float = setting(
         0.1, "deviation of the noise on actions; their bounds are at -1 and 1", low=0.0
     )
@@ -83,7 +76,8 @@ class Learner(actor_critic.Learner):
 
     @cached_property
     def critic(self) -> networks.Network:
-        return networks.members(networks.mlp((*self.config.hidden, 1), self.config.activation), 2)
+        sizes, norm = (*self.config.hidden, 1), self.config.layer_norm
+        return networks.members(networks.mlp(sizes, self.config.activation, layer_norm=norm), 2)
 
     def value_of(self, critic: Any, inputs: Array, choice: Array) -> Array:
         return self.critic.apply(critic, jnp.concatenate([inputs, choice], -1))[..., 0]

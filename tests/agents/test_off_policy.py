@@ -21,7 +21,6 @@ def small(name, reward=None, **overrides):
     settings = {**SMALL, **overrides}
     if name == "td3":
         settings = {**settings, "policy_delay": 1}
-        settings.pop("layer_norm")
     return agents.make(name, env, reward, **settings)
 
 
