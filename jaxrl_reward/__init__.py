@@ -8,6 +8,8 @@ command line's help needs none of them, and not JAX.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxrl_reward.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from jaxrl_reward import (
         agents,
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
         tabular,
         training,
     )
-    from jaxrl_reward.agents import bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo
+    from jaxrl_reward.agents import bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo, td3
     from jaxrl_reward.types import Mean, Transition, UserError
 
-__version__ = "0.2.0.dev0"
 __all__ = [
     "Mean",
     "Transition",
@@ -52,11 +53,12 @@ __all__ = [
     "submodular",
     "subpo",
     "tabular",
+    "td3",
     "training",
 ]
 
 # Of the modules `agents` and `types`, for short.
-_AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo")
+_AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo", "td3")
 _TYPES = ("Mean", "Transition", "UserError")
 
 

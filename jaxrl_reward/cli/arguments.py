@@ -2,11 +2,11 @@
 
 import argparse
 import re
-from importlib import metadata
 
 from jaxrl_reward.cli.commands import COMMANDS
 from jaxrl_reward.cli.parser import Parser, UsageError
 from jaxrl_reward.errors import nearest
+from jaxrl_reward.version import __version__
 
 _EXAMPLE = 'jaxrl-reward train ppo gymnax:CartPole-v1 --reward "env + 0.1*counts()" --seeds 16'
 
@@ -44,7 +44,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
         description="Train compiled agents on rewards written as expressions.",
         epilog=f"example: {_EXAMPLE}",
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for each in COMMANDS:
         each.add(subparsers)
@@ -62,10 +62,3 @@ def _joined(argv: list[str]) -> list[str]:
         else:
             result.append(text)
     return result
-
-
-def _version() -> str:
-    try:
-        return metadata.version("jaxrl-reward")
-    except metadata.PackageNotFoundError:
-        return "0 (not installed)"

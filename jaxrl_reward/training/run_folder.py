@@ -29,6 +29,7 @@ from jaxrl_reward.training import processes
 from jaxrl_reward.training.metrics import Rows, folder_name
 from jaxrl_reward.training.sharding import device_name
 from jaxrl_reward.types import UserError, nearest
+from jaxrl_reward.version import __version__
 
 try:
     import fcntl
@@ -39,9 +40,7 @@ except ImportError:  # not on Windows; there the folder is not locked
 _RESULTS = ("summary.json", "metrics.parquet")
 MARKS = {"sweep.json": "sweep", "study.log": "search"}
 _WRITTEN = (*_RESULTS, "config.json", "report.md", "failure.json", *MARKS, "study.log.lock")
-_PACKAGES = (
-    "jaxrl-reward jax jaxlib flax optax chex numpy orbax-checkpoint gymnax brax mujoco mujoco-mjx"
-)
+_PACKAGES = "jax jaxlib flax optax chex numpy orbax-checkpoint gymnax brax mujoco mujoco-mjx"
 
 
 class BusyError(UserError):
@@ -342,7 +341,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 def versions() -> dict[str, str]:
     """The installed versions of what can change a result."""
-    found = {}
+    found = {"jaxrl-reward": __version__}
     for name in _PACKAGES.split():
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
