@@ -95,9 +95,12 @@ def one(what: Any, **numbers: Any) -> Run:
     return Run(**{"name": what.name, "agent": what, **numbers})
 
 
-def of_point(run: Run, point: Run, name: str | None = None) -> Run:
-    """The run at a point: its agent with other numbers."""
-    own = {"agent": point.agent, "settings": point.settings, "reward": point.reward}
+def of_point(run: Run, agent: Any, point: Run, name: str | None = None) -> Run:
+    """The run with the numbers of a point, and the agent that it is made with.
+
+    The point may have been made of another agent, of other data, say: only its numbers count.
+    """
+    own = {"agent": agent, "settings": point.settings, "reward": point.reward}
     return dataclasses.replace(run, name=name or point.name, **own)
 
 

@@ -118,9 +118,10 @@ def search(
         results: list[Result] = []
         for number in range(trials // batch):
             asked = [asker.ask(number * batch + i) for i in range(batch)]
+            points = [grids.points(agent, [trial.params], template)[0] for trial in asked]
             runs = [
-                of_point(run, grids.points(agent, [trial.params], template)[0], _name(trial.number))
-                for trial in asked
+                of_point(run, agent, point, _name(trial.number))
+                for point, trial in zip(points, asked, strict=True)
             ]
             results += _round(number, runs, folder, compiled, show)
             asker.tell(asked, merge_summaries([each.summary for each in results])["arms"])

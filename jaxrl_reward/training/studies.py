@@ -51,7 +51,8 @@ def train(
     run = one(what, **numbers)
     runs = [run]
     if vary is not None:
-        runs = [of_point(run, point) for point in grids.points(run.made(), vary)]
+        agent = run.made()
+        runs = [of_point(run, agent, point) for point in grids.points(agent, vary)]
     host = {"progress": progress, "sinks": sinks}
     host |= {"checkpoint_seconds": checkpoint_seconds, "keep": positive("keep", keep)}
     planned = packs(lanes_of(runs), run.name)
