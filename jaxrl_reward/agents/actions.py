@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import spaces
 
 from jaxrl_reward import distributions
-from jaxrl_reward.envs import bounds
+from jaxrl_reward.envs import bounds, spaces
 from jaxrl_reward.types import Array
 
 NORMALS = {"normal": distributions.DiagonalNormal, "tanh_normal": distributions.TanhNormal}

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from gymnax.environments import spaces
 
 from jaxrl_reward import networks
 from jaxrl_reward.agents import replay, rollout
 from jaxrl_reward.agents import state as common
 from jaxrl_reward.agents.shells import off_policy
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.types import Array, Mean
 
 LOSSES = ("q_loss", "q_mean")

@@ -12,11 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from gymnax.environments import spaces
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import batching
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
 

@@ -13,7 +13,7 @@ computed anew as they are drawn (see `shells.off_policy`). A time limit ends no 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, sac_losses
-from jaxrl_reward.agents.shared_settings import Replay, SoftCritics
+from jaxrl_reward.agents.shared_settings import ActorCritic, SoftCritics
 from jaxrl_reward.agents.shells import off_policy
 from jaxrl_reward.agents.shells.off_policy import State
 from jaxrl_reward.settings import setting
@@ -22,24 +22,19 @@ from jaxrl_reward.types import UserError
 __all__ = ["Config", "State", "check", "make"]
 
 
-class Config(Replay, SoftCritics):
+class Config(ActorCritic, SoftCritics):
     """SAC's settings. Floats are leaves: `vmap` over them to sweep."""
 
     num_envs: int = 1
-    updates: int = setting(help="gradient steps of the critics after every N * T steps")
     policy_delay: int = setting(
         1,
         "gradient steps of the critics for one of the policy and the temperature; must divide "
         "`updates`",
         low=1,
     )
-    batch_size: int = 256
-    buffer_size: int = 100_000
-    learning_starts: int = setting(help="steps of random actions before the first update")
     subset: int = setting(
         2, "of how many, drawn anew for each update, a target is the minimum", low=1
     )
-    hidden: tuple[int, ...] = (128, 128)
     slopes: bool = setting(
         False,
         "log how steep the critics and the reward are at stored steps, `q_slope` and "

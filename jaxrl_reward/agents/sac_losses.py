@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from gymnax.environments import spaces
 
 from jaxrl_reward import distributions, networks
 from jaxrl_reward.agents import actions, actor_critic, replay, steepness
 from jaxrl_reward.agents.actor_critic import Learned, adam_step, follow
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.types import Array, Mean
 
 LOSSES = ("q_loss", "q_mean", "actor_loss", "entropy", "temperature")

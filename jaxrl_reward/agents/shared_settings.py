@@ -150,6 +150,15 @@ class Critics(Discounted, Normalised, Adam):
     )
 
 
+class ActorCritic(Replay, Critics):
+    """A policy and critics that learn from what is stored."""
+
+    updates: int = setting(help="gradient steps of the critics after every N * T steps")
+    batch_size: int = 256
+    buffer_size: int = 100_000
+    learning_starts: int = setting(help="steps of random actions before the first update")
+
+
 class SoftCritics(Critics):
     """Critics, and a policy that has entropy."""
 

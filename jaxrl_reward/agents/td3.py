@@ -12,28 +12,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from gymnax.environments import spaces
 
 from jaxrl_reward import distributions, networks, settings
 from jaxrl_reward.agents import actions, actor_critic, base, replay
 from jaxrl_reward.agents.actor_critic import Learned, adam_step, follow
-from jaxrl_reward.agents.shared_settings import Critics, Replay
+from jaxrl_reward.agents.shared_settings import ActorCritic
 from jaxrl_reward.agents.shells import off_policy
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, UserError
 
 
-class Config(Replay, Critics):
+class Config(ActorCritic):
     """TD3's settings. Floats are leaves: `vmap` over them to sweep."""
 
     num_envs: int = 2
-    updates: int = setting(2, "gradient steps of the critics after every N * T steps")
+    updates: int = 2
     policy_delay: int = setting(
         2, "of those for one of the policy and of all slow copies; divides `updates`", low=1
     )
-    batch_size: int = 256
-    buffer_size: int = 100_000
-    learning_starts: int = setting(help="steps of random actions before the first update")
     target_rate: float = setting(help="how far the slow copies follow when they do")
     exploration_noise: float = setting(
         0.1, "deviation of the noise on actions; their bounds are at -1 and 1", low=0.0

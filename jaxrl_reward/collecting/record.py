@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import spaces
 
 from jaxrl_reward import envs
 from jaxrl_reward.agents.base import Agent
 from jaxrl_reward.data.dataset import FIELDS
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.types import Array, Transition, UserError
 

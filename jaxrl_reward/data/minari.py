@@ -265,9 +265,8 @@ def _action_space(rows: np.ndarray, environment: str, actions: int | None) -> An
 
 def _count(environment: str) -> int | None:
     """How many actions one of our environments has; None for all that is not one."""
-    from gymnax.environments import spaces
-
     from jaxrl_reward import envs
+    from jaxrl_reward.envs import spaces
 
     try:
         space = envs.make(environment).action_space

@@ -1,6 +1,6 @@
 """Environments on the accelerator, by name, one or N at a time."""
 
-from jaxrl_reward.envs import _gymnax  # noqa: F401  # before anything else imports gymnax
+from jaxrl_reward.envs._gymnax import spaces  # before anything else imports gymnax
 from jaxrl_reward.envs.registry import Env, from_mdp, make, names, register
 from jaxrl_reward.envs.vector import EpisodeStats, VectorEnv, VectorState, vectorize
 from jaxrl_reward.options import check as check_options
@@ -15,5 +15,6 @@ __all__ = [
     "make",
     "names",
     "register",
+    "spaces",
     "vectorize",
 ]

@@ -28,4 +28,4 @@ def deferred(*names: str) -> Iterator[None]:
 
 
 with deferred("matplotlib.pyplot", "seaborn"):
-    import gymnax as gymnax
+    from gymnax.environments import spaces as spaces

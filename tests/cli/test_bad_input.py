@@ -182,7 +182,7 @@ def test_agents_that_learn_from_replay(run, argv, message):
 
 def test_unknown_agent(run):
     assert line_of(run("train", "pppo", CARTPOLE)) == "unknown agent 'pppo'; did you mean 'ppo'?"
-    names = "bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo"
+    names = "bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo, td3"
     assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: {names}"
 
 

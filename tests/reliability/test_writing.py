@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import killed_runs
 
-NAMES = ("boundary", "entropy", "group_normalisation", "length", "proxy")
+NAMES = ("boundary", "calibration", "entropy", "group_normalisation", "length", "proxy")
 
 
 def reproduce(name: str, out: str, killed: bool = False) -> None:
@@ -52,10 +52,9 @@ def run(context, target, *args) -> int:
     return process.exitcode
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "name", ["calibration", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_killed_in_the_middle_goes_on_to_the_bit(name, tmp_path):
     context = killed_runs.processes(tmp_path / "cache")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -71,7 +70,7 @@ def test_an_experiment_killed_in_the_middle_goes_on_to_the_bit(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["calibration", *NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_an_experiment_leaves_can_be_evaluated_and_drawn(name, tmp_path):
     context, out = killed_runs.processes(tmp_path / "cache"), tmp_path / "run"
     assert run(context, reproduce, name, str(out)) == 0

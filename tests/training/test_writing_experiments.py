@@ -1,5 +1,6 @@
 """The experiments `calibration`, `boundary` and `proxy`: how they share programs, and run."""
 
+import dataclasses
 import importlib
 from functools import partial
 from types import SimpleNamespace
@@ -58,9 +59,8 @@ def test_what_has_no_mass_has_no_slope_either(beside):
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
 
     def state_of(params):
-        state = SimpleNamespace(params=params, reference=params)
-        state.replace = lambda **new: SimpleNamespace(**new)
-        return state
+        blank = dict.fromkeys((field.name for field in dataclasses.fields(group_pg.State)), ())
+        return group_pg.State(**{**blank, "params": params, "reference": params})
 
     @quick
     def measured(params):

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from gymnax.environments import spaces
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import base, playing, policies, rollout
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.types import Array
 
 
