@@ -29,7 +29,10 @@ class Config(ActorCritic):
     num_envs: int = 2
     updates: int = 2
     policy_delay: int = setting(
-        2, "of those for one of the policy and of all slow copies; divides `updates`", low=1
+        2,
+        "gradient steps of the critics for one of the policy and of all slow copies; must divide "
+        "`updates`",
+        low=1,
     )
     target_rate: float = setting(help="how far the slow copies follow when they do")
     exploration_noise: float = setting(
