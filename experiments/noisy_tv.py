@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward.training.experiment import (
+from jaxrl_reward.training.experiments.experiment import (
     Arm,
     Experiment,
     Preset,
@@ -29,8 +29,8 @@ from jaxrl_reward.training.experiment import (
     compare,
     reaches,
 )
-from jaxrl_reward.training.metrics import Rows
-from jaxrl_reward.training.write_up import markdown_table
+from jaxrl_reward.training.record.metrics import Rows
+from jaxrl_reward.training.record.write_up import markdown_table
 
 SOURCE = "Jarrett et al. 2023, Curiosity in Hindsight"
 ON = "tv:corridor,length=24,max_steps_in_episode=48"
@@ -85,7 +85,7 @@ def played(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     """How a policy plays as it is, not greedily: its `presses` of the remote, as a share of
     its steps, and the farthest cell of an episode (`reach`), over 16 episodes that are the
     same for all."""
-    from jaxrl_reward.agents import playing
+    from jaxrl_reward.agents.common import playing
 
     del key
     env, cells = agent.env, agent.env.environment.length

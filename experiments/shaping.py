@@ -9,7 +9,7 @@ settings and not of the best each arm could do.
 
 from collections.abc import Sequence
 
-from jaxrl_reward.training.experiment import (
+from jaxrl_reward.training.experiments.experiment import (
     Arm,
     Experiment,
     Preset,

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl_reward.training.experiment import (
+from jaxrl_reward.training.experiments.experiment import (
     Arm,
     Experiment,
     Preset,
@@ -31,7 +31,7 @@ from jaxrl_reward.training.experiment import (
     compare,
     exceeds,
 )
-from jaxrl_reward.training.metrics import Rows
+from jaxrl_reward.training.record.metrics import Rows
 
 SOURCE = "Prajapat et al. 2024 (ICLR), Submodular Reinforcement Learning"
 DRAWN = {"greedy": False}
@@ -217,7 +217,7 @@ def searched(env: Any) -> tuple[float, float] | None:
 
 def visits(agent: Any, states: Any) -> Any:
     """How often a policy is in each cell, the mean over seeds; at random without states."""
-    from jaxrl_reward.agents import playing
+    from jaxrl_reward.agents.common import playing
     from jaxrl_reward.render import rollout
     from jaxrl_reward.report import panels
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         data,
         design,
         envs,
-        lipschitz,
         preferences,
         report,
         rewards,
@@ -25,7 +24,12 @@ if TYPE_CHECKING:
         tabular,
         training,
     )
-    from jaxrl_reward.agents import bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo, td3
+    from jaxrl_reward.agents.distributional import eta
+    from jaxrl_reward.agents.from_data import bc, edac, iql, riql
+    from jaxrl_reward.agents.off_policy import dqn, sac, td3
+    from jaxrl_reward.agents.on_policy import ppo, subpo
+    from jaxrl_reward.agents.sequence import group_pg
+    from jaxrl_reward.nn import lipschitz
     from jaxrl_reward.types import Mean, Transition, UserError
 
 __all__ = [
@@ -67,8 +71,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _TYPES:
         found = getattr(importlib.import_module(f"{__name__}.types"), name)
+    elif name in _AGENTS:
+        found = importlib.import_module(f"{__name__}.agents").module(name)
     else:
-        found = importlib.import_module(f"{__name__}{'.agents' * (name in _AGENTS)}.{name}")
+        found = importlib.import_module(f"{__name__}{'.nn' * (name == 'lipschitz')}.{name}")
     globals()[name] = found
     return found
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrl_reward import counting
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.training.sharding import Tally
+from jaxrl_reward.training.devices.sharding import Tally
 from jaxrl_reward.types import Mean, Transition
 
 FAR = 2**40  # steps; int32 ends at 2**31, and float32 adds no 1 to 2**24

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import data as datasets
-from jaxrl_reward import files, reward_models, training
+from jaxrl_reward import files, training
 from jaxrl_reward.files import read_text, replacing, user_path, write_atomic
+from jaxrl_reward.nn import reward_models
 from jaxrl_reward.report import plots
-from jaxrl_reward.rewards.demonstrations import demonstrations
-from jaxrl_reward.training import checkpoint, experiment, metrics, sweep_spec
+from jaxrl_reward.rewards.imitation.demonstrations import demonstrations
+from jaxrl_reward.training.experiments import experiment
+from jaxrl_reward.training.record import checkpoint, metrics
+from jaxrl_reward.training.sweeps import sweep_spec
 from jaxrl_reward.types import Transition, UserError
 
 

@@ -59,3 +59,11 @@ def test_such_an_import_is_found(tmp_path, monkeypatch):
     file = tmp_path / "a" / "b" / "y.py"
     file.write_text("from a.b import x, made\ndef f():\n    from a import b, other\n")
     assert from_own_package(file) == ["y.py: made", "y.py: other"]
+
+
+@pytest.mark.parametrize("root", ["jaxrl_reward", "experiments"])
+def test_no_folder_is_too_long_to_be_read_at_a_glance(root):
+    folders = {path.parent for path in (ROOT / root).rglob("*.py")}
+    assert len(folders) >= 9
+    long = {str(each): count for each in folders if (count := len(list(each.glob("*.py")))) > 15}
+    assert long == {}

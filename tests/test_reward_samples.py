@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import comparison, envs, tabular
-from jaxrl_reward import reward_samples as samples
+from jaxrl_reward import envs, tabular
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.tabular import canonical, dynamics
-from jaxrl_reward.tabular import reward_distance as distances
+from jaxrl_reward.compare import comparison
+from jaxrl_reward.compare import reward_samples as samples
+from jaxrl_reward.tabular import dynamics
+from jaxrl_reward.tabular.comparing import canonical
+from jaxrl_reward.tabular.comparing import reward_distance as distances
 from jaxrl_reward.types import UserError
 
 S, GAMMA = 6, 0.9

@@ -70,15 +70,15 @@ def _one_lapack_thread() -> None:
 def _failed(error: Exception) -> int:
     if isinstance(error, UserError):
         return fail(error, BAD_INPUT)
-    if "jaxrl_reward.training.result" in sys.modules:
-        from jaxrl_reward.training.result import NonFiniteError
+    if "jaxrl_reward.training.record.result" in sys.modules:
+        from jaxrl_reward.training.record.result import NonFiniteError
 
         if isinstance(error, NonFiniteError):
             return fail(error, STOPPED)
     if is_full(error):
         return _full(error)
-    if "jaxrl_reward.training.processes" in sys.modules:
-        from jaxrl_reward.training import lost, processes
+    if "jaxrl_reward.training.devices.processes" in sys.modules:
+        from jaxrl_reward.training.devices import lost, processes
 
         if processes.is_loss(error):
             lost.explain()

@@ -5,7 +5,7 @@ from jaxrl_reward.cli.console import say
 
 def start() -> None:
     """For a command that computes; warns of a jaxlib that is known to hang, or not known."""
-    from jaxrl_reward.training.sharding import jaxlib_warning
+    from jaxrl_reward.training.devices.sharding import jaxlib_warning
 
     use_all_cores()
     if warning := jaxlib_warning():
@@ -14,13 +14,13 @@ def start() -> None:
 
 def use_all_cores() -> None:
     """Gives XLA a CPU device per core. It must not have started: some imports start it."""
-    from jaxrl_reward.training.sharding import use_all_cores
+    from jaxrl_reward.training.devices.sharding import use_all_cores
 
     use_all_cores()
 
 
 def join_processes() -> None:
     """Joins the other processes of this job, if the environment names any."""
-    from jaxrl_reward.training import processes
+    from jaxrl_reward.training.devices import processes
 
     processes.join()

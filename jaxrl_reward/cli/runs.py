@@ -104,7 +104,7 @@ class Resumable:
 def print_results(summary: dict[str, Any], title: str, out: Path) -> None:
     """The table of a run's arms, what it took, and where it lies."""
     from jaxrl_reward.report import tables
-    from jaxrl_reward.training.run_folder import steps_of
+    from jaxrl_reward.training.record.run_folder import steps_of
 
     show(tables.rich_table(summary["arms"], title=title))
     for arm, length in summary.get("rounded_up", {}).items():
@@ -123,7 +123,7 @@ def print_results(summary: dict[str, Any], title: str, out: Path) -> None:
 def load(folder: str, arm: str | None) -> tuple[Any, Any]:
     """An arm's agent, and its state in the newest good checkpoint."""
     from jaxrl_reward import agents, envs, training
-    from jaxrl_reward.agents.offline_data import blank
+    from jaxrl_reward.agents.common.offline_data import blank
 
     arm, config = training.arm_config(folder, arm)
     env, settings = envs.make(config["env"]), dict(config["config"])

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl_reward.agents.base import Agent
+from jaxrl_reward.agents.common.base import Agent
 from jaxrl_reward.collecting import record
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.progress import Progress
-from jaxrl_reward.training.result import NonFiniteError
-from jaxrl_reward.training.run_folder import plain, versions
+from jaxrl_reward.training.record.result import NonFiniteError
+from jaxrl_reward.training.record.run_folder import plain, versions
 from jaxrl_reward.training.schedule import first_seed, plan, positive
 from jaxrl_reward.types import UserError, nearest
 

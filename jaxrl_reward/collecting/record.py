@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import envs
-from jaxrl_reward.agents.base import Agent
+from jaxrl_reward.agents.common.base import Agent
 from jaxrl_reward.data.dataset import FIELDS
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.envs.bounds import scale_action

@@ -12,7 +12,7 @@ import numpy as np
 from jaxrl_reward.data.dataset import Dataset, provenance_of, save
 from jaxrl_reward.data.measures import coverage, kurtosis, trajectory_quality
 from jaxrl_reward.files import user_path, write_atomic
-from jaxrl_reward.training.run_folder import difference, to_json
+from jaxrl_reward.training.record.run_folder import difference, to_json
 from jaxrl_reward.types import UserError
 
 BINS = 40

@@ -4,11 +4,11 @@ Pure functions, for data of one's own; `rewards.ensemble(start=model)` pays what
 fitted model says.
 """
 
+from jaxrl_reward.nn.reward_models import RewardModel, init, load
 from jaxrl_reward.preferences import labels, losses, overoptimization, segments, users
 from jaxrl_reward.preferences.bilevel import hypergradient
 from jaxrl_reward.preferences.fit import fit, returns
 from jaxrl_reward.preferences.thresholds import Thresholds, search_thresholds
-from jaxrl_reward.reward_models import RewardModel, init, load
 
 __all__ = [
     "RewardModel",

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrl_reward.nn.reward_models import RewardModel
 from jaxrl_reward.preferences import losses
-from jaxrl_reward.reward_models import RewardModel
 from jaxrl_reward.types import Array, Transition
 
 

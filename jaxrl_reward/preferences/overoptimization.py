@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrl_reward.rewards import one_step
-from jaxrl_reward.rewards.base import RewardTransform, State
+from jaxrl_reward.rewards.core import one_step
+from jaxrl_reward.rewards.core.base import RewardTransform, State
 from jaxrl_reward.types import Array, UserError, nearest
 
 FORMS = ("best_of", "gradient")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.networks import Network, mlp
+from jaxrl_reward.nn.networks import Network, mlp
 from jaxrl_reward.preferences import losses
 from jaxrl_reward.types import Array
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl_reward.agents import playing, policies
-from jaxrl_reward.agents.policies import Policy
+from jaxrl_reward.agents.common import playing, policies
+from jaxrl_reward.agents.common.policies import Policy
 from jaxrl_reward.envs.bounds import random_action
 from jaxrl_reward.types import Array
 

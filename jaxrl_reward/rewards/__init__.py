@@ -1,9 +1,110 @@
 """Rewards as expressions: small pure transforms composed with `+ * |`."""
 
-from jaxrl_reward.rewards import discounts, ltlf, one_step, potentials
-from jaxrl_reward.rewards.adversarial import airl, gail
-from jaxrl_reward.rewards.base import Applied, RewardTransform, State, no_state, static
-from jaxrl_reward.rewards.bounded import (
+from jaxrl_reward.rewards.automata import ltlf
+from jaxrl_reward.rewards.automata.machines import ltl, reward_machine
+from jaxrl_reward.rewards.core import discounts, one_step, potentials
+from jaxrl_reward.rewards.core.base import Applied, RewardTransform, State, no_state, static
+from jaxrl_reward.rewards.core.inspect import check, explain, needs_episodes, replay_problem, varies
+from jaxrl_reward.rewards.core.operators import constant, env, named, stack, where
+from jaxrl_reward.rewards.core.parse import RewardSyntaxError, parse
+from jaxrl_reward.rewards.core.registry import entries, register
+from jaxrl_reward.rewards.core.schedules import scheduled
+from jaxrl_reward.rewards.core.signals import signal
+from jaxrl_reward.rewards.core.tabulate import tabulate
+from jaxrl_reward.rewards.core.ways import (
+    Affine,
+    Causal,
+    Episodes,
+    Episodic,
+    Learned,
+    Pointwise,
+    episodic,
+    pointwise,
+)
+from jaxrl_reward.rewards.curiosity.distillation import rnd
+from jaxrl_reward.rewards.curiosity.marginal import marginal_gain, modular
+from jaxrl_reward.rewards.curiosity.prediction import (
+    byol,
+    disagreement,
+    empowerment,
+    hindsight,
+    icm,
+    pseudo_counts,
+    rdd,
+)
+from jaxrl_reward.rewards.groups.advantages import (
+    bnpo,
+    centred,
+    copo,
+    grpo,
+    reinforce,
+    riskpo,
+    rloo,
+    whitened,
+)
+from jaxrl_reward.rewards.groups.implicit import implicit_process, prime
+from jaxrl_reward.rewards.groups.lengths import (
+    by_length,
+    crf,
+    drpo,
+    hbpo,
+    pear,
+    within,
+    within_by_success,
+)
+from jaxrl_reward.rewards.groups.likelihoods import jepo, likelihood, on_scratch
+from jaxrl_reward.rewards.groups.outcomes import empg, pav, rlcr, trust, verpo
+from jaxrl_reward.rewards.groups.ranks import group_win_rate, preferred, tournament
+from jaxrl_reward.rewards.groups.self_agreement import (
+    agreement,
+    co_reward,
+    coin,
+    flip_group,
+    majority,
+)
+from jaxrl_reward.rewards.groups.ways import Grouped, Groups, gives_own_steps, grouped
+from jaxrl_reward.rewards.imitation.adversarial import airl, gail
+from jaxrl_reward.rewards.imitation.demonstrations import Demonstrations, demonstrations
+from jaxrl_reward.rewards.imitation.density import red
+from jaxrl_reward.rewards.objectives.many import (
+    direction,
+    gradient_weights,
+    hypervolume,
+    hypervolume_weight,
+    lagrangian,
+    min_norm_weights,
+)
+from jaxrl_reward.rewards.objectives.postfix import postfix
+from jaxrl_reward.rewards.objectives.scalarise import (
+    Scalariser,
+    chebyshev,
+    chebyshev_return,
+    geometric_mean,
+    harmonic,
+    objective,
+    pool,
+)
+from jaxrl_reward.rewards.objectives.stock import stock, stock_utility
+from jaxrl_reward.rewards.preference.ensembles import ensemble
+from jaxrl_reward.rewards.preference.self_play import win_rate
+from jaxrl_reward.rewards.shaping.credit import (
+    decomposed_return,
+    gated,
+    progress,
+    renorm,
+    rudder,
+    spread_return,
+)
+from jaxrl_reward.rewards.shaping.hops import Hops, hop_potential
+from jaxrl_reward.rewards.shaping.potential_based import (
+    difference,
+    dynamic_potential,
+    learned_potential,
+    look_ahead,
+    look_back,
+    mistaken_potential,
+)
+from jaxrl_reward.rewards.transforms.bounded import (
     delta,
     gaussian_quantile,
     hold,
@@ -14,67 +115,16 @@ from jaxrl_reward.rewards.bounded import (
     tanh,
     terminal,
 )
-from jaxrl_reward.rewards.causal import counts, delay, episode_end, lifetime_counts
-from jaxrl_reward.rewards.corrupted import (
+from jaxrl_reward.rewards.transforms.causal import counts, delay, episode_end, lifetime_counts
+from jaxrl_reward.rewards.transforms.corrupted import (
     flip_binary,
     flip_sign,
     gaussian_noise,
     replaced,
     uniform_noise,
 )
-from jaxrl_reward.rewards.curious import (
-    byol,
-    disagreement,
-    empowerment,
-    hindsight,
-    icm,
-    pseudo_counts,
-    rdd,
-)
-from jaxrl_reward.rewards.demonstrations import Demonstrations, demonstrations
-from jaxrl_reward.rewards.distilled import red
-from jaxrl_reward.rewards.ensembles import ensemble
-from jaxrl_reward.rewards.group_advantages import (
-    bnpo,
-    centred,
-    copo,
-    grpo,
-    reinforce,
-    riskpo,
-    rloo,
-    whitened,
-)
-from jaxrl_reward.rewards.group_lengths import (
-    by_length,
-    crf,
-    drpo,
-    hbpo,
-    pear,
-    within,
-    within_by_success,
-)
-from jaxrl_reward.rewards.group_outcomes import empg, pav, rlcr, trust, verpo
-from jaxrl_reward.rewards.group_ranks import group_win_rate, preferred, tournament
-from jaxrl_reward.rewards.grouped import Grouped, Groups, gives_own_steps, grouped
-from jaxrl_reward.rewards.hops import Hops, hop_potential
-from jaxrl_reward.rewards.implicit import implicit_process, prime
-from jaxrl_reward.rewards.inspect import check, explain, needs_episodes, replay_problem, varies
-from jaxrl_reward.rewards.intrinsic import rnd
-from jaxrl_reward.rewards.likelihoods import jepo, likelihood, on_scratch
-from jaxrl_reward.rewards.machines import ltl, reward_machine
-from jaxrl_reward.rewards.marginal import marginal_gain, modular
-from jaxrl_reward.rewards.normalize import normalize
-from jaxrl_reward.rewards.objectives import (
-    direction,
-    gradient_weights,
-    hypervolume,
-    hypervolume_weight,
-    lagrangian,
-    min_norm_weights,
-)
-from jaxrl_reward.rewards.operators import constant, env, named, stack, where
-from jaxrl_reward.rewards.parse import RewardSyntaxError, parse
-from jaxrl_reward.rewards.pointwise import (
+from jaxrl_reward.rewards.transforms.normalize import normalize
+from jaxrl_reward.rewards.transforms.pointwise import (
     clip,
     potential,
     scale,
@@ -84,39 +134,8 @@ from jaxrl_reward.rewards.pointwise import (
     threshold,
     weighted_sum,
 )
-from jaxrl_reward.rewards.postfix import postfix
-from jaxrl_reward.rewards.purple import purple
-from jaxrl_reward.rewards.redistributed import (
-    decomposed_return,
-    gated,
-    progress,
-    renorm,
-    rudder,
-    spread_return,
-)
-from jaxrl_reward.rewards.registry import entries, register
-from jaxrl_reward.rewards.scalarise import (
-    Scalariser,
-    chebyshev,
-    chebyshev_return,
-    geometric_mean,
-    harmonic,
-    objective,
-    pool,
-)
-from jaxrl_reward.rewards.schedules import scheduled
-from jaxrl_reward.rewards.self_agreement import agreement, co_reward, coin, flip_group, majority
-from jaxrl_reward.rewards.self_play import win_rate
-from jaxrl_reward.rewards.shaping import (
-    difference,
-    dynamic_potential,
-    learned_potential,
-    look_ahead,
-    look_back,
-    mistaken_potential,
-)
-from jaxrl_reward.rewards.signals import signal
-from jaxrl_reward.rewards.standardize import (
+from jaxrl_reward.rewards.transforms.purple import purple
+from jaxrl_reward.rewards.transforms.standardize import (
     clip_spread,
     min_max,
     percentile_scale,
@@ -124,18 +143,6 @@ from jaxrl_reward.rewards.standardize import (
     rank,
     standardize,
     standardize_batch,
-)
-from jaxrl_reward.rewards.stock import stock, stock_utility
-from jaxrl_reward.rewards.tabulate import tabulate
-from jaxrl_reward.rewards.ways import (
-    Affine,
-    Causal,
-    Episodes,
-    Episodic,
-    Learned,
-    Pointwise,
-    episodic,
-    pointwise,
 )
 
 __all__ = [

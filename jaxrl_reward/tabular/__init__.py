@@ -1,25 +1,10 @@
 """Finite MDPs, solved exactly: expected returns, and the whole law of the return."""
 
-from jaxrl_reward.tabular import (
-    canonical,
-    distributional,
-    dynamics,
-    forward,
-    functionals,
-    laws,
-    mazes,
-    mdp,
-    objectives,
-    planning,
-    regret,
-    reward_distance,
-    risk,
-    stock,
-    worlds,
-)
+from jaxrl_reward.tabular import dynamics, mazes, mdp, objectives, planning, worlds
+from jaxrl_reward.tabular.comparing import canonical, regret, reward_distance
+from jaxrl_reward.tabular.comparing.reward_distance import dard, epic, starc
 from jaxrl_reward.tabular.dynamics import absorbing, reward_table
 from jaxrl_reward.tabular.horizons import effective_horizon, planning_depth
-from jaxrl_reward.tabular.laws import Categorical, Laws, Particles, Quantiles
 from jaxrl_reward.tabular.mdp import (
     MDP,
     from_outcomes,
@@ -29,9 +14,10 @@ from jaxrl_reward.tabular.mdp import (
     with_clock,
 )
 from jaxrl_reward.tabular.planning import optimal_set
-from jaxrl_reward.tabular.reward_distance import dard, epic, starc
-from jaxrl_reward.tabular.risk import cvar, cvar_of, mean_cvar, upper_cvar
-from jaxrl_reward.tabular.stock import covering, grid, lattice, solve, solve_with_clock
+from jaxrl_reward.tabular.returns import distributional, forward, functionals, laws, risk, stock
+from jaxrl_reward.tabular.returns.laws import Categorical, Laws, Particles, Quantiles
+from jaxrl_reward.tabular.returns.risk import cvar, cvar_of, mean_cvar, upper_cvar
+from jaxrl_reward.tabular.returns.stock import covering, grid, lattice, solve, solve_with_clock
 from jaxrl_reward.tabular.types import Dynamics, Grid
 
 __all__ = [

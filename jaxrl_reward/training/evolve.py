@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl_reward import rounding
-from jaxrl_reward.rewards import parse
-from jaxrl_reward.rewards.postfix import (
+from jaxrl_reward.rewards.core.parse import parse
+from jaxrl_reward.rewards.objectives.postfix import (
     CONSTANTS,
     NOTHING,
     OPERATORS,
@@ -25,12 +25,12 @@ from jaxrl_reward.rewards.postfix import (
     formula,
     postfix,
 )
-from jaxrl_reward.training.metrics import Rows
-from jaxrl_reward.training.run_folder import RunFolder, merge_summaries
+from jaxrl_reward.training.record.metrics import Rows
+from jaxrl_reward.training.record.run_folder import RunFolder, merge_summaries
+from jaxrl_reward.training.record.write_up import write_up
 from jaxrl_reward.training.runs import Run
 from jaxrl_reward.training.schedule import first_seed, positive
 from jaxrl_reward.training.studies import study
-from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError
 
 SHOWN = 7  # curves in the figure

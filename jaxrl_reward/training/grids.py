@@ -55,7 +55,7 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Run, ..
 
 def _check_discounts(agent: Any, points: Sequence[Run]) -> None:
     """Warns once where a point's discount is not its reward's, unless the agent was made so."""
-    from jaxrl_reward.agents import base
+    from jaxrl_reward.agents.common import base
 
     def apart(config: Any, reward: Any) -> str | None:
         return base.other_discounts(agent.name, config, reward)

@@ -44,7 +44,7 @@ def numbers(points: Sequence[Any], seeds: int) -> tuple[Any, ...]:
     """
     if not points:
         return ()
-    from jaxrl_reward.agents import base
+    from jaxrl_reward.agents.common import base
 
     def stack(*leaves: Any) -> Any:
         if len({jnp.shape(leaf) for leaf in leaves}) > 1:

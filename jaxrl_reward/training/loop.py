@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.training import checkpoint, processes
-from jaxrl_reward.training.metrics import Rows, Sink, averages, show
+from jaxrl_reward.training.devices import processes
+from jaxrl_reward.training.devices.sharding import Carry, Programs, device_name, nan_leaves
 from jaxrl_reward.training.progress import Progress, deferred_interrupt
-from jaxrl_reward.training.result import NonFiniteError, Result
-from jaxrl_reward.training.run_folder import RunFolder, rows_from_parquet, rows_to_parquet
+from jaxrl_reward.training.record import checkpoint
+from jaxrl_reward.training.record.metrics import Rows, Sink, averages, show
+from jaxrl_reward.training.record.result import NonFiniteError, Result
+from jaxrl_reward.training.record.run_folder import RunFolder, rows_from_parquet, rows_to_parquet
 from jaxrl_reward.training.runs import Pack
-from jaxrl_reward.training.sharding import Carry, Programs, device_name, nan_leaves
 from jaxrl_reward.types import UserError
 
 SLICE_SECONDS = 0.5  # how long a call to the device runs: the bar and Ctrl-C wait for it

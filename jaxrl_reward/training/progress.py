@@ -10,7 +10,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.markup import escape
 
-from jaxrl_reward.training import processes
+from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.schedule import Plan
 
 

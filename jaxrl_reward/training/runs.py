@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.training import lanes
-from jaxrl_reward.training.layout import Shard
+from jaxrl_reward.training.devices.layout import Shard
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive
 from jaxrl_reward.types import UserError
 
@@ -225,7 +225,7 @@ def packs(lanes: Sequence[Lane], name: str | None = None) -> list[Pack]:
 
 
 def _lane(run: Run, make_env: Callable[[str], Any]) -> Lane:
-    from jaxrl_reward.agents import base
+    from jaxrl_reward.agents.common import base
 
     run = dataclasses.replace(run, seeds=positive("seeds", run.seeds))
     run = dataclasses.replace(

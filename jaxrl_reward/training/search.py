@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from jaxrl_reward.files import write_atomic
-from jaxrl_reward.training import grids, processes
-from jaxrl_reward.training.metrics import Rows, Sink
-from jaxrl_reward.training.result import NonFiniteError, Result
-from jaxrl_reward.training.run_folder import RunFolder, merge_summaries, plain
+from jaxrl_reward.training import grids
+from jaxrl_reward.training.devices import processes
+from jaxrl_reward.training.record.metrics import Rows, Sink
+from jaxrl_reward.training.record.result import NonFiniteError, Result
+from jaxrl_reward.training.record.run_folder import RunFolder, merge_summaries, plain
+from jaxrl_reward.training.record.write_up import write_up
 from jaxrl_reward.training.runs import Run, of_point, one
 from jaxrl_reward.training.schedule import first_seed, positive
 from jaxrl_reward.training.studies import Compiled, study
-from jaxrl_reward.training.write_up import write_up
 from jaxrl_reward.types import UserError, nearest
 
 SAMPLERS = ("tpe", "random")

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward.training import checkpoint, grids, processes
+from jaxrl_reward.training import grids
+from jaxrl_reward.training.devices import processes
+from jaxrl_reward.training.devices.sharding import First, Probe, Programs, compile_together
 from jaxrl_reward.training.loop import Training
-from jaxrl_reward.training.metrics import Rows, Sink
 from jaxrl_reward.training.progress import Progress, stage
-from jaxrl_reward.training.result import Result
-from jaxrl_reward.training.run_folder import RunFolder, merge_summaries, rows_to_parquet
+from jaxrl_reward.training.record import checkpoint
+from jaxrl_reward.training.record.metrics import Rows, Sink
+from jaxrl_reward.training.record.result import Result
+from jaxrl_reward.training.record.run_folder import RunFolder, merge_summaries, rows_to_parquet
 from jaxrl_reward.training.runs import Pack, Run, lanes_of, of_point, one, packs
 from jaxrl_reward.training.schedule import positive
-from jaxrl_reward.training.sharding import First, Probe, Programs, compile_together
 from jaxrl_reward.types import UserError
 
 # Programs that are compiled, by what they are: of a study that another one follows.

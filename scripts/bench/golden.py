@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from jaxrl_reward import agents, cli
-from jaxrl_reward.training import experiment
-from jaxrl_reward.training.run_folder import load_rows
+from jaxrl_reward.training.experiments import experiment
+from jaxrl_reward.training.record.run_folder import load_rows
 
 ITERATIONS = 4
 REWARD = "env + 0.1*counts()"

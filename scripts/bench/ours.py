@@ -15,10 +15,11 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 import jaxrl_reward.data  # noqa: E402
-from jaxrl_reward import agents, envs, writers  # noqa: E402
+from jaxrl_reward import agents, envs  # noqa: E402
 from jaxrl_reward import rewards as rw  # noqa: E402
-from jaxrl_reward.rewards import potentials  # noqa: E402
-from jaxrl_reward.training.sharding import Programs  # noqa: E402
+from jaxrl_reward.nn import writers  # noqa: E402
+from jaxrl_reward.rewards.core import potentials  # noqa: E402
+from jaxrl_reward.training.devices.sharding import Programs  # noqa: E402
 
 EXPRESSION = (
     "env + 0.5*potential('norm') - 0.1*potential('first') + 0.01*state_bonus('norm')"

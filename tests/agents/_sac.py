@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from _shared import STORING
 
 from jaxrl_reward import agents
-from jaxrl_reward.agents import sac_losses
-from jaxrl_reward.agents.base import as_leaves
+from jaxrl_reward.agents.common.base import as_leaves
+from jaxrl_reward.agents.off_policy import sac_losses
 
 GAMMA = 0.9
 DISCRETE, CONTINUOUS = "gymnax:CartPole-v1", "gymnax:Pendulum-v1"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, envs
-from jaxrl_reward.agents import answers, writing
+from jaxrl_reward.agents.sequence import answers, writing
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.agents import batching
+from jaxrl_reward.agents.common import batching
 
 
 def loss(params, batch):

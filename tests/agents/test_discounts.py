@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base
+from jaxrl_reward.agents.common import base
 from jaxrl_reward.training import grids, lanes
 from jaxrl_reward.types import UserError
 

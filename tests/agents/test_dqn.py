@@ -10,8 +10,9 @@ import pytest
 from _shared import STORING
 
 from jaxrl_reward import agents
-from jaxrl_reward.agents import dqn, q_learning, replay
-from jaxrl_reward.agents.base import as_leaves
+from jaxrl_reward.agents.common import replay
+from jaxrl_reward.agents.common.base import as_leaves
+from jaxrl_reward.agents.off_policy import dqn, q_learning
 from jaxrl_reward.types import UserError
 
 GAMMA = 0.9

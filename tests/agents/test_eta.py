@@ -10,9 +10,10 @@ import pytest
 from _shared import STORING
 
 from jaxrl_reward import agents, tabular
-from jaxrl_reward.agents import eta, replay, rollout
-from jaxrl_reward.agents.base import as_leaves
-from jaxrl_reward.agents.stocks import Stocks
+from jaxrl_reward.agents.common import replay, rollout
+from jaxrl_reward.agents.common.base import as_leaves
+from jaxrl_reward.agents.distributional import eta
+from jaxrl_reward.agents.distributional.stocks import Stocks
 from jaxrl_reward.tabular import worlds
 from jaxrl_reward.types import Transition, UserError
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import budgets
-from jaxrl_reward.agents import entropy_control as control
-from jaxrl_reward.agents import group_losses as losses
+from jaxrl_reward.agents.sequence import budgets
+from jaxrl_reward.agents.sequence import entropy_control as control
+from jaxrl_reward.agents.sequence import group_losses as losses
 from jaxrl_reward.types import Transition
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

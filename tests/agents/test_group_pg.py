@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents, envs, training, writers
+from jaxrl_reward import agents, envs, training
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import group_pg, writing
+from jaxrl_reward.agents.sequence import group_pg, writing
 from jaxrl_reward.envs.vector import step
+from jaxrl_reward.nn import writers
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -10,8 +10,9 @@ import pytest
 
 from jaxrl_reward import agents
 from jaxrl_reward import data as datasets
-from jaxrl_reward.agents import iql_losses, riql
-from jaxrl_reward.agents.replay import Batch
+from jaxrl_reward.agents.common import base
+from jaxrl_reward.agents.common.replay import Batch
+from jaxrl_reward.agents.from_data import iql_losses, riql
 from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.types import UserError
 
@@ -182,7 +183,7 @@ def state(made, point, seed):
     learned = {name: params[name] for name in ("policy", "value", "critic")}
     i, on = int(point["source"]), point["normalize_obs"] > 0
     return found.replace(
-        config=agents.base.as_leaves(config),
+        config=base.as_leaves(config),
         reward_state=jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), found.reward_state),
         params=params,
         opt_state=optax.scale_by_adam().init(learned),

@@ -11,7 +11,8 @@ from gymnax.environments import spaces
 from jaxrl_reward import agents, training
 from jaxrl_reward import data as datasets
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import edac, replay
+from jaxrl_reward.agents.common import base, replay
+from jaxrl_reward.agents.from_data import edac
 from jaxrl_reward.agents.shells.from_data import State
 from jaxrl_reward.types import UserError
 
@@ -146,7 +147,7 @@ def rewards_of(made, reward_state=None):
     def run(data, given):
         fresh = made.reward.init(jax.random.key(0), inside.recorder.example)
         given, features = inside.read_in_order(made.reward, given or fresh, data, jnp.int32(0))
-        config = agents.base.as_leaves(made.config)
+        config = base.as_leaves(made.config)
         state = State(config, made.reward, (), (), (), features, jnp.zeros(3), jnp.ones(3), (), 0)
         return inside.batch(state, given.shared, data, jnp.arange(data.count))[0].reward, given
 
@@ -226,8 +227,8 @@ def test_rewards_that_data_cannot_give_are_refused():
 def test_bc_is_iql_without_advantages():
     bc, init, iterate = compiled("bc")
     iql, init_iql, iterate_iql = compiled("iql")
-    config = agents.base.as_leaves(iql.config.replace(beta=0.0))
-    cloned = iterate(init(jax.random.key(3), agents.base.as_leaves(bc.config)))[0]
+    config = base.as_leaves(iql.config.replace(beta=0.0))
+    cloned = iterate(init(jax.random.key(3), base.as_leaves(bc.config)))[0]
     weighed = iterate_iql(init_iql(jax.random.key(3), config))[0]
     assert_close(cloned.params, weighed.params["policy"], rtol=1e-4, atol=1e-6)
 
@@ -265,7 +266,7 @@ def test_edac_spreads_the_gradients_of_its_critics():
 
     @quick
     def run(eta):
-        settings = agents.base.as_leaves(config.replace(eta=eta))
+        settings = base.as_leaves(config.replace(eta=eta))
         start = learner.init(settings, batch.inputs[:1], jax.random.key(0))
         step = lambda carry, i: learner.update(settings, carry, batch, jax.random.key(1), i)  # noqa: E731
         return jax.lax.scan(step, start, jnp.arange(60))[1]["alike"]

@@ -12,8 +12,9 @@ from gymnax.environments import spaces
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import actions, base, ppo
-from jaxrl_reward.distributions import Categorical
+from jaxrl_reward.agents.common import actions, base
+from jaxrl_reward.agents.on_policy import ppo
+from jaxrl_reward.nn.distributions import Categorical
 from jaxrl_reward.types import UserError
 
 SMALL = {"num_envs": 4, "num_steps": 16, "hidden": (8,), "epochs": 2, "minibatches": 2}

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents, running_statistics
+from jaxrl_reward import agents
+from jaxrl_reward.nn import running_statistics
 from jaxrl_reward.render import rollout as render
 from jaxrl_reward.types import UserError
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import envs, networks
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import ppo
+from jaxrl_reward.agents.on_policy import ppo
+from jaxrl_reward.nn import networks
 
 GAMMA = 0.9
 CONFIG = ppo.Config(

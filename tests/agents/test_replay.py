@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.agents import replay, sac
+from jaxrl_reward.agents.common import replay
+from jaxrl_reward.agents.off_policy import sac
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.agents import response_scores as scores
+from jaxrl_reward.agents.sequence import response_scores as scores
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_one():

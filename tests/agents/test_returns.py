@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward.agents.returns import discounted_returns, explained, gae
+from jaxrl_reward.agents.common.returns import discounted_returns, explained, gae
 
 GAMMA, LAM = 0.9, 0.8
 

@@ -13,9 +13,9 @@ from scipy import stats
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import policies, ppo
-from jaxrl_reward.agents.playing import EVALUATION_STEPS, begin, evaluate, step
-from jaxrl_reward.agents.rollout import (
+from jaxrl_reward.agents.common import policies
+from jaxrl_reward.agents.common.playing import EVALUATION_STEPS, begin, evaluate, step
+from jaxrl_reward.agents.common.rollout import (
     Player,
     Rollout,
     ended,
@@ -24,6 +24,7 @@ from jaxrl_reward.agents.rollout import (
     remember,
     shuffle,
 )
+from jaxrl_reward.agents.on_policy import ppo
 from jaxrl_reward.agents.shells.shell import Learner
 from jaxrl_reward.types import Transition, UserError
 

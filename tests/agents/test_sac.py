@@ -10,8 +10,8 @@ from _sac import CONTINUOUS, DISCRETE, METRICS, SLOPES, after, inside, quick, re
 from _shared import close
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import replay
-from jaxrl_reward.agents.base import as_leaves
+from jaxrl_reward.agents.common import replay
+from jaxrl_reward.agents.common.base import as_leaves
 from jaxrl_reward.types import UserError
 
 # ---- one iteration ---------------------------------------------------------------------

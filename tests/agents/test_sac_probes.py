@@ -11,7 +11,7 @@ from _sac import CONTINUOUS, DISCRETE, GAMMA, inside, quick, repeat
 from _shared import STORING
 
 from jaxrl_reward import agents
-from jaxrl_reward.agents.state import normalize
+from jaxrl_reward.agents.common.state import normalize
 
 # ---- probes ----------------------------------------------------------------------------
 

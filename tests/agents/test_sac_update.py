@@ -9,8 +9,8 @@ import pytest
 from _sac import CONTINUOUS, DISCRETE, GAMMA, inside, quick, small
 from _shared import close
 
-from jaxrl_reward.agents import replay
-from jaxrl_reward.agents.base import as_leaves
+from jaxrl_reward.agents.common import replay
+from jaxrl_reward.agents.common.base import as_leaves
 
 
 def dense(params, x):

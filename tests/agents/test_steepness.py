@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import steepness
+from jaxrl_reward.agents.common import steepness
 
 # What runs for milliseconds need not be compiled for seconds.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, training
-from jaxrl_reward.agents import subpo
+from jaxrl_reward.agents.on_policy import subpo
 from jaxrl_reward.submodular import oracles
 from jaxrl_reward.types import UserError
 

@@ -10,8 +10,8 @@ from _sac import GAMMA, inside, quick, small
 from _shared import STORING, close
 
 from jaxrl_reward import agents
-from jaxrl_reward.agents import replay
-from jaxrl_reward.agents.base import as_leaves
+from jaxrl_reward.agents.common import replay
+from jaxrl_reward.agents.common.base import as_leaves
 from jaxrl_reward.types import UserError
 
 

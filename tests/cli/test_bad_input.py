@@ -11,7 +11,7 @@ from gymnax.environments import spaces
 from gymnax.environments.classic_control.cartpole import CartPole
 
 from jaxrl_reward import rewards
-from jaxrl_reward.rewards import registry
+from jaxrl_reward.rewards.core import registry
 
 CARTPOLE = "gymnax:CartPole-v1"
 TRAIN = ("train", "ppo", CARTPOLE)

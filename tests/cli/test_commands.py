@@ -13,7 +13,7 @@ from PIL import Image
 from jaxrl_reward.training import progress
 
 EXPERIMENT = """
-from jaxrl_reward.training import experiment as ex
+from jaxrl_reward.training.experiments import experiment as ex
 
 def verdict(results):
     return [ex.reaches(results, "env", 1e6, claim="It is perfect", source="nobody")]
@@ -247,7 +247,7 @@ def test_list_prints_the_names_that_the_package_knows(run, kind):
 
 
 def test_list_rewards_has_a_signature_and_a_summary_for_each_term(run):
-    from jaxrl_reward.rewards import registry
+    from jaxrl_reward.rewards.core import registry
 
     lines = run("list", "rewards").out.splitlines()
     for entry in registry.entries():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import data as datasets
-from jaxrl_reward.training import sweep_spec, trial
+from jaxrl_reward.training.sweeps import sweep_spec, trial
 from jaxrl_reward.types import UserError
 
 ENV = "gymnax:Pendulum-v1,max_steps_in_episode=5"

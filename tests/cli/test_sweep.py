@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl_reward.training import engines, trial
-from jaxrl_reward.training.engines import Ended
+from jaxrl_reward.training.sweeps import engines, trial
+from jaxrl_reward.training.sweeps.engines import Ended
 
 # The trials of `conftest.TINY`, so that nothing is compiled for them.
 SPEC = """

@@ -9,7 +9,7 @@ from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, policies, replay
+from jaxrl_reward.agents.common import base, policies, replay
 from jaxrl_reward.settings import Settings, setting
 
 ROOM = 64  # steps that its replay holds

@@ -16,7 +16,7 @@ from PIL import Image
 
 from jaxrl_reward import UserError, agents, cli, collecting, rewards
 from jaxrl_reward import data as datasets
-from jaxrl_reward.agents import base
+from jaxrl_reward.agents.common import base
 from jaxrl_reward.collecting import levels, record, report
 
 sys.path.insert(0, str(Path(__file__).parent))

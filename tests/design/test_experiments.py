@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.training.experiments import experiment as experiments
 
 
 @pytest.mark.slow

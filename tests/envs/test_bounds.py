@@ -8,7 +8,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 import jaxrl_reward as jr
-from jaxrl_reward.agents import actions
+from jaxrl_reward.agents.common import actions
 from jaxrl_reward.collecting import record
 from jaxrl_reward.envs.bounds import limits, random_action, scale_action, unit_action
 from jaxrl_reward.types import UserError

@@ -8,8 +8,8 @@ import jax
 import pytest
 
 from jaxrl_reward import agents, training
-from jaxrl_reward.training import checkpoint
-from jaxrl_reward.training.sharding import Programs
+from jaxrl_reward.training.devices.sharding import Programs
+from jaxrl_reward.training.record import checkpoint
 
 pytestmark = pytest.mark.slow  # quick ones are in tests/training/test_checkpoint.py
 

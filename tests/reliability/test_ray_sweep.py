@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl_reward.training import checkpoint, engines, run_folder
-from jaxrl_reward.training import sweep as sweeps
-from jaxrl_reward.training import trial as trials
-from jaxrl_reward.training.sweep_spec import Sweep, Trial
+from jaxrl_reward.training.record import checkpoint, run_folder
+from jaxrl_reward.training.sweeps import engines
+from jaxrl_reward.training.sweeps import sweep as sweeps
+from jaxrl_reward.training.sweeps import trial as trials
+from jaxrl_reward.training.sweeps.sweep_spec import Sweep, Trial
 
 SETTINGS = {"num_envs": 4, "num_steps": 16, "epochs": 1, "minibatches": 1, "hidden": [8]}
 TRIALS, KILLS = 24, 2

@@ -10,7 +10,7 @@ import pytest
 from jaxrl_reward import agents, training
 from jaxrl_reward import data as datasets
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import adversarial, penalties
+from jaxrl_reward.rewards.imitation import adversarial, penalties
 from jaxrl_reward.types import UserError
 
 # What runs for milliseconds need not be compiled for seconds.

@@ -10,7 +10,7 @@ import pytest
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.intervals import Interval
-from jaxrl_reward.rewards import checks
+from jaxrl_reward.rewards.core import checks
 from jaxrl_reward.types import UserError
 
 ARGUMENTS = [

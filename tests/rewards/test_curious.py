@@ -7,7 +7,7 @@ import pytest
 
 from jaxrl_reward import counting
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import curious
+from jaxrl_reward.rewards.curiosity import prediction as curious
 from jaxrl_reward.types import UserError
 
 TINY = {"width": 8, "batch_size": 32, "updates": 150, "learning_rate": 0.01, "whiten": False}

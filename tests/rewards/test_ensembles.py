@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import reward_models as model
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.nn import reward_models as model
 from jaxrl_reward.types import UserError
 
 TINY = {"width": 8, "members": 3}

@@ -10,8 +10,8 @@ import scipy.special
 import scipy.stats
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import self_agreement
-from jaxrl_reward.rewards.group_ranks import CYCLE
+from jaxrl_reward.rewards.groups import self_agreement
+from jaxrl_reward.rewards.groups.ranks import CYCLE
 from jaxrl_reward.types import Transition, UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import hops
+from jaxrl_reward.rewards.shaping import hops
 from jaxrl_reward.types import UserError
 
 

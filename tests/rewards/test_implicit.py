@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import implicit, likelihoods
+from jaxrl_reward.rewards.groups import implicit, likelihoods
 from jaxrl_reward.types import Transition, UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

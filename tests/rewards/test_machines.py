@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import ltlf, machines
+from jaxrl_reward.rewards.automata import ltlf, machines
 from jaxrl_reward.types import UserError
 
 FORMULAS = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import redistributed
+from jaxrl_reward.rewards.shaping import credit as redistributed
 from jaxrl_reward.types import UserError
 
 

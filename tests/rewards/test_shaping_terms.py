@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.rewards import potentials, shaping
+from jaxrl_reward.rewards.core import potentials
+from jaxrl_reward.rewards.shaping import potential_based as shaping
 from jaxrl_reward.types import Transition, UserError
 
 S, A, GAMMA, MANY = 4, 2, 0.7, 10_000

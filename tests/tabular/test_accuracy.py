@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import distributional, functionals, worlds
-from jaxrl_reward.tabular.stock import greedy
+from jaxrl_reward.tabular import worlds
+from jaxrl_reward.tabular.returns import distributional, functionals
+from jaxrl_reward.tabular.returns.stock import greedy
 from jaxrl_reward.types import UserError
 
 GAMMA = 0.8

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, tabular
-from jaxrl_reward.tabular import functionals, worlds
+from jaxrl_reward.tabular import worlds
+from jaxrl_reward.tabular.returns import functionals
 
 GAMBLE = 1
 

@@ -14,7 +14,7 @@ import pytest
 from scipy.optimize import linprog
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import distributional, functionals
+from jaxrl_reward.tabular.returns import distributional, functionals
 
 S, A, K, HORIZON = 2, 2, 2, 3
 RANGE = 2 * HORIZON

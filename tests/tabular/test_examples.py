@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import distributional, functionals, planning, worlds
+from jaxrl_reward.tabular import planning, worlds
+from jaxrl_reward.tabular.returns import distributional, functionals
 from jaxrl_reward.types import UserError
 
 SAFE, RISKY = 0, 1

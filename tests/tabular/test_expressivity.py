@@ -13,8 +13,9 @@ from scipy import stats
 from scipy.optimize import linprog
 
 from jaxrl_reward import tabular
-from jaxrl_reward.rewards import ltlf, machines
-from jaxrl_reward.tabular import functionals, objectives, planning
+from jaxrl_reward.rewards.automata import ltlf, machines
+from jaxrl_reward.tabular import objectives, planning
+from jaxrl_reward.tabular.returns import functionals
 
 GAMMA = 0.9
 

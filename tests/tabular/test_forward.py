@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import distributional, forward, planning, worlds
+from jaxrl_reward.tabular import planning, worlds
+from jaxrl_reward.tabular.returns import distributional, forward
 
 GRID = worlds.risky_grid()
 STOCKS = tabular.grid(-30.0, 40.0, 71)

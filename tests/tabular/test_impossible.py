@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import design, tabular
-from jaxrl_reward.tabular import (
-    distributional,
-    dynamics,
-    forward,
-    functionals,
-    objectives,
-    planning,
-    regret,
-    worlds,
-)
+from jaxrl_reward.tabular import dynamics, objectives, planning, worlds
+from jaxrl_reward.tabular.comparing import regret
+from jaxrl_reward.tabular.returns import distributional, forward, functionals
 from jaxrl_reward.types import UserError
 
 P = np.array([[[0.5, 0.5]], [[1.0, 0.0]]])

@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import (
-    canonical,
-    distributional,
-    dynamics,
-    forward,
-    functionals,
-    objectives,
-    planning,
-    regret,
-    reward_distance,
-)
+from jaxrl_reward.tabular import dynamics, objectives, planning
+from jaxrl_reward.tabular.comparing import canonical, regret, reward_distance
+from jaxrl_reward.tabular.returns import distributional, forward, functionals
 
 TRANSITION = np.array([[[0.5, 0.5], [0.1, 0.9]], [[0.0, 1.0], [1.0, 0.0]]])
 REWARD = np.array([[1.0, 0.0], [2.0, -1.0]])

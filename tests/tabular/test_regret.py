@@ -9,8 +9,9 @@ import pytest
 from scipy.optimize import linprog
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import canonical, dynamics, regret
-from jaxrl_reward.tabular import reward_distance as distances
+from jaxrl_reward.tabular import dynamics
+from jaxrl_reward.tabular.comparing import canonical, regret
+from jaxrl_reward.tabular.comparing import reward_distance as distances
 
 S, A, GAMMA, WORLDS = 4, 3, 0.9, 20
 OTHERS = ("l1", "linf", "visited")

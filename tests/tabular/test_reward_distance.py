@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import canonical, dynamics
-from jaxrl_reward.tabular import reward_distance as distances
+from jaxrl_reward.tabular import dynamics
+from jaxrl_reward.tabular.comparing import canonical
+from jaxrl_reward.tabular.comparing import reward_distance as distances
 from jaxrl_reward.types import UserError
 
 S, A, GAMMA, WORLDS = 5, 3, 0.9, 16

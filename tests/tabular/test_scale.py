@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import tabular
-from jaxrl_reward.tabular import functionals
+from jaxrl_reward.tabular.returns import functionals
 
 GAMMA = 0.95
 

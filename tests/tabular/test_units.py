@@ -12,17 +12,10 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import design, tabular
-from jaxrl_reward.tabular import (
-    distributional,
-    dynamics,
-    functionals,
-    horizons,
-    planning,
-    regret,
-    reward_distance,
-    worlds,
-)
-from jaxrl_reward.tabular.stock import greedy
+from jaxrl_reward.tabular import dynamics, horizons, planning, worlds
+from jaxrl_reward.tabular.comparing import regret, reward_distance
+from jaxrl_reward.tabular.returns import distributional, functionals
+from jaxrl_reward.tabular.returns.stock import greedy
 
 S, A = 4, 3
 UNITS = (1e-6, 1.0, 1e6)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 from flax import struct
 
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training.record import checkpoint
 from jaxrl_reward.types import UserError
 
 

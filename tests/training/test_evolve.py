@@ -6,7 +6,7 @@ import pytest
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward import training
-from jaxrl_reward.rewards.postfix import formula, postfix
+from jaxrl_reward.rewards.objectives.postfix import formula, postfix
 from jaxrl_reward.training.evolve import Writer, evolve
 from jaxrl_reward.types import UserError
 

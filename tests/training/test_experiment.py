@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import data as datasets
-from jaxrl_reward.training import experiment as experiments
-from jaxrl_reward.training.experiment import Arm, Experiment, Preset
+from jaxrl_reward.training.experiments import experiment as experiments
+from jaxrl_reward.training.experiments.experiment import Arm, Experiment, Preset
 from jaxrl_reward.training.progress import stage
 from jaxrl_reward.types import UserError
 
@@ -178,7 +178,7 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "import beside_mine\n"
-        "from jaxrl_reward.training.experiment import Experiment\n"
+        "from jaxrl_reward.training.experiments.experiment import Experiment\n"
         "experiment = Experiment('mine', beside_mine.title, '', '', '', (), {}, lambda _: ())\n"
     )
     assert experiments.load(str(file)).title == "found"

@@ -14,14 +14,14 @@ import pytest
 from jaxrl_reward import cli, files
 from jaxrl_reward.cli import runs
 from jaxrl_reward.cli.commands import train
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training.record import checkpoint
 
 # A file may be no larger than this: the system refuses to write on, as on a full disk.
 LIMITED = """
 import json, resource, signal, sys
 import jax.numpy as jnp
 from jaxrl_reward import files
-from jaxrl_reward.training import checkpoint
+from jaxrl_reward.training.record import checkpoint
 
 checkpoint.save("saved", 4, {"a": jnp.ones(3)}, {})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import training
-from jaxrl_reward.agents.base import make
-from jaxrl_reward.training import sharding
+from jaxrl_reward.agents.common.base import make
+from jaxrl_reward.training.devices import sharding
 from jaxrl_reward.types import UserError
 
 SIZES = {"num_envs": 2, "num_steps": 8, "epochs": 1, "minibatches": 2, "hidden": (4,)}

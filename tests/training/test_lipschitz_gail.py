@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.training import experiment as experiments
-from jaxrl_reward.training.metrics import Rows
+from jaxrl_reward.training.experiments import experiment as experiments
+from jaxrl_reward.training.record.metrics import Rows
 
 
 @pytest.fixture
 def beside(monkeypatch):
     """What lies beside the experiments, by the name of its file."""
-    monkeypatch.syspath_prepend(experiments.folders()[-1])
+    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
+        monkeypatch.syspath_prepend(folder)
     return importlib.import_module
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl_reward.training import lost
+from jaxrl_reward.training.devices import lost
 
 # Without JAX: the module is about sockets and processes.
 CHILD = """

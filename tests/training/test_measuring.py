@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import cli
-from jaxrl_reward.training import experiment as experiments
-from jaxrl_reward.training.experiment import Arm, Experiment, Measured, Preset
-from jaxrl_reward.training.result import NonFiniteError
-from jaxrl_reward.training.run_folder import load_rows
+from jaxrl_reward.training.experiments import experiment as experiments
+from jaxrl_reward.training.experiments.experiment import Arm, Experiment, Measured, Preset
+from jaxrl_reward.training.record.result import NonFiniteError
+from jaxrl_reward.training.record.run_folder import load_rows
 from jaxrl_reward.types import UserError
 
 WORDS = {"name": "x", "title": "X", "claim": "c", "source": "s", "metric": "regret"}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import training
-from jaxrl_reward.agents.base import make
-from jaxrl_reward.training import layout, processes
+from jaxrl_reward.agents.common.base import make
+from jaxrl_reward.training.devices import layout, processes
 from jaxrl_reward.types import UserError
 
 REWARD = "env + 0.1*counts() | normalize(gamma=0.99)"
@@ -36,7 +36,8 @@ from jaxrl_reward.types import UserError
 training.join_processes()
 assert jax.device_count() == 4
 import numpy as np
-from jaxrl_reward.training import checkpoint, sharding
+from jaxrl_reward.training.devices import sharding
+from jaxrl_reward.training.record import checkpoint
 from test_mesh import PPO, REWARD, RUN, make
 
 class Interrupt:

@@ -7,8 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from jaxrl_reward.training import metrics
-from jaxrl_reward.training.metrics import Row, Rows
+from jaxrl_reward.training.record import metrics
+from jaxrl_reward.training.record.metrics import Row, Rows
 from jaxrl_reward.types import UserError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward.tabular import worlds
-from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.training.experiments import experiment as experiments
 
 MEASURED = ("overoptimization", "hacking", "pareto", "preferences")
 
@@ -16,7 +16,8 @@ MEASURED = ("overoptimization", "hacking", "pareto", "preferences")
 @pytest.fixture
 def beside(monkeypatch):
     """What lies beside the experiments, by the name of its file."""
-    monkeypatch.syspath_prepend(experiments.folders()[-1])
+    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
+        monkeypatch.syspath_prepend(folder)
     return importlib.import_module
 
 

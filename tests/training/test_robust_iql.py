@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from jaxrl_reward.training import experiment as experiments
 from jaxrl_reward.training import load_config
+from jaxrl_reward.training.experiments import experiment as experiments
 
 TASK = "Pendulum-v1"
 

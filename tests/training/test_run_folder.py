@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from flax import struct
 
-from jaxrl_reward.training import run_folder
-from jaxrl_reward.training.metrics import Rows
-from jaxrl_reward.training.run_folder import RunFolder, load_config, load_rows
+from jaxrl_reward.training.record import run_folder
+from jaxrl_reward.training.record.metrics import Rows
+from jaxrl_reward.training.record.run_folder import RunFolder, load_config, load_rows
 from jaxrl_reward.types import UserError
 
 
@@ -74,7 +74,7 @@ def test_a_file_is_not_a_folder(tmp_path):
 
 def test_two_processes_cannot_share_a_folder(tmp_path):
     program = (
-        "import sys, time; from jaxrl_reward.training.run_folder import RunFolder\n"
+        "import sys, time; from jaxrl_reward.training.record.run_folder import RunFolder\n"
         f"RunFolder.claim({str(tmp_path)!r}); print('claimed', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program]

@@ -8,7 +8,8 @@ import pytest
 
 from jaxrl_reward import agents, training
 from jaxrl_reward import data as datasets
-from jaxrl_reward.training import experiment, lanes, loop
+from jaxrl_reward.training import lanes, loop
+from jaxrl_reward.training.experiments import experiment
 from jaxrl_reward.training.search import Range, search
 from jaxrl_reward.types import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import training
 from jaxrl_reward.training import search as searching
-from jaxrl_reward.training import sharding
+from jaxrl_reward.training.devices import sharding
 from jaxrl_reward.training.search import Range, search
 from jaxrl_reward.types import UserError
 

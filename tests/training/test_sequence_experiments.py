@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_reward import agents, envs, writers
+from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import group_losses as losses
-from jaxrl_reward.agents import writing
-from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.agents.sequence import group_losses as losses
+from jaxrl_reward.agents.sequence import writing
+from jaxrl_reward.nn import writers
 from jaxrl_reward.training import lanes
+from jaxrl_reward.training.experiments import experiment as experiments
 
 NAMES = ("group_normalisation", "length", "entropy")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -24,7 +25,8 @@ quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 @pytest.fixture
 def beside(monkeypatch):
     """What lies beside the experiments, by the name of its file."""
-    monkeypatch.syspath_prepend(experiments.folders()[-1])
+    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
+        monkeypatch.syspath_prepend(folder)
     return importlib.import_module
 
 

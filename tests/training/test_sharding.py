@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents
-from jaxrl_reward.training import layout, sharding
+from jaxrl_reward.training.devices import layout, sharding
 from jaxrl_reward.types import Mean
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.training.experiments import experiment as experiments
 
 
 @pytest.mark.slow

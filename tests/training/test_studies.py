@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import training
-from jaxrl_reward.training import Run, sharding
+from jaxrl_reward.training import Run
+from jaxrl_reward.training.devices import sharding
 from jaxrl_reward.training.runs import lanes_of, packs
 from jaxrl_reward.types import UserError
 

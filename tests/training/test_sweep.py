@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from jaxrl_reward import agents, training
-from jaxrl_reward.training import checkpoint, engines, run_folder
-from jaxrl_reward.training import sweep as sweeps
-from jaxrl_reward.training import trial as trials
-from jaxrl_reward.training.engines import Ended
-from jaxrl_reward.training.sweep_spec import Sweep, Trial
-from jaxrl_reward.training.sweep_view import View
+from jaxrl_reward.training.record import checkpoint, run_folder
+from jaxrl_reward.training.sweeps import engines
+from jaxrl_reward.training.sweeps import sweep as sweeps
+from jaxrl_reward.training.sweeps import trial as trials
+from jaxrl_reward.training.sweeps.engines import Ended
+from jaxrl_reward.training.sweeps.sweep_spec import Sweep, Trial
+from jaxrl_reward.training.sweeps.sweep_view import View
 from jaxrl_reward.types import UserError
 
 SHAPE = {"seeds": 2, "total_steps": 400, "evals": 4, "eval_episodes": 3}

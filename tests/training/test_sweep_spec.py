@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
-from jaxrl_reward.training import sweep_spec
-from jaxrl_reward.training.sweep_spec import Trial
+from jaxrl_reward.training.sweeps import sweep_spec
+from jaxrl_reward.training.sweeps.sweep_spec import Trial
 from jaxrl_reward.types import UserError
 
 CARTPOLE = 'env = "gymnax:CartPole-v1"\n'

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import training
-from jaxrl_reward.agents.base import make
-from jaxrl_reward.training import checkpoint, loop
+from jaxrl_reward.agents.common.base import make
+from jaxrl_reward.training import loop
+from jaxrl_reward.training.devices.sharding import EVALUATION_TAG
 from jaxrl_reward.training.progress import deferred_interrupt
-from jaxrl_reward.training.sharding import EVALUATION_TAG
+from jaxrl_reward.training.record import checkpoint
 from jaxrl_reward.types import UserError
 
 QUIET = {"progress": False, "eval_episodes": 3}
@@ -320,7 +321,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 2)
 from conftest import FakeAgent
 from jaxrl_reward import training
-from jaxrl_reward.agents.base import make
+from jaxrl_reward.agents.common.base import make
 from jaxrl_reward.training import loop
 
 class Slow:

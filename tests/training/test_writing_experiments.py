@@ -12,9 +12,9 @@ import pytest
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import group_pg
-from jaxrl_reward.training import experiment as experiments
+from jaxrl_reward.agents.sequence import group_pg
 from jaxrl_reward.training import lanes
+from jaxrl_reward.training.experiments import experiment as experiments
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -22,7 +22,8 @@ quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 @pytest.fixture
 def beside(monkeypatch):
     """What lies beside the experiments, by the name of its file."""
-    monkeypatch.syspath_prepend(experiments.folders()[-1])
+    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
+        monkeypatch.syspath_prepend(folder)
     return importlib.import_module
 
 

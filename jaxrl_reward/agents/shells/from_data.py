@@ -19,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl_reward import distributions, envs
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import actions, base, replay, rollout
-from jaxrl_reward.agents.offline_data import Data, load
+from jaxrl_reward.agents.common import actions, base, replay, rollout
+from jaxrl_reward.agents.common.offline_data import Data, load
 from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.envs import spaces
+from jaxrl_reward.nn import distributions
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
 SMALLEST_STD = 1e-3  # added to that of observations, as is usual for offline data

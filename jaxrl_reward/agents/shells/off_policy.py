@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, replay, rollout
-from jaxrl_reward.agents import state as common
+from jaxrl_reward.agents.common import base, replay, rollout
+from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.envs.vector import any_anywhere
 from jaxrl_reward.types import Array, Mean, Transition

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents import base, playing, policies, rollout
+from jaxrl_reward.agents.common import base, playing, policies, rollout
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.types import Array
 

@@ -10,7 +10,7 @@ from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import real, seed, whole
 
 if TYPE_CHECKING:
-    from jaxrl_reward.comparison import Exact, Sampled
+    from jaxrl_reward.compare.comparison import Exact, Sampled
 
 SAME = 1e-4  # below this two distances or regrets are called 0
 SHOWN = 8  # states whose best actions are listed
@@ -47,8 +47,9 @@ def _guarded(words: list[str]) -> list[str]:
 def run(args: argparse.Namespace) -> None:
     """Prints how different two rewards are as tasks, and says it in a sentence."""
     devices.start()
-    from jaxrl_reward import comparison, envs
+    from jaxrl_reward import envs
     from jaxrl_reward import rewards as rw
+    from jaxrl_reward.compare import comparison
     from jaxrl_reward.envs.finite import Finite
 
     first, second = (rw.parse(text.strip()) for text in (args.first, args.second))

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _greedy_returns(agent: Any, loaded: Any, episodes: int, seed: int) -> Any:
     """Returns `[S, E]`, from other keys than those of the evaluations in training."""
-    from jaxrl_reward.training.sharding import Carry, Programs, Tally
+    from jaxrl_reward.training.devices.sharding import Carry, Programs, Tally
 
     seeds, first = loaded.config["seeds"], loaded.config["seed"]
     programs = Programs(agent, seeds=seeds, seed=first, episodes=episodes)

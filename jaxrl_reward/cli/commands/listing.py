@@ -33,7 +33,7 @@ def _envs() -> Iterable[tuple[str, str]]:
 
 
 def _rewards() -> Iterable[tuple[str, str]]:
-    from jaxrl_reward.rewards import operators, registry
+    from jaxrl_reward.rewards.core import operators, registry
 
     rows = [
         (_signature(entry.name, entry.arguments), entry.summary) for entry in registry.entries()
@@ -44,13 +44,13 @@ def _rewards() -> Iterable[tuple[str, str]]:
 
 
 def _potentials() -> Iterable[tuple[str, str]]:
-    from jaxrl_reward.rewards import potentials
+    from jaxrl_reward.rewards.core import potentials
 
     return [(name, _summary(potentials.lookup(name))) for name in potentials.names()]
 
 
 def _experiments() -> Iterable[tuple[str, str]]:
-    from jaxrl_reward.training import experiment as experiments
+    from jaxrl_reward.training.experiments import experiment as experiments
 
     return [(name, experiments.load(name).claim) for name in experiments.names()]
 
@@ -70,7 +70,7 @@ def _summary(documented: Any) -> str:
 
 def _signature(name: str, arguments: dict[str, Any]) -> str:
     """A term as it is written, with its defaults: `clip(low=-1, high=1)`."""
-    from jaxrl_reward.rewards.base import show as shown
+    from jaxrl_reward.rewards.core.base import show as shown
 
     if name == "env":
         return name

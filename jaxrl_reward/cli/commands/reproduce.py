@@ -20,7 +20,7 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs an experiment; prints its table and verdicts."""
     devices.start()
-    from jaxrl_reward.training import experiment as experiments
+    from jaxrl_reward.training.experiments import experiment as experiments
 
     experiment = experiments.load(args.name)
     out = runs.folder(args, experiment.name)

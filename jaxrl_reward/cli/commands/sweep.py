@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
 
     # Here trials are only checked: an accelerator's memory is left to them.
     jax.config.update("jax_platforms", "cpu")
-    from jaxrl_reward.training import sweep as sweeps
-    from jaxrl_reward.training import sweep_spec
-    from jaxrl_reward.training.run_folder import steps_of
+    from jaxrl_reward.training.record.run_folder import steps_of
+    from jaxrl_reward.training.sweeps import sweep as sweeps
+    from jaxrl_reward.training.sweeps import sweep_spec
 
     planned = sweep_spec.read(args.spec)
     if args.dry_run:
@@ -97,7 +97,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _engine(args: argparse.Namespace, out: Any) -> Any:
-    from jaxrl_reward.training import engines
+    from jaxrl_reward.training.sweeps import engines
 
     if args.engine == "local":
         return engines.Local(out, args.workers)
@@ -110,7 +110,7 @@ def _table(planned: Any) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from jaxrl_reward.training.sweep_spec import RUN_KEYS
+    from jaxrl_reward.training.sweeps.sweep_spec import RUN_KEYS
 
     rows = [
         {key: getattr(each, key) for key in RUN_KEYS if getattr(each, key) != ""} | each.settings

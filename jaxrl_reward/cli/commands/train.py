@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     """Trains an agent; writes its folder and prints a table."""
     devices.start()
     from jaxrl_reward import training
-    from jaxrl_reward.training.write_up import write_up
+    from jaxrl_reward.training.record.write_up import write_up
 
     vary = grid(args.vary)
     agent, template = training_flags.build(args, {name: values[0] for name, values in vary.items()})

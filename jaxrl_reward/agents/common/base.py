@@ -1,0 +1,258 @@
+"""What an agent is, the table of agents, and what their settings have in common."""
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl_reward import envs, settings
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents.common import offline_data
+from jaxrl_reward.envs import spaces
+from jaxrl_reward.types import UserError, nearest
+
+_MODULES = {
+    "bc": "jaxrl_reward.agents.from_data.bc",
+    "dqn": "jaxrl_reward.agents.off_policy.dqn",
+    "edac": "jaxrl_reward.agents.from_data.edac",
+    "eta": "jaxrl_reward.agents.distributional.eta",
+    "group_pg": "jaxrl_reward.agents.sequence.group_pg",
+    "iql": "jaxrl_reward.agents.from_data.iql",
+    "ppo": "jaxrl_reward.agents.on_policy.ppo",
+    "riql": "jaxrl_reward.agents.from_data.riql",
+    "sac": "jaxrl_reward.agents.off_policy.sac",
+    "subpo": "jaxrl_reward.agents.on_policy.subpo",
+    "td3": "jaxrl_reward.agents.off_policy.td3",
+}
+_OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
+
+
+class Agent(NamedTuple):
+    """An agent on an environment with a reward: pure functions of its state.
+
+    Attributes:
+      name: in the table of agents.
+      config: the settings, resolved.
+      env: what it plays.
+      reward: what it learns from.
+      init: `init(key, config=None, reward=None) -> state`. A config or reward
+        of the same structure with other numbers replaces the agent's, so that
+        `vmap` over them is a sweep that compiles once.
+      iterate: `iterate(state) -> (state, metrics)`: plays, then learns. The
+        metrics are a dict of scalar `Mean`s.
+      act: `act(state, inputs[N, ...], key=None) -> action[N, ...]`, greedy
+        without a key, at first steps. Inputs are observations, with the reward's
+        memory behind them if the agent's policy sees it (see `rollout.remember`).
+      evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
+        greedy, on the environment's own reward.
+      steps_per_iteration: environment steps that one `iterate` takes.
+      learning_starts: environment steps before the first update; a run must be
+        at least as long.
+      prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, for those
+        who play it themselves: an agent may have to choose before an episode.
+      policy: `policy(state) -> policies.Policy`, how it acts in whole episodes, for
+        all who play them; None for an agent that is only evaluated.
+      shards_envs: whether it learns on all devices of a mesh that its environments
+        are split over; else each of them would do all of the learning.
+      remake: `remake(config, reward=None) -> Agent`, the same with another config and
+        another reward, of any structure; None where that cannot be.
+      newest: `newest(state) -> Transition`, the block `[T, N, ...]` that was played last;
+        None for an agent that keeps none.
+      frozen: `frozen(state) -> state`, as much of it as acts and is evaluated.
+      check: `check(config)` raises a `UserError` for a config that it cannot have.
+      data: what it learns from in place of playing, an argument `data` of `init`
+        and `iterate`, the same for all seeds. Its steps are gradient steps.
+      data_origin: the `Provenance` of each data set, with its checksum.
+    """
+
+    name: str
+    config: Any
+    env: envs.Env
+    reward: rw.RewardTransform
+    init: Callable[..., Any]
+    iterate: Callable[..., Any]
+    act: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    steps_per_iteration: int
+    learning_starts: int = 0
+    prepare_eval: Callable[..., Any] = lambda state, key: state
+    policy: Callable[..., Any] | None = None
+    shards_envs: bool = False
+    remake: Callable[..., Any] | None = None
+    newest: Callable[[Any], Any] | None = None
+    frozen: Callable[[Any], Any] = lambda state: state
+    check: Callable[[Any], None] = lambda config: None
+    data: Any = None
+    data_origin: tuple[Any, ...] = ()
+
+
+def names() -> list[str]:
+    """The names that `make` knows."""
+    return sorted(_MODULES)
+
+
+def learns_from_data(name: str) -> bool:
+    """Whether the agent of that name learns from data in place of playing."""
+    return name in _OFFLINE
+
+
+def module(name: str) -> Any:
+    """The module of an agent: its `Config`, `State` and `make`.
+
+    Raises:
+      UserError: there is none of this name; the message suggests the nearest.
+    """
+    if name not in _MODULES:
+        raise UserError(f"unknown agent {name!r}, {nearest(name, _MODULES)}")
+    return importlib.import_module(_MODULES[name])
+
+
+def make(
+    name: str,
+    env: envs.Env | str | None,
+    reward: rw.RewardTransform | str | None = None,
+    *,
+    data: Any = None,
+    **overrides: Any,
+) -> Agent:
+    """An agent by name, with settings that differ from its defaults.
+
+    Args:
+      name: one of `names()`.
+      env: an environment, or its name; None is the one that the data is of.
+      reward: a reward expression, or its text; the environment's by default.
+      data: what an offline agent learns from: a `Dataset` or a file of one, or
+        several of them, see the setting `source`.
+      **overrides: fields of the agent's `Config`.
+
+    Raises:
+      UserError: an unknown name or setting, a setting of the wrong type or out
+        of range, or an environment or a reward that the agent cannot take.
+    """
+    found, offline = module(name), learns_from_data(name)
+    config = settings.override(name, found.Config(), overrides)
+    if data is not None and not offline:
+        raise UserError(f"{name} plays and takes no data; these do: {', '.join(_OFFLINE)}")
+    if env is None:
+        env, data = _env_of(name, data)
+    env = envs.make(env) if isinstance(env, str) else env
+    reward = rw.parse(reward) if isinstance(reward, str) else reward
+    return found.make(config, env, reward, data) if offline else found.make(config, env, reward)
+
+
+def _env_of(name: str, data: Any) -> tuple[str, Any]:
+    """The environment that data is of, and the data as read.
+
+    Raises:
+      UserError: there is no data, or it does not say.
+    """
+    if data is None:
+        raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1")
+    several = isinstance(data, list | tuple)
+    read = [offline_data.read_set(each) for each in (data if several else [data])]
+    named = read[0].provenance.environment if read else ""
+    if not named:
+        raise UserError("the data does not say which environment it is of; name one")
+    return named, read
+
+
+# ---- settings ---------------------------------------------------------------------
+
+
+def check_known(agent: str, name: str, value: Any) -> None:
+    """Raises a `UserError` where a length is to be the run's, and there is no run."""
+    if settings.is_run(value):
+        raise UserError(
+            f"{agent}'s {name} is the length of a run that `training.train` knows and `init` "
+            f"does not; give {name}"
+        )
+
+
+def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
+    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces."""
+    space = env.action_space
+    if not isinstance(space, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
+        kind = type(space).__name__
+        raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
+
+
+def as_leaves(tree: Any) -> Any:
+    """The numbers of a config or reward as float32 arrays, to be traced as inputs."""
+
+    def leaf(x: Any) -> Any:
+        number = isinstance(x, int | float) and not isinstance(x, bool)
+        x = jnp.asarray(x)
+        return x.astype(jnp.float32) if number or jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return jax.tree.map(leaf, tree)
+
+
+def discount(config: Any) -> Any:
+    """The discount of an agent with these settings; without one it sums all rewards alike."""
+    return getattr(config, "gamma", 1.0)
+
+
+def check_reward(
+    agent: str, config: Any, env: envs.Env, reward: rw.RewardTransform | None
+) -> rw.RewardTransform:
+    """The expression that an agent learns from, the environment's reward by default.
+
+    Warns of a term whose `gamma` is another than the agent's.
+
+    Raises:
+      UserError: a term is for another environment, or not for the agent's discount.
+    """
+    reward = rw.env() if reward is None else reward
+    rw.potentials.check(reward, env.name)
+    rw.discounts.bind(reward, discount(config))
+    if message := other_discounts(agent, config, reward):
+        warnings.warn(message, stacklevel=4)
+    return reward
+
+
+def other_discounts(agent: str, config: Any, reward: rw.RewardTransform) -> str | None:
+    """What to say of terms whose `gamma` is another than the agent's; None if all is well."""
+    apart = rw.discounts.others(reward, discount(config))
+    if not apart:
+        return None
+    return (
+        f"{agent} discounts by {discount(config):g}, and {', '.join(apart)} by a gamma of its "
+        "own; leave that out to take the agent's"
+    )
+
+
+def settle(made: Any, check: Callable[[Any], None], config: Any, reward: Any) -> tuple[Any, Any]:
+    """The config and the reward of a run, with their numbers as leaves.
+
+    Args:
+      made: an agent's functions; has the default `config` and `reward`.
+      check: raises a `UserError` for a bad config.
+      config: another config of the same structure, or None.
+      reward: likewise.
+
+    Raises:
+      UserError: the structure differs, or a number is out of range.
+    """
+    config = made.config if config is None else config
+    check_structure("config", config, made.config)
+    check(config)
+    # A discount that a term leaves out is the agent's, here where it may vary.
+    bound = rw.discounts.bind(made.reward, discount(config))
+    reward = bound if reward is None else rw.discounts.bind(reward, discount(config))
+    check_structure("reward", reward, bound)
+    rw.check(reward)
+    return as_leaves(config), as_leaves(reward)
+
+
+def check_structure(what: str, given: Any, made: Any) -> None:
+    """Raises a `UserError` unless only numbers differ between the two trees."""
+    if jax.tree.structure(given) != jax.tree.structure(made):
+        raise UserError(
+            f"init got a {what} of another structure than the agent was made with: "
+            f"only its numbers may differ; make another agent"
+        )

@@ -1,0 +1,1 @@
+"""Agents that optimise the law of the return."""

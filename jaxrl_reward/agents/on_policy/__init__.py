@@ -1,0 +1,1 @@
+"""Agents that learn from what their present policy has just played."""

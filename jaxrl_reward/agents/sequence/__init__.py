@@ -1,0 +1,1 @@
+"""Agents that write: policy gradients on groups of responses."""

@@ -1,0 +1,420 @@
+"""Policy gradients on groups of responses: REINFORCE, RLOO, GRPO, Dr. GRPO and their kin.
+
+One `iterate` writes `num_envs` responses, `group_size` to each prompt, rewards them,
+turns the rewards into advantages by a rule, and takes Adam steps on a clipped
+surrogate. The rule is an expression like the reward, `reward | advantage`, and what
+it pays from a token on is the token's credit:
+
+  REINFORCE with a baseline  advantage="centred()"
+  RLOO                       advantage="rloo()"
+  GRPO                       advantage="grpo()" aggregation="sequence" kl="loss" kl_coef=0.04
+  with the KL's own slope    the same with kl="unbiased_loss"
+  Dr. GRPO                   advantage="centred()" aggregation="constant"
+  DAPO                       advantage="grpo()" clip_high=0.28 drop_equal=True
+  negative-only              advantage="grpo() | clip(-100, 0)"
+  VeriFree, RLPR, JEPO       see `rewards.likelihoods`
+  none                       advantage="env": the reward is the credit
+
+A short supervised warm-up, in `init`, gives the first policy and the reference.
+"""
+
+import dataclasses
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents.common import base, batching, policies, rollout
+from jaxrl_reward.agents.common import state as common
+from jaxrl_reward.agents.sequence import answers, budgets, writing
+from jaxrl_reward.agents.sequence import entropy_control as control
+from jaxrl_reward.agents.sequence import group_losses as losses
+from jaxrl_reward.agents.sequence.group_config import Config, check
+from jaxrl_reward.envs.sequence import Sequence, Task
+from jaxrl_reward.nn import writers
+from jaxrl_reward.rewards.core import registry
+from jaxrl_reward.rewards.groups import likelihoods
+from jaxrl_reward.rewards.groups.ways import groups_of
+from jaxrl_reward.types import Array, Mean, Transition, UserError
+
+
+class State(common.State):
+    """As every agent's; `env_state` and `obs_stats` are empty.
+
+    Attributes:
+      reference: the parameters after the warm-up.
+      rule_state: the advantage rule's.
+      rates: the share of right responses of each prompt, `[prompts]`; empty with
+        uniform sampling.
+      history: what entropy control compares with, and how many iterations that is of, `[2]`.
+    """
+
+    reference: Any
+    rule_state: Any
+    rates: Array
+    history: Array
+
+
+def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
+    """A `group_pg` agent.
+
+    Args:
+      config: the settings.
+      env: a `sequence:` environment.
+      reward: what it learns from, whole episodes and groups included; the verifier's
+        outcome by default.
+
+    Raises:
+      UserError: a setting is out of range, or the environment or the reward is
+        not for it.
+    """
+    if not isinstance(env.environment, Sequence):
+        raise UserError(f"group_pg writes, and {env.name} is no sequence: environment")
+    check(config)
+    reward = base.check_reward("group_pg", config, env, reward)
+    made = _GroupPG(config, reward, env, _rule(config.advantage))
+    if config.teach != "none" and made.task.answer is None:
+        raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
+    made.check_reward()
+    made.check_groups()
+    functions = (made.init, made.iterate, made.act, made.evaluate)
+    steps = config.num_envs * made.task.max_tokens
+    return base.Agent(
+        *("group_pg", config, env, reward, *functions, steps),
+        policy=partial(policies.of_act, made.act),
+        remake=lambda config, other=None: make(config, env, reward if other is None else other),
+        check=check,
+    )
+
+
+def writer_of(config: Config, task: Task) -> writers.Writer:
+    """The network of an agent with this config, whose parameters are `state.params`."""
+    shape = (task.vocabulary, task.prompt_length)
+    if config.network == "gru":
+        return writers.recurrent(*shape, config.width)
+    sizes = (config.width, config.layers, config.heads)
+    return writers.transformer(*shape, task.max_tokens, *sizes)
+
+
+def _rule(text: str) -> rw.RewardTransform:
+    """The advantage rule of a text; a bare name is the rule with its defaults."""
+    bare = text.isidentifier() and text in {entry.name for entry in registry.entries()}
+    rule = rw.parse(f"{text}()" if bare and text != "env" else text)
+    return rw.discounts.bind(rule, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _GroupPG:
+    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+
+    config: Config
+    reward: rw.RewardTransform
+    env: envs.Env
+    rule: rw.RewardTransform
+
+    # ---- the agent ----------------------------------------------------------------
+
+    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
+        """The state before the first iteration, after the warm-up.
+
+        Raises:
+          UserError: `config` or `reward` differs from the agent's in more than its
+            numbers, or a number is out of range.
+        """
+        settings, reward = base.settle(self, check, config, reward)
+        key, key_params, key_reward, key_rule = jax.random.split(key, 4)
+        params = writing.warm_up(
+            self.writer,
+            self.task,
+            key_params,
+            updates=settings.warmup,
+            batch=settings.warmup_batch,
+            rate=settings.warmup_rate,
+            wrong=settings.warmup_wrong,
+            mix=self.env.params.mix,
+        )
+        example, prompts = self.example(), self.task.prompts * (settings.sampling != "uniform")
+        return State(
+            config=settings,
+            reward=reward,
+            params=params,
+            opt_state=self.optimiser(settings).init(ravel_pytree(params)[0]),
+            env_state=(),
+            reward_state=reward.init(key_reward, example),
+            obs_stats=(),
+            episode_reward=jnp.zeros(settings.num_envs),
+            key=key,
+            iteration=jnp.int32(0),
+            reference=params,
+            rule_state=self.rule.init(key_rule, example),
+            rates=jnp.full(prompts, 0.5),
+            history=jnp.zeros(2),
+        )
+
+    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
+        """Writes, rewards and learns; the metrics are of all three."""
+        key, key_ask, key_write, key_control, key_rows, key_learn = jax.random.split(state.key, 6)
+        config, asked = state.config, self.ask(state, key_ask)
+        prompts, length = asked.question.prompt, self.task.max_tokens
+        written = writers.write(self.writer, state.params, prompts, length, key_write)
+        block, text = writing.block_of(self.task, asked, written), writing.text_of(asked, written)
+        alive, known = written.tokens < self.task.vocabulary, written.log_prob.T
+        everything = self.log_probs(state.reference, text)
+        if config.kl != "none":
+            known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
+        block, found = self.told(block, state.params, everything, asked)
+
+        applied = state.reward.apply(state.reward_state, block)
+        block = block.replace(reward=jnp.where(alive, jax.lax.stop_gradient(applied.reward), 0.0))
+        judged = block.replace(reward=self.priced(config, block.reward, block, known))
+        rule_state, credit = self.credit(state, judged)
+
+        history, batch = self.batch(state, key_control, text, block, known, credit)
+        batch = batch._replace(**self.taught(config, block, found))
+        params, opt_state, logged = self.update(state, key_rows, history, batch)
+        reward_state, learned = state.reward.learn(applied.state, key_learn, block)
+        metrics = _metrics(self.task, block, batch) | {
+            k: Mean.of(value) for k, value in logged.items()
+        }
+        for name, value in (applied.metrics | learned).items():
+            metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
+        return state.replace(
+            iteration=state.iteration + 1,
+            params=params,
+            opt_state=opt_state,
+            reward_state=reward_state,
+            rule_state=rule_state,
+            rates=self.follow(state, asked, block),
+            history=history,
+            key=key,
+        ), metrics
+
+    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
+        """The next tokens `[N]` of texts `[N, P + T]`; the likeliest without a key."""
+        text = rollout.flatten(inputs, 1)
+        logits = writing.next_logits(self.writer, self.task, state.params, text)
+        logits = logits.astype(jnp.float32)
+        draws = 0.0 if key is None else jax.random.gumbel(key, logits.shape)
+        return (logits + draws).argmax(-1).astype(self.env.action_space.dtype)
+
+    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
+        """Outcomes `[E]` of responses to new prompts, and their lengths `[E]`."""
+        mix, greedy = self.env.params.mix, self.config.greedy
+        return writing.score(self.writer, self.task, state.params, key, num_episodes, mix, greedy)
+
+    # ---- what it is made of -------------------------------------------------------
+
+    @property
+    def task(self) -> Task:
+        """What is written."""
+        return self.env.environment.task
+
+    @cached_property
+    def writer(self) -> writers.Writer:
+        """The network."""
+        return writer_of(self.config, self.task)
+
+    @cached_property
+    def own_steps(self) -> bool:
+        """Whether each token has a credit of its own, which nothing behind adds to."""
+        return rw.gives_own_steps(self.reward if isinstance(self.rule, rw.env) else self.rule)
+
+    def example(self) -> Transition:
+        """A block of zeros in the shape of what is written."""
+        zeros = jnp.zeros((self.task.max_tokens, self.config.num_envs))
+        written = writers.Written(zeros.astype(jnp.int32), zeros, zeros)
+
+        def block(key: Array) -> Transition:
+            numbers = jnp.zeros(self.config.num_envs, jnp.int32)
+            asked = writing.ask(self.task, key, numbers, jnp.arange(self.config.num_envs))
+            plain, params = writing.block_of(self.task, asked, written), self.writer.init(key)
+            reference = self.log_probs(params, writing.text_of(asked, written))
+            return self.told(plain, params, reference, asked)[0]
+
+        shapes = jax.eval_shape(block, jax.random.key(0))
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def check_reward(self) -> None:
+        """Raises a `UserError` unless reward and rule give one number a token."""
+
+        def earned(key: Array) -> Array:
+            example = self.example()
+            applied = self.reward.apply(self.reward.init(key, example), example)
+            if applied.reward.ndim > 2:
+                parts = applied.reward.shape[2]
+                raise UserError(f"{self.reward} gives {parts} numbers a token: add a scalariser")
+            block = example.replace(reward=applied.reward)
+            return self.rule.apply(self.rule.init(key, block), block).reward
+
+        if jax.eval_shape(earned, jax.random.key(0)).ndim > 2:
+            raise UserError(f"the advantage {self.rule} must give one number a token")
+
+    def check_groups(self) -> None:
+        """Raises a `UserError` if groups of one response leave the rule nothing to compare."""
+        if self.config.group_size * self.config.views > 1:
+            return
+        example, key = self.example(), jax.random.key(0)
+        paid = jax.eval_shape(self.reward.apply, self.reward.init(key, example), example).reward
+        group = jnp.broadcast_to(jnp.arange(self.config.num_envs), example.first.shape)
+        block = example.replace(
+            reward=jax.random.normal(key, paid.shape), info={**example.info, "group": group}
+        )
+        if not self.rule.apply(self.rule.init(key, block), block).reward.any():
+            raise UserError(
+                f"group_pg's advantage {self.rule} of groups of one response is always 0; use a "
+                "larger group_size, or one that compares all responses, such as reinforce()"
+            )
+
+    def optimiser(self, config: Config) -> optax.GradientTransformation:
+        clip = optax.clip_by_global_norm(config.max_grad_norm)
+        return optax.chain(clip, optax.adam(config.learning_rate))
+
+    # ---- asking ---------------------------------------------------------------------
+
+    def ask(self, state: State, key: Array) -> writing.Asked:
+        """The prompts of an iteration, in groups."""
+        config, task = state.config, self.task
+        key_draw, key_weight, key_luck = jax.random.split(key, 3)
+        count = config.num_envs // (config.group_size * config.views)
+        draw = partial(task.draw, mix=self.env.params.mix)
+        numbers = jax.vmap(draw)(jax.random.split(key_draw, count))
+        if config.sampling == "variance":
+            weights = budgets.spread_weights(state.rates) + 1e-6
+            weighted = budgets.draw(key_weight, weights, count)
+            numbers = jnp.where(jnp.arange(count) % 2 == 0, weighted, numbers)
+        if config.views == 2:
+            numbers = jnp.stack([numbers, jax.vmap(task.rephrase)(numbers)], 1).reshape(-1)
+        group = jnp.arange(config.num_envs) // config.group_size
+        if config.sampling == "knapsack":
+            # Before a prompt is known its rate is a half, and all get as many.
+            largest = min(4 * config.group_size, config.num_envs)
+            least = min(2, config.group_size)
+            sizes = budgets.knapsack(state.rates[numbers], config.num_envs, least, largest)
+            group = budgets.groups_of_sizes(sizes, config.num_envs)
+        return writing.ask(task, key_luck, numbers, group)
+
+    def follow(self, state: State, asked: writing.Asked, block: Transition) -> Array:
+        """The shares of right responses, once those of this iteration are known."""
+        if state.config.sampling == "uniform":
+            return state.rates
+        groups = groups_of(block)
+        rate = jnp.clip(groups.mean(groups.total(block.env_reward)), 0.0, 1.0)
+        return state.rates.at[asked.number].set(rate)
+
+    # ---- learning -------------------------------------------------------------------
+
+    def log_probs(self, params: Any, text: Array) -> Array:
+        """Of all tokens, `[N, T, V]`."""
+        return writers.log_softmax(self.writer.logits(params, text))
+
+    def told(
+        self, block: Transition, params: Any, reference: Array, asked: writing.Asked
+    ) -> tuple[Transition, Any]:
+        """The block, with what rewards may read of the reference and of the right answer.
+
+        And those answers; empty where the task has none. What is not read is not computed:
+        it is no part of the program.
+        """
+        known = partial(self.log_probs, params)
+        policy, found = answers.signals(self.task, known, asked, block)
+        policy["reference"] = reference.swapaxes(0, 1)
+        return block.replace(policy={**block.policy, **policy}), found
+
+    def taught(self, config: Config, block: Transition, found: Any) -> dict[str, Any]:
+        """Of a batch, what is to be learnt of the right answers."""
+        if config.teach == "none":
+            return {}
+        known = block.policy["answer_log_probs"][0]
+        weights = likelihoods.shares(config.teach, known, groups_of(block))
+        return {"answered": found, "taught": jax.lax.stop_gradient(weights)}
+
+    def priced(self, config: Config, reward: Array, block: Transition, known: Array) -> Array:
+        """The reward `[T, N]` less the KL to the reference, where it belongs there."""
+        if config.kl != "reward":
+            return reward
+        return reward - config.kl_coef * (block.policy["log_prob"] - known.T)
+
+    def credit(self, state: State, block: Transition) -> tuple[Any, Array]:
+        """The rule's state and the credit of each token, `[N, T]`."""
+        ruled = self.rule.apply(state.rule_state, block)
+        credit = jax.lax.stop_gradient(ruled.reward).T
+        return ruled.state, credit if self.own_steps else losses.to_go(credit)
+
+    def batch(
+        self, state: State, key: Array, text: Array, block: Transition, known: Array, credit: Array
+    ) -> tuple[Array, losses.Batch]:
+        """What is learned from, and what entropy control compares with from now on."""
+        config, groups = state.config, groups_of(block)
+        returns = groups.total(block.reward)
+        kept = jnp.ones(returns.shape, bool)
+        if config.drop_equal:
+            kept = groups.differ(returns, groups.rounding(block.reward))
+        everything: Any = ()
+        if config.objective == "rover" or config.control == "siren":
+            everything = self.log_probs(state.params, text)
+        batch = losses.Batch(
+            text=text,
+            tokens=text[:, self.task.prompt_length :],
+            alive=groups.alive.T,
+            old=block.policy["log_prob"].T,
+            reference=known,
+            credit=credit,
+            weight=losses.token_weights(config.aggregation, groups.alive.T, kept),
+            gain=jnp.ones(credit.shape),
+            penalty=jnp.zeros(credit.shape),
+            centred=groups.centre(returns),
+            old_all=everything if config.objective == "rover" else (),
+            answered=(),
+            taught=(),
+        )
+        entropy = block.policy["entropy"].T
+        history = control.follow(config.control, state, entropy, everything, batch.alive)
+        gain, penalty = control.held_back(config, key, batch, entropy)
+        return history, batch._replace(gain=gain, penalty=penalty)
+
+    def update(
+        self, state: State, key: Array, history: Array, batch: losses.Batch
+    ) -> tuple[Any, Any, dict[str, Array]]:
+        """`epochs` passes: parameters, optimiser state, and losses of each minibatch."""
+        config = state.config
+        optimiser, (vector, tree_of) = self.optimiser(config), ravel_pytree(state.params)
+        keys = jax.random.split(key, config.epochs)
+        rows = jax.vmap(lambda key: rollout.shuffle(key, config.num_envs))(keys)
+        loss = partial(losses.loss, config, self.log_probs, history)
+
+        def step(carry: tuple[Array, Any], rows: Array) -> Any:
+            vector, opt_state = carry
+            gradient, metrics = batching.mean_gradient(loss, tree_of(vector), batch, rows)
+            change, opt_state = optimiser.update(ravel_pytree(gradient)[0], opt_state)
+            return (optax.apply_updates(vector, change), opt_state), metrics
+
+        rows = rows.reshape(config.epochs * config.minibatches, -1)
+        (vector, opt_state), metrics = jax.lax.scan(step, (vector, state.opt_state), rows)
+        return tree_of(vector), opt_state, metrics
+
+
+def _metrics(task: Task, block: Transition, batch: losses.Batch) -> dict[str, Mean]:
+    """What to log of responses: outcomes and lengths, how many groups can be learnt from."""
+    groups, level = groups_of(block), block.info["level"][0]
+    outcome, returns = groups.total(block.env_reward), groups.total(block.reward)
+    weight = 1.0 / groups.size()  # each group once
+    of_groups = lambda x: Mean((weight * x).sum(), weight.sum())  # noqa: E731
+    by_level = {}
+    for i in range(len(task.levels) if len(task.levels) > 1 else 0):
+        by_level[f"episode_return/level{i}"] = Mean.of(outcome, where=level == i)
+        by_level[f"episode_length/level{i}"] = Mean.of(groups.length(), where=level == i)
+    return by_level | {
+        "episode_return": Mean.of(outcome),
+        "episode_length": Mean.of(groups.length()),
+        "episode_reward": Mean.of(returns),
+        "reward": Mean.of(block.reward, where=groups.alive),
+        "entropy": Mean.of(block.policy["entropy"], where=groups.alive),
+        "best_of_group": of_groups(groups.max(outcome)),
+        "groups_that_differ": of_groups(groups.differ(returns, groups.rounding(block.reward))),
+        "credit_size": Mean.of(jnp.abs(batch.credit), where=batch.alive),
+    }

@@ -1,0 +1,163 @@
+"""Responses in groups: what is asked, what a block of responses looks like, a warm-up.
+
+A block is `[T, N]`: token t of response n. Behind the end of a response its rows are
+episodes of one step that earn nothing, so that rules for steps and for episodes need
+no mask; rules for groups see the first episode of each column only.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_reward.envs.sequence import END, Question, Task
+from jaxrl_reward.nn import writers
+from jaxrl_reward.types import Array, Transition
+
+
+class Asked(NamedTuple):
+    """The prompts of N responses, side by side by group.
+
+    Attributes:
+      number: the prompt's, `[N]` int32.
+      question: what is asked, leaves `[N, ...]`.
+      luck: of each response, in [0, 1), `[N]`.
+      group: in [0, N), `[N]` int32.
+    """
+
+    number: Array
+    question: Question
+    luck: Array
+    group: Array
+
+
+def ask(task: Task, key: Array, numbers: Array, group: Array) -> Asked:
+    """Prompts `numbers[B]` for the responses of groups `group[N]`."""
+    questions = jax.vmap(task.ask)(numbers)
+    repeated = jax.tree.map(lambda x: x[group], questions)
+    return Asked(numbers[group], repeated, jax.random.uniform(key, group.shape), group)
+
+
+def block_of(task: Task, asked: Asked, written: writers.Written) -> Transition:
+    """The block of responses, `[T, N, ...]`; `info` is that of a finished response throughout."""
+    tokens, (length, count) = written.tokens, written.tokens.shape
+    nothing = task.vocabulary
+    alive, step = tokens < nothing, jnp.arange(length)[:, None]
+    verdict = jax.vmap(task.judge)(asked.question, tokens.T, asked.luck)
+    ended = tokens == END
+    reward = jnp.where(ended, verdict.outcome[None], 0.0)
+    facts = {"prompt": asked.number, "level": asked.question.level, "group": asked.group}
+    info = {
+        name: jnp.broadcast_to(value[None], (length, *value.shape))
+        for name, value in {**facts, **verdict.facts}.items()
+    }
+    info |= {name: value.T for name, value in verdict.steps.items()}
+    text = text_of(asked, written)
+    place = jnp.arange(text.shape[1])[None, None] - task.prompt_length
+
+    def seen(count: Array) -> Array:
+        return jnp.where(place < count[..., None], text[None], nothing).astype(jnp.float32)
+
+    policy = {"log_prob": written.log_prob, "entropy": written.entropy}
+    return Transition(
+        obs=seen(step),
+        action=jnp.where(alive, tokens, END),
+        env_reward=reward,
+        reward=reward,
+        next_obs=seen(step + 1),
+        first=(step == 0) | ~alive,
+        terminated=ended | ~alive,
+        truncated=alive & (step == length - 1),
+        info=info,
+        policy={**policy, "value": jnp.zeros((length, count))},
+    )
+
+
+def text_of(asked: Asked, written: writers.Written) -> Array:
+    """Prompts and responses, `[N, P + T]`."""
+    return jnp.concatenate([asked.question.prompt, written.tokens.T], axis=1)
+
+
+def next_logits(writer: writers.Writer, task: Task, params: Any, text: Array) -> Array:
+    """The logits of the next token of texts `[N, P + T]` as they are observed, `[N, V]`."""
+    text = text.astype(jnp.int32)
+    count = (text[:, task.prompt_length :] < task.vocabulary).sum(1)
+    at = jnp.minimum(count, task.max_tokens - 1)
+    return writer.logits(params, text)[jnp.arange(text.shape[0]), at]
+
+
+def score(
+    writer: writers.Writer, task: Task, params: Any, key: Array, count: int, mix: Any, greedy: bool
+) -> tuple[Array, Array]:
+    """Outcomes and lengths of `count` responses to new prompts, `[E]` each."""
+    key_ask, key_luck, key_write = jax.random.split(key, 3)
+    numbers = jax.vmap(partial(task.draw, mix=mix))(jax.random.split(key_ask, count))
+    asked = ask(task, key_luck, numbers, jnp.arange(count))
+    draws = None if greedy else key_write
+    written = writers.write(writer, params, asked.question.prompt, task.max_tokens, draws)
+    verdict = jax.vmap(task.judge)(asked.question, written.tokens.T, asked.luck)
+    ended = (written.tokens == END).any(0)
+    length = (written.tokens < task.vocabulary).sum(0, dtype=jnp.int32)
+    return jnp.where(ended, verdict.outcome, 0.0), length
+
+
+def warm_up(
+    writer: writers.Writer,
+    task: Task,
+    key: Array,
+    *,
+    updates: int,
+    batch: int,
+    rate: Any,
+    wrong: Any,
+    mix: Any,
+) -> Any:
+    """Parameters that imitate demonstrations: the reference policy.
+
+    Args:
+      writer: the network.
+      task: what shows right responses.
+      key: of the parameters and the demonstrations.
+      updates: Adam steps on the cross-entropy of the responses' tokens.
+      batch: demonstrations of a step.
+      rate: Adam's.
+      wrong: the share of demonstrations that answer another prompt.
+      mix: the weight of harder prompts.
+    """
+    key_init, key_steps = jax.random.split(key)
+    vector, tree_of = ravel_pytree(writer.init(key_init))
+    optimiser = optax.adam(rate)
+
+    def demonstration(key: Array) -> Array:
+        key_prompt, key_solve, key_wrong = jax.random.split(key, 3)
+        number, other = (task.draw(k, mix) for k in jax.random.split(key_prompt))
+        question = task.ask(number)
+        is_wrong = jax.random.uniform(key_wrong) < wrong
+        shown = task.ask(jnp.where(is_wrong, other, number))
+        return jnp.concatenate([question.prompt, task.solve(shown, key_solve)])
+
+    def loss(vector: Array, text: Array) -> Array:
+        tokens = text[:, task.prompt_length :]
+        log_probs = writers.log_softmax(writer.logits(tree_of(vector), text))
+        there = tokens < task.vocabulary
+        chosen = token_log_probs(log_probs, tokens)
+        return -jnp.where(there, chosen, 0.0).sum() / there.sum()
+
+    def step(carry: tuple[Array, Any], key: Array) -> Any:
+        vector, opt_state = carry
+        text = jax.vmap(demonstration)(jax.random.split(key, batch))
+        change, opt_state = optimiser.update(jax.grad(loss)(vector, text), opt_state)
+        return (optax.apply_updates(vector, change), opt_state), None
+
+    keys = jax.random.split(key_steps, updates)
+    (vector, _), _ = jax.lax.scan(step, (vector, optimiser.init(vector)), keys)
+    return tree_of(vector)
+
+
+def token_log_probs(log_probs: Array, tokens: Array) -> Array:
+    """Of `log_probs[N, T, V]` those of the tokens `[N, T]`; of any token where there is none."""
+    at = jnp.minimum(tokens, log_probs.shape[-1] - 1)
+    return jnp.take_along_axis(log_probs, at[..., None], -1)[..., 0]

@@ -1,0 +1,1 @@
+"""Comparing rewards: as tasks, exactly or from samples."""

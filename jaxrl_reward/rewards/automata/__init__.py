@@ -1,0 +1,1 @@
+"""Automata: rewards of histories, by machines and temporal logic."""

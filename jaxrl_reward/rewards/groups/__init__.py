@@ -1,0 +1,1 @@
+"""Groups: rewards of episodes beside those of the same prompt."""

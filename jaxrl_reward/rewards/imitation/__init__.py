@@ -1,0 +1,1 @@
+"""Imitation: rewards from an expert's demonstrations."""

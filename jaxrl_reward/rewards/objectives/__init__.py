@@ -1,0 +1,1 @@
+"""Objectives: vectors of rewards made one number, and functionals of the return."""

@@ -1,0 +1,1 @@
+"""Preference: rewards from learned models and from comparisons of episodes."""

@@ -1,0 +1,1 @@
+"""Shaping: potentials that guide, and credit for a return that comes late."""

@@ -1,0 +1,1 @@
+"""Terms that change a reward: scaled, bounded, normalised, corrupted, made pessimistic."""

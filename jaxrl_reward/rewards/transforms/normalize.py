@@ -1,0 +1,35 @@
+"""Scaling a reward by the spread of its discounted return."""
+
+from typing import Any
+
+from jaxrl_reward.nn import running_statistics
+from jaxrl_reward.rewards.core.checks import NotNegative
+from jaxrl_reward.rewards.core.registry import register
+from jaxrl_reward.rewards.transforms.standardize import OfReturns, scale
+from jaxrl_reward.types import Array, Metrics
+
+
+@register("normalize", {}, {"gamma": 0.5}, {"episodic": False})
+class normalize(OfReturns):  # noqa: N801
+    """`r / std(G)`, G the running discounted return of every environment.
+
+    One variance for all environments, merged block by block (Chan et al.
+    1979); the one used on a block is from before it, 1 until returns have differed.
+    The mean is not taken off, which would change the task (Engstrom et al. 2020,
+    "Implementation Matters", appendix A.1). With `episodic=False` G runs on where an
+    episode ends, as is usual for curiosity, whose value does too.
+    """
+
+    epsilon: NotNegative = 1e-8
+
+    def start(self) -> Any:
+        return running_statistics.init()
+
+    def follow(self, known: Any, rewards: Array) -> Any:
+        return running_statistics.update(known, rewards)
+
+    def judge(self, known: Any, rewards: Array) -> Array:
+        return rewards * scale(known, self.epsilon)
+
+    def metrics(self, known: Any) -> Metrics:
+        return {"normalize/std": running_statistics.spread(known)}

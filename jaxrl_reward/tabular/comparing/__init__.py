@@ -1,0 +1,1 @@
+"""Are two rewards the same task, and how different, exactly."""

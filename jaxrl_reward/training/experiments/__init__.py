@@ -1,0 +1,1 @@
+"""Experiments: a paper's claim as data, run, and judged."""

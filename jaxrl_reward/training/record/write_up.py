@@ -1,0 +1,151 @@
+"""A run's `figure.png` and `report.md`: what was done, what came out, how to redo it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxrl_reward.files import write_atomic
+from jaxrl_reward.training.record.metrics import Rows
+from jaxrl_reward.training.record.run_folder import load_config, steps_axis, steps_of, versions
+
+# Of an arm's configuration, what readers look for first.
+_SETUP = {
+    "env": "Environment",
+    "agent": "Agent",
+    "seeds": "Seeds",
+    "seed": "First seed",
+    "total_steps": "",  # by what they are of
+    "eval_episodes": "Episodes of an evaluation",
+}
+
+
+def write_up(
+    path: Path,
+    summary: Mapping[str, Any],
+    rows: Rows,
+    *,
+    title: str,
+    command: str,
+    claim: str = "",
+    source: str = "",
+    sections: Sequence[str] | None = None,
+    metric: str = "return",
+    axis: str | None = None,
+) -> None:
+    """Writes both files into a run's folder.
+
+    Args:
+      path: the folder, with its `config.json`.
+      summary: the content of `summary.json`.
+      rows: those of all arms.
+      title: of both.
+      command: how to run it again.
+      claim: what was to be shown, if anything.
+      source: who claimed it.
+      sections: what stands below the returns in place of the learning curves, for
+        a figure that is drawn already.
+      metric: what the summary reports and the figure shows.
+      axis: what the figure's horizontal axis counts, if not the steps of agents.
+    """
+    from jaxrl_reward.report import plots
+
+    axis = axis or steps_axis(load_config(path)["arms"])
+    if sections is None:
+        plots.learning_curves(
+            rows.table, path / "figure.png", metric=metric, title=title, axis=axis
+        )
+        sections = [f"![{metric.capitalize()} over {axis.lower()}, one line per arm](figure.png)"]
+    parts = [f"# {title}"]
+    if claim:
+        parts.append(f"**Claim.** {claim}")
+    if source:
+        parts.append(f"**Source.** {source}")
+    parts += [*_verdicts(summary), *_results(path, summary, metric), *sections]
+    parts += [*_setup(path, summary), *_again(summary, command)]
+    write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
+
+
+def _verdicts(summary: Mapping[str, Any]) -> list[str]:
+    verdicts = summary["verdicts"]
+    if not verdicts:
+        return []
+    rows = [(v["claim"], f"**{v['status']}**", v["evidence"], v["source"]) for v in verdicts]
+    return ["## Verdicts", markdown_table(("Expected", "Verdict", "Evidence", "Source"), rows)]
+
+
+def _results(path: Path, summary: Mapping[str, Any], metric: str) -> list[str]:
+    from jaxrl_reward.report import tables
+
+    arms = load_config(path)["arms"].values()
+    table = tables.markdown(summary["arms"]).rstrip()
+    if metric != "return" or not all("agent" in arm for arm in arms):
+        note = "The last point of each arm: interquartile mean (IQM) over seeds, with an interval."
+        return ["## Results", table, note]
+    greedy = all(arm["config"].get("greedy", True) for arm in arms)
+    policy = "the greedy policy" if greedy else "the policy (greedy unless `greedy=False`)"
+    note = (
+        f"Returns of {policy} at the end of training, on the environment's own reward: "
+        "interquartile mean (IQM) over seeds, with a bootstrap interval."
+    )
+    return ["## Results", table, note]
+
+
+def _setup(path: Path, summary: Mapping[str, Any]) -> list[str]:
+    """What all arms share as a list; what they differ in, and their rewards, by arm."""
+    arms = load_config(path)["arms"]
+    flat = {
+        name: {**{key: arm[key] for key in _SETUP if key in arm}, **arm["config"]}
+        for name, arm in arms.items()
+    }
+    for name, length in summary.get("rounded_up", {}).items():
+        text = "{steps:,} ({asked:,} were asked for: rounded up to whole iterations)"
+        flat[name]["total_steps"] = text.format(**length)
+    named = _SETUP | {"total_steps": steps_axis(arms).replace(" (per seed)", "") + " per seed"}
+    first = next(iter(flat.values()))
+    differ = [key for key in first if len({str(arm.get(key)) for arm in flat.values()}) > 1]
+    shared = [
+        f"- {named[key]}: {_value(first[key])}"
+        for key in _SETUP
+        if key in first and key not in differ
+    ]
+    settings = [f"{key}={_value(first[key])}" for key in first if key not in {*_SETUP, *differ}]
+    shared.append(f"- Settings: `{', '.join(settings)}`")
+    head = ("Arm", "Reward", *(named.get(key) or key for key in differ))
+    rows = [
+        (name, _code(arms[name]["reward"]), *(_value(flat[name].get(key)) for key in differ))
+        for name in arms
+    ]
+    return ["## Set-up", "\n".join(shared), markdown_table(head, rows)]
+
+
+def _again(summary: Mapping[str, Any], command: str) -> list[str]:
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    spent = f"{summary['wall_seconds']:,.0f} s on {summary['device']}, compiling included."
+    if steps_of(summary):
+        spent = _speed(summary)
+    return ["## Run it again", f"```\n{command}\n```", spent, f"Versions: {packages}."]
+
+
+def _speed(summary: Mapping[str, Any]) -> str:
+    return (
+        f"{steps_of(summary)} in {summary['wall_seconds']:,.0f} s on "
+        f"{summary['device']}: {summary['steps_per_second']:,.0f} steps per second of training, "
+        f"{summary['compile_seconds']:,.0f} s of it compiling."
+    )
+
+
+def _value(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _code(text: str) -> str:
+    # Inside a table a bar ends the cell, in code spans too.
+    return f"`{text}`".replace("|", "\\|")
+
+
+def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("--",) * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(" ".join(cell.split()) for cell in row) + " |" for row in lines
+    )
