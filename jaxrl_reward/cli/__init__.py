@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jaxrl_reward.cli import cache
 from jaxrl_reward.cli.arguments import parse
 from jaxrl_reward.cli.console import say
 from jaxrl_reward.cli.parser import UsageError
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         _one_lapack_thread()
+        cache.use(sys.argv[1:])
     try:
         with _one_line_warnings():
             args = parse(sys.argv[1:] if argv is None else list(argv))

@@ -47,7 +47,7 @@ def file(out: str | None, name: str) -> Path:
 def command(args: argparse.Namespace) -> str:
     """This command, as it would be typed to run it again in another folder."""
     words = ["jaxrl-reward", *getattr(args, "argv", [])]
-    left_out = {"--resume", "--no-progress", "--out"}
+    left_out = {"--resume", "--no-progress", "--no-cache", "--out"}
     kept = [
         word
         for before, word in zip(["", *words], words, strict=False)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward.cli import devices, runs, settings
+from jaxrl_reward.cli import cache, devices, runs, settings
 from jaxrl_reward.cli.console import say, show
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import seed, whole
@@ -18,6 +18,7 @@ ROWS = 100_000  # steps of a data set
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "collect", run, "Write data sets for offline learning.")
+    cache.add_flag(made)
     made.complete = settings.add
     made.add_argument("agent", metavar="AGENT", help="see `list agents`")
     made.add_argument("env", metavar="ENV", help="see `list envs`; options follow commas")

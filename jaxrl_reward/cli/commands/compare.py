@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from jaxrl_reward.cli import devices
+from jaxrl_reward.cli import cache, devices
 from jaxrl_reward.cli.console import show
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import real, seed, whole
@@ -19,6 +19,7 @@ SHOWN = 8  # states whose best actions are listed
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "compare", run, "Say how different two rewards are as tasks.")
+    cache.add_flag(made)
     made.reword = _guarded
     made.add_argument("first", metavar="A", help="a reward expression, such as env")
     made.add_argument("second", metavar="B", help="another")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import devices, runs
+from jaxrl_reward.cli import cache, devices, runs
 from jaxrl_reward.cli.console import say, show
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import seed, whole
@@ -12,6 +12,7 @@ from jaxrl_reward.cli.values import seed, whole
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "evaluate", run, "Play a trained policy greedily.")
+    cache.add_flag(made)
     made.add_argument("folder", metavar="RUN_FOLDER", help="a folder that `train` wrote")
     made.add_argument("--episodes", type=whole, metavar="N", default=100, help="per seed (100)")
     made.add_argument("--arm", help="only this arm of the run")

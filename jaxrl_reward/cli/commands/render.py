@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import devices, runs
+from jaxrl_reward.cli import cache, devices, runs
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import seed, whole
 from jaxrl_reward.errors import UserError
@@ -13,6 +13,7 @@ from jaxrl_reward.files import user_path
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "render", run, "Draw an episode as a GIF or MP4.")
+    cache.add_flag(made)
     made.add_argument(
         "what", metavar="RUN_FOLDER|ENV", help="a trained policy, or random actions in ENV"
     )

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import devices, runs
+from jaxrl_reward.cli import cache, devices, runs
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import whole
 
@@ -11,6 +11,7 @@ from jaxrl_reward.cli.values import whole
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "reproduce", run, "Run an experiment and judge its claim.")
+    cache.add_flag(made)
     made.add_argument("name", metavar="NAME", help="see `list experiments`; or a .py file")
     made.add_argument("--preset", default="quick", help="smoke, quick or paper (quick)")
     made.add_argument("--seeds", type=whole, metavar="N", help="per arm, in place of the preset's")

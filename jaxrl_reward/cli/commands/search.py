@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import devices, runs, training_flags
+from jaxrl_reward.cli import cache, devices, runs, training_flags
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.training_flags import number, read_vary
 from jaxrl_reward.cli.values import whole
@@ -12,6 +12,7 @@ from jaxrl_reward.cli.values import whole
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "search", run, "Search for settings with Optuna.")
+    cache.add_flag(made)
     training_flags.add(made, seeds=4)
     made.add_argument(
         "--vary",

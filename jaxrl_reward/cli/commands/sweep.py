@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import runs
+from jaxrl_reward.cli import cache, runs
 from jaxrl_reward.cli.console import say, show
 from jaxrl_reward.cli.parser import UsageError, command
 from jaxrl_reward.cli.values import not_negative, whole
@@ -14,6 +14,7 @@ SOME_FAILED = 1
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "sweep", run, "Run many trials, here or on a cluster.")
+    cache.add_flag(made)
     made.add_argument("spec", metavar="SPEC", help="a .toml file of trials, see the README")
     made.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="what runs trials (local)"

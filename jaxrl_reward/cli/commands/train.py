@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import devices, runs, training_flags
+from jaxrl_reward.cli import cache, devices, runs, training_flags
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.training_flags import number, read_vary
 
@@ -11,6 +11,7 @@ from jaxrl_reward.cli.training_flags import number, read_vary
 def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "train", run, "Train an agent on an environment.")
+    cache.add_flag(made)
     training_flags.add(made)
     made.add_argument(
         "--vary",
