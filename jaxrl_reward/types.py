@@ -72,5 +72,10 @@ class Mean(struct.PyTreeNode):
         where = jnp.broadcast_to(where, values.shape)
         return cls(jnp.where(where, values, 0.0).sum(), where.sum(dtype=jnp.float32))
 
+    @property
+    def value(self) -> Array:
+        """The mean itself; NaN of nothing."""
+        return self.total / self.count
+
     def __add__(self, other: "Mean") -> "Mean":
         return Mean(self.total + other.total, self.count + other.count)

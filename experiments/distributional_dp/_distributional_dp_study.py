@@ -144,7 +144,7 @@ def actions(agent: Any, state: Any, stocks: Any) -> Any:
     if agent.name == "eta":
         seen = eta.inputs(agent.config, obs, stock)
     elif agent.config.placement == "step":
-        seen = rollout.remember(obs, stock[:, None] / SCALE)
+        seen = rollout.policy_input(obs, stock[:, None] / SCALE)
     else:
         seen = obs
     return agent.act(state, seen).reshape(states, count)

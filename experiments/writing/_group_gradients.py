@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.rewards.groups.ways import groups_of
 from jaxrl_reward.types import Array, Transition
 
@@ -71,14 +71,14 @@ def spread(gradients: Array, unbiased: int) -> Spread:
     return Spread(variance, variance / size, cosine)
 
 
-def scores(writer: writers.Writer, task: "Task", params: Any, text: Array) -> Array:
+def scores(model: language_models.LanguageModel, task: "Task", params: Any, text: Array) -> Array:
     """The gradient of each response's log-probability, `[N, D]`, of texts `[N, P + T]`."""
     from jaxrl_reward.agents.sequence import writing
 
     vector, tree_of = ravel_pytree(params)
 
     def log_prob(vector: Array, row: Array) -> Array:
-        log_probs = jax.nn.log_softmax(writer.logits(tree_of(vector), row[None]))
+        log_probs = jax.nn.log_softmax(model.logits(tree_of(vector), row[None]))
         tokens = row[None, task.prompt_length :]
         chosen = writing.token_log_probs(log_probs, tokens)
         return jnp.where(tokens < task.vocabulary, chosen, 0.0).sum()
@@ -87,12 +87,18 @@ def scores(writer: writers.Writer, task: "Task", params: Any, text: Array) -> Ar
 
 
 def gradients(
-    writer: writers.Writer, task: "Task", params: Any, key: Array, mix: Any, size: int, group: int
+    model: language_models.LanguageModel,
+    task: "Task",
+    params: Any,
+    key: Array,
+    mix: Any,
+    size: int,
+    group: int,
 ) -> tuple[Array, Array]:
     """The gradients of one batch by all rules, `[K, D]`, and the rate of success.
 
     Args:
-      writer: the network.
+      model: the network.
       task: what is written.
       params: the network's, held fixed.
       key: of the prompts and the draws.
@@ -106,22 +112,22 @@ def gradients(
 
     key_draw, key_luck, key_write = jax.random.split(key, 3)
     numbers = jax.vmap(partial(task.draw, mix=mix))(jax.random.split(key_draw, size // group))
-    asked = writing.ask(task, key_luck, numbers, jnp.arange(size) // group)
-    written = writers.write(writer, params, asked.question.prompt, task.max_tokens, key_write)
-    block, text = writing.block_of(task, asked, written), writing.text_of(asked, written)
-    return ascent(writer, task, params, block, text), groups_of(block).total(
-        block.env_reward
-    ).mean()
+    prompts = writing.ask(task, key_luck, numbers, jnp.arange(size) // group)
+    written = language_models.generate(
+        model, params, prompts.question.prompt, task.max_tokens, key_write
+    )
+    block, text = writing.block_of(task, prompts, written), writing.text_of(prompts, written)
+    return ascent(model, task, params, block, text), groups_of(block).total(block.env_reward).mean()
 
 
 def ascent(
-    writer: writers.Writer, task: "Task", params: Any, block: Transition, text: Array
+    model: language_models.LanguageModel, task: "Task", params: Any, block: Transition, text: Array
 ) -> Array:
     """The gradients by all rules at a block of responses, `[K, D]`, up the surrogate."""
     groups = groups_of(block)
     credit = jnp.stack([groups.total(_given(rule, block)) for rule in _all_rules()])
     steps, responses = block.first.shape
-    return credit @ scores(writer, task, params, text) / (responses * steps)
+    return credit @ scores(model, task, params, text) / (responses * steps)
 
 
 def names() -> list[str]:

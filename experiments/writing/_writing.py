@@ -47,9 +47,9 @@ def drawn(agent: Any, params: Any, key: Array, numbers: Any, count: int) -> Any:
     from jaxrl_reward.agents.sequence import group_pg, response_scores
 
     task = agent.env.environment.task
-    writer = group_pg.writer_of(agent.config, task)
+    model = group_pg.model_of(agent.config, task)
     numbers = jnp.asarray(numbers, jnp.int32)
-    return response_scores.responses(writer, task, params, key, numbers, count)
+    return response_scores.responses(model, task, params, key, numbers, count)
 
 
 def facts(agent: Any, params: Any, key: Array, prompts: int) -> dict[str, Array]:

@@ -94,7 +94,7 @@ def chances(agent: Any, params: Any, leaves: jax.Array) -> jax.Array:
     tokens = jnp.pad(leaves, ((0, 0), (0, 0), (0, 1))).reshape(-1, leaves.shape[-1] + 1)
     prompt = jnp.repeat(jax.vmap(task.ask)(jnp.arange(PROMPTS)).prompt, LEAVES, axis=0)
     text = jnp.concatenate([prompt, tokens], axis=1)
-    log_probs = jax.nn.log_softmax(group_pg.writer_of(agent.config, task).logits(params, text))
+    log_probs = jax.nn.log_softmax(group_pg.model_of(agent.config, task).logits(params, text))
     each = writing.token_log_probs(log_probs, tokens)
     return jnp.exp(each.sum(1)).reshape(PROMPTS, LEAVES)
 

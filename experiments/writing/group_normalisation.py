@@ -105,9 +105,9 @@ def _success(agent: Any, prompts: int, params: Any, key: Array) -> dict[str, Arr
     from jaxrl_reward.agents.sequence import group_pg, writing
 
     task = agent.env.environment.task
-    writer = group_pg.writer_of(agent.config, task)
+    model = group_pg.model_of(agent.config, task)
     found = _writing.facts(agent, params, key, prompts)
-    greedy, _ = writing.score(writer, task, params, key, prompts, 0.0, True)
+    greedy, _ = writing.score(model, task, params, key, prompts, 0.0, True)
     wrong = found["outcome"] < 0.5
     extra = found["length"] - found["level"] - 2.0
     levels = {
@@ -126,13 +126,13 @@ def _gradients(agent: Any, batches: int, params: Any, key: Array) -> dict[str, A
     from jaxrl_reward.agents.sequence import group_pg
 
     task, config = agent.env.environment.task, agent.config
-    writer = group_pg.writer_of(config, task)
+    model = group_pg.model_of(config, task)
     sizes = {"size": config.num_envs, "group": config.group_size}
     names = rules.names()
 
     def one(mix: Array) -> dict[str, Array]:
         def batch(key: Array) -> tuple[Array, Array]:
-            return rules.gradients(writer, task, params, key, mix, **sizes)
+            return rules.gradients(model, task, params, key, mix, **sizes)
 
         found, rate = jax.lax.map(batch, jax.random.split(key, batches))
         spread = rules.spread(found, names.index(rules.UNBIASED))

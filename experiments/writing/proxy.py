@@ -67,10 +67,8 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     end = jnp.asarray(block.last) & alive
     text = block.next_obs[-1].astype(jnp.int32)
     tokens = text[:, task.prompt_length :]
-    writer = group_pg.writer_of(agent.config, task)
-    known = writing.token_log_probs(
-        jax.nn.log_softmax(writer.logits(state.reference, text)), tokens
-    )
+    model = group_pg.model_of(agent.config, task)
+    known = writing.token_log_probs(jax.nn.log_softmax(model.logits(state.reference, text)), tokens)
     gap = alive * (block.policy["log_prob"] - known.T)
     marks = (tokens > 8) & (tokens < task.vocabulary)
     proxy = block.info["proxy"][0]

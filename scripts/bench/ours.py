@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 import jaxrl_reward.data  # noqa: E402
 from jaxrl_reward import agents, envs  # noqa: E402
 from jaxrl_reward import rewards as rw  # noqa: E402
-from jaxrl_reward.nn import writers  # noqa: E402
+from jaxrl_reward.nn import language_models  # noqa: E402
 from jaxrl_reward.rewards.core import potentials  # noqa: E402
 from jaxrl_reward.training.devices.sharding import Programs  # noqa: E402
 
@@ -119,16 +119,16 @@ def writing(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[]
     """Drawn tokens, whatever they are; without the cache, each from the whole text anew."""
     count, length, vocabulary = task["num"], task["length"], task["vocabulary"]
     prompt = jnp.ones((count, 8), jnp.int32)
-    writer = writers.transformer(vocabulary, 8, length, width=task["width"])
-    params = jax.jit(writer.init)(jax.random.key(0))
+    model = language_models.transformer(vocabulary, 8, length, width=task["width"])
+    params = jax.jit(model.init)(jax.random.key(0))
 
     def cached(params: Any, key: Any) -> Any:
         # No token ends a response, so that all are of the full length.
-        return writers.write(writer, params, prompt, length, key, end=-1).tokens
+        return language_models.generate(model, params, prompt, length, key, end=-1).tokens
 
     def uncached(params: Any, key: Any) -> Any:
         def step(text: Any, at: Any) -> Any:
-            logits = writer.logits(params, text)[:, at]
+            logits = model.logits(params, text)[:, at]
             token = jax.random.categorical(jax.random.fold_in(key, at), logits)
             return text.at[:, 8 + at].set(token.astype(jnp.int32)), token
 

@@ -49,7 +49,7 @@ def test_the_answer_of_thinking_needs_none():
     @jax.vmap
     def judged(number):
         question = task.ask(number)
-        return task.judge(question, task.answer(question), jnp.float32(0.0))
+        return task.verify(question, task.answer(question), jnp.float32(0.0))
 
     verdict = judged(jnp.arange(0, task.prompts, 5))
     np.testing.assert_array_equal(verdict.outcome, 1.0)

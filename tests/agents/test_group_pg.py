@@ -12,7 +12,7 @@ from jaxrl_reward import agents, envs, training
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.sequence import group_pg, writing
 from jaxrl_reward.envs.vector import step
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -40,14 +40,14 @@ def test_a_block_is_what_stepping_the_environment_gives():
         if end < length:
             tokens[end, i] = 0
     zeros = jnp.zeros((length, count))
-    asked = writing.ask(
+    prompts = writing.ask(
         task, jax.random.key(0), jnp.array([3, 9, 20]) % task.prompts, jnp.repeat(jnp.arange(3), 2)
     )
 
     @quick
     def both(tokens):
-        block = writing.block_of(task, asked, writers.Written(tokens, zeros, zeros))
-        obs, state = jax.vmap(env.environment.begin)(asked.number, asked.luck)
+        block = writing.block_of(task, prompts, language_models.Generated(tokens, zeros, zeros))
+        obs, state = jax.vmap(env.environment.begin)(prompts.number, prompts.luck)
 
         def one(carry, token):
             obs, state, first = carry
@@ -75,7 +75,7 @@ def test_a_block_is_what_stepping_the_environment_gives():
 def test_acting_reads_the_text_as_it_is_observed():
     agent = tiny(network="gru")
     made, task = agent.act.__self__, agent.env.environment.task
-    shapes, rng = jax.eval_shape(made.writer.init, jax.random.key(0)), np.random.default_rng(0)
+    shapes, rng = jax.eval_shape(made.model.init, jax.random.key(0)), np.random.default_rng(0)
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
     text = np.full((3, task.prompt_length + task.max_tokens), task.vocabulary, np.int32)
     text[:, :2], text[1, 2], text[2, 2:5] = [3, 5], 1, [1, 2, 4]
@@ -83,7 +83,7 @@ def test_acting_reads_the_text_as_it_is_observed():
     @quick
     def both(text):
         state = SimpleNamespace(params=params)
-        return agent.act(state, text.astype(jnp.float32)), made.writer.logits(params, text)
+        return agent.act(state, text.astype(jnp.float32)), made.model.logits(params, text)
 
     acted, logits = jax.tree.map(np.asarray, both(text))
     expected = [logits[i, count].argmax() for i, count in enumerate((0, 1, 3))]
@@ -176,7 +176,7 @@ def trained(**settings):
         iterate = lambda _, carry: agent.iterate(carry[0])  # noqa: E731
         state, metrics = jax.lax.fori_loop(0, 40, iterate, (state, start))
         after = agent.evaluate(state, jax.random.key(1), 64)[0].mean()
-        return before, after, jax.tree.map(lambda m: m.total / m.count, metrics, is_leaf=is_mean)
+        return before, after, jax.tree.map(lambda m: m.value, metrics, is_leaf=is_mean)
 
     return jax.tree.map(np.asarray, jax.vmap(run)(jax.random.split(jax.random.key(0), 2)))
 

@@ -32,7 +32,7 @@ def trained(name, iterations=60, reward=None, **overrides):
         return jax.lax.fori_loop(0, iterations, iterate, (state, start))
 
     state, metrics = train(state)
-    means = {k: float(m.total / m.count) for k, m in metrics.items() if m.count > 0}
+    means = {k: float(m.value) for k, m in metrics.items() if m.count > 0}
     assert all(np.isfinite(value) for value in means.values()), means
     return agent, state, means
 

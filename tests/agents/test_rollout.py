@@ -21,7 +21,7 @@ from jaxrl_reward.agents.common.rollout import (
     ended,
     flatten,
     player,
-    remember,
+    policy_input,
     shuffle,
 )
 from jaxrl_reward.agents.on_policy import ppo
@@ -305,7 +305,7 @@ def test_flat_inputs():
     obs = jnp.arange(24, dtype=jnp.uint8).reshape(2, 3, 2, 2)
     assert flatten(obs, 2).shape == (2, 3, 4) and flatten(obs, 2).dtype == jnp.float32
     assert flatten(obs[..., 0, 0], 2).shape == (2, 3, 1)
-    both = remember(obs, jnp.full((2, 3, 2), 7.0))
+    both = policy_input(obs, jnp.full((2, 3, 2), 7.0))
     np.testing.assert_array_equal(both[0, 1], [4, 5, 6, 7, 7, 7])
 
 

@@ -169,7 +169,7 @@ def test_a_learned_reward_learns_from_the_whole_store():
     state, metrics = run(jax.random.key(0))
     weights = state.reward_state.shared.params
     np.testing.assert_allclose(weights, [1.0, -2.0, 0.5], atol=0.02)
-    shown = {name: float(m.total / m.count) for name, m in metrics.items() if "reward/" in name}
+    shown = {name: float(m.value) for name, m in metrics.items() if "reward/" in name}
     assert shown["reward/linear/loss"] < 1e-3
     # 32 draws from a store of 64, with replacement: of about 25 different steps.
     assert shown["reward/steps"] == 32 and 18 < shown["reward/distinct"] <= 32.1

@@ -49,7 +49,7 @@ def trained(name, iterations=250, settings=(), **numbers):
     """An agent, its state, and the metrics of the last iteration."""
     agent, train = trainer(name, **{"tune_temperature": False, **dict(settings)})
     state, metrics = train(agent.config.replace(**{**NUMBERS, **numbers}), iterations)
-    means = {k: float(m.total / m.count) for k, m in metrics.items() if m.count > 0}
+    means = {k: float(m.value) for k, m in metrics.items() if m.count > 0}
     assert all(np.isfinite(value) for value in means.values()), means
     return agent, state, means
 

@@ -339,7 +339,7 @@ def learned(env, updates, placement="step", reward=None, seeds=4, **overrides):
         return agent.evaluate(state, key, 64)[0].mean(), metrics
 
     values, metrics = run(jax.random.split(jax.random.key(0), seeds))
-    means = {name: np.asarray(mean.total / mean.count) for name, mean in metrics.items()}
+    means = {name: np.asarray(mean.value) for name, mean in metrics.items()}
     assert all(np.isfinite(mean).all() for mean in means.values())
     return np.asarray(values), agent.env.environment.task, means
 

@@ -94,8 +94,8 @@ def program(name):
     def one(number, tokens, luck):
         question = task.ask(number)
         solution = task.solve(question, jax.random.fold_in(jax.random.key(0), number))
-        right = task.judge(question, solution, luck)
-        return question.prompt, task.judge(question, tokens, luck), solution, right
+        right = task.verify(question, solution, luck)
+        return question.prompt, task.verify(question, tokens, luck), solution, right
 
     return quick(jax.vmap(one, (0, 0, None)))
 

@@ -509,8 +509,8 @@ def test_pear_on_think_counts_all_that_was_thought(thought):
     task = envs.make("sequence:think,levels=2,max_tokens=6").environment.task
     tokens = [task.symbols.index(x) for x in thought] + [3, 0]  # the letter a, and the end
     tokens = np.pad(tokens, (0, 6 - len(tokens)), constant_values=len(task.symbols))
-    judge = quick(lambda tokens: task.judge(task.ask(jnp.int32(0)), tokens, jnp.float32(0.0)))
-    facts = judge(jnp.asarray(tokens)).facts
+    verify = quick(lambda tokens: task.verify(task.ask(jnp.int32(0)), tokens, jnp.float32(0.0)))
+    facts = verify(jnp.asarray(tokens)).facts
     steps = len(thought) + 2
     entropy = np.zeros((T + 1, 1))
     entropy[: len(thought), 0] = np.linspace(0.3, 0.1, len(thought))

@@ -14,7 +14,7 @@ from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.sequence import group_losses as losses
 from jaxrl_reward.agents.sequence import writing
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.experiments import experiment as experiments
 
@@ -46,7 +46,7 @@ def responses(env, count=8, group=4, seed=0):
         keys = jax.random.split(jax.random.key(1), count)
         right = jax.vmap(task.solve)(asked.question, keys).T
         tokens = jnp.where(jnp.arange(count)[None] % 3 == 0, right, drawn)
-        written = writers.Written(tokens, told[0], -told[1])
+        written = language_models.Generated(tokens, told[0], -told[1])
         return writing.block_of(task, asked, written), writing.text_of(asked, written)
 
     return block(numbers, drawn, told)

@@ -45,7 +45,7 @@ class Agent(NamedTuple):
         metrics are a dict of scalar `Mean`s.
       act: `act(state, inputs[N, ...], key=None) -> action[N, ...]`, greedy
         without a key, at first steps. Inputs are observations, with the reward's
-        memory behind them if the agent's policy sees it (see `rollout.remember`).
+        memory behind them if the agent's policy sees it (see `rollout.policy_input`).
       evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
         greedy, on the environment's own reward.
       steps_per_iteration: environment steps that one `iterate` takes.

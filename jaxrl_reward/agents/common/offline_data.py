@@ -35,13 +35,13 @@ class Data(struct.PyTreeNode):
       rows: what every update reads, in one piece: the flat observation, the
         action in unit numbers, the next observation, the environment's reward and
         whether the task ended, `[D * N, 2 O + A + 2]` float32.
-      kept: what else the reward reads, leaves `[D * N, ...]`; else `()`.
+      extra: what else the reward reads, leaves `[D * N, ...]`; else `()`.
       mean: of observations and next observations together, `[D, O]`.
       std: likewise.
     """
 
     rows: Array
-    kept: Transition
+    extra: Transition
     mean: Array
     std: Array
 
@@ -52,7 +52,7 @@ class Data(struct.PyTreeNode):
 
 
 def load(
-    agent: str, env: envs.Env, read: Transition, passed: Transition, data: Any
+    agent: str, env: envs.Env, read: Transition, sequential: Transition, data: Any
 ) -> tuple[Data, tuple[datasets.Provenance, ...]]:
     """The data as the device holds it, and where each set is from, with its checksum.
 
@@ -60,7 +60,7 @@ def load(
       agent: whose it is, for messages.
       env: what it must be of.
       read: which parts of a transition the reward reads of a row.
-      passed: which parts it reads of all rows in order.
+      sequential: which parts it reads of all rows in order.
       data: a `Dataset` or a path to one, or several of them with as many rows.
 
     Raises:
@@ -82,13 +82,13 @@ def load(
         raise UserError(f"{agent} can number {2**31 - 1} rows, not {sum(lengths)}")
     for part in ("info", "policy"):
         for name in getattr(read, part):
-            if getattr(read, part)[name] or getattr(passed, part)[name]:
+            if getattr(read, part)[name] or getattr(sequential, part)[name]:
                 raise UserError(
                     f"{agent} learns from data without {part}[{name!r}], which the reward reads; "
                     "leave that term out"
                 )
     keep = {
-        name: getattr(read, name) or getattr(passed, name)
+        name: getattr(read, name) or getattr(sequential, name)
         for name in ("action", "first", "truncated")
     }
     return _stack(env, found, keep), tuple(_origin(each) for each in found)
@@ -171,7 +171,7 @@ def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) 
         x = np.asarray(x)
         return x.reshape(len(x), -1).astype(np.float32)
 
-    def kept(name: str) -> Any:
+    def extra(name: str) -> Any:
         if not keep.get(name):
             return ()
         return jnp.asarray(np.concatenate([np.asarray(getattr(s.steps, name)) for s in found]))
@@ -188,7 +188,7 @@ def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) 
     names = [field.name for field in dataclasses.fields(Transition)]
     return Data(
         rows=jnp.asarray(np.concatenate(rows)),
-        kept=Transition(**{name: kept(name) for name in names}),
+        extra=Transition(**{name: extra(name) for name in names}),
         mean=jnp.asarray(np.stack(means), jnp.float32),
         std=jnp.asarray(np.stack(stds), jnp.float32),
     )

@@ -280,8 +280,8 @@ class Recorder:
             end["step"].terminated,
             config.gamma,
         )
-        inputs = rollout.remember(start["step"].obs, start["memory"])
-        next_inputs = rollout.remember(end["step"].next_obs, end["next_memory"])
+        inputs = rollout.policy_input(start["step"].obs, start["memory"])
+        next_inputs = rollout.policy_input(end["step"].next_obs, end["next_memory"])
         batch = Batch(
             inputs=normalize(state, inputs),
             choice=start["choice"],

@@ -75,7 +75,7 @@ class Player:
         if self.placement == "block":
             return flatten(obs, 1), reward_state
         reward_state = reward.begin(reward_state, obs, first)
-        return remember(obs, reward.observe(reward_state.local)), reward_state
+        return policy_input(obs, reward.observe(reward_state.local)), reward_state
 
     def rollout(
         self, state: Any, learner: Any, memory: Any, noise: Any, keys: Array
@@ -125,7 +125,7 @@ class Player:
         else:
             _, total, metrics, observed, features = scored
             metrics = jax.tree.map(lambda x: x.mean(0), metrics)
-            next_inputs = remember(block.next_obs, observed)
+            next_inputs = policy_input(block.next_obs, observed)
         # No gradient of a policy's loss may reach the reward's parameters.
         block = block.replace(reward=jax.lax.stop_gradient(total))
         rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics, features, memory)
@@ -237,7 +237,7 @@ def flatten(obs: Array, lead: int) -> Array:
     return obs.reshape(*obs.shape[:lead], -1).astype(jnp.float32)
 
 
-def remember(obs: Array, memory: Array) -> Array:
+def policy_input(obs: Array, memory: Array) -> Array:
     """The flat observation with the memory `[..., F]` behind it, `[..., D + F]`."""
     return jnp.concatenate([flatten(obs, memory.ndim - 1), memory], axis=-1)
 

@@ -46,7 +46,7 @@ def measure(recorder: replay.Recorder, learner: Any, state: Any, key: Array) -> 
 
     def steepness(memory: Array, choice: Array, *parts: Array) -> Array:
         def value(obs: Array, *given: Array) -> Array:
-            inputs = normalize(state, rollout.remember(obs[None], memory[None]))
+            inputs = normalize(state, rollout.policy_input(obs[None], memory[None]))
             chosen = given[0] if given else choice
             return learner.value_of(state.params["critic"], inputs, chosen[None]).mean()
 

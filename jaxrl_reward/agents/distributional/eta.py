@@ -159,7 +159,7 @@ def inputs(config: Config, obs: Array, stock: Array) -> Array:
       stock: `[N]`, or `[N, m]`.
     """
     stock = jnp.asarray(stock, jnp.float32).reshape(obs.shape[0], -1)
-    return rollout.remember(obs, seen(stock, *_range(config)))
+    return rollout.policy_input(obs, seen(stock, *_range(config)))
 
 
 def initial_stock(learner: "Learner", state: State, key: Array) -> Array:
@@ -178,7 +178,7 @@ def initial_stock(learner: "Learner", state: State, key: Array) -> Array:
     fresh = state.reward.init(key, rollout.example(learner.env, STARTS, 1))
     memory = state.reward_state.replace(local=fresh.local)
     memory = state.reward.begin(memory, obs, jnp.ones(STARTS, bool))
-    start = rollout.remember(obs, state.reward.observe(memory.local))
+    start = rollout.policy_input(obs, state.reward.observe(memory.local))
     low, high = (x[0] for x in _range(config))
     tried = jnp.linspace(low, high, config.search_points)
 

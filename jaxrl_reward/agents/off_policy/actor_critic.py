@@ -118,8 +118,8 @@ def adam_step(rate: Any, gradient: Any, learned: Learned, name: str) -> Learned:
     return {**params, name: moved}, {**opt_state, name: adam}
 
 
-def follow(rate: Any, learned: Learned, fast: str, slow: str) -> Learned:
-    """The slow parameters moved towards the fast ones."""
+def move_target(rate: Any, learned: Learned, online: str, target: str) -> Learned:
+    """The target parameters moved towards the online ones."""
     params, opt_state = learned
-    moved = optax.incremental_update(params[fast], params[slow], rate)
-    return {**params, slow: moved}, opt_state
+    moved = optax.incremental_update(params[online], params[target], rate)
+    return {**params, target: moved}, opt_state

@@ -12,7 +12,7 @@ import optax
 
 from jaxrl_reward.agents.common import actions, replay, steepness
 from jaxrl_reward.agents.off_policy import actor_critic
-from jaxrl_reward.agents.off_policy.actor_critic import Learned, adam_step, follow
+from jaxrl_reward.agents.off_policy.actor_critic import Learned, adam_step, move_target
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.nn import distributions, networks
 from jaxrl_reward.types import Array, Mean
@@ -22,7 +22,7 @@ LOSSES = ("q_loss", "q_mean", "actor_loss", "entropy", "temperature")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Learner(actor_critic.Learner):
-    """A policy, critics and their slow copies, and a temperature.
+    """A policy, critics and their target copies, and a temperature.
 
     Attributes:
       confined: whether actions without bounds are kept within -1 and 1.
@@ -137,9 +137,9 @@ class Learner(actor_critic.Learner):
         return batch.reward + batch.weight * (value + temperature * entropy)
 
     def critic_step(self, config: Any, learned: Learned, xs: tuple[replay.Batch, Array]) -> Any:
-        """One step of every critic towards the same target, and of their slow copies."""
+        """One step of every critic towards the same target, and of their target copies."""
         learned, metrics = super().critic_step(config, learned, xs)
-        return follow(config.target_rate, learned, "critic", "target"), metrics
+        return move_target(config.target_rate, learned, "critic", "target"), metrics
 
     def actor_step(self, config: Any, learned: Learned, inputs: Array, key: Array) -> Any:
         """One step of the policy and of the temperature."""

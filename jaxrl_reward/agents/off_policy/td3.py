@@ -1,7 +1,7 @@
 """Twin delayed deep deterministic policy gradients (Fujimoto et al. 2018, arXiv:1802.09477).
 
 A deterministic policy climbs the first of two critics, which learn the lesser of their
-slow copies' values at the slow policy's action with clipped noise on it.
+target copies' values at the slow policy's action with clipped noise on it.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from jaxrl_reward import settings
 from jaxrl_reward.agents.common import actions, base, replay
 from jaxrl_reward.agents.common.shared_settings import ActorCritic
 from jaxrl_reward.agents.off_policy import actor_critic
-from jaxrl_reward.agents.off_policy.actor_critic import Learned, adam_step, follow
+from jaxrl_reward.agents.off_policy.actor_critic import Learned, adam_step, move_target
 from jaxrl_reward.agents.shells import off_policy
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.nn import distributions, networks
@@ -32,11 +32,11 @@ class Config(ActorCritic):
     updates: int = 2
     policy_delay: int = setting(
         2,
-        "gradient steps of the critics for one of the policy and of all slow copies; must divide "
+        "gradient steps of the critics for one of the policy and of all target copies; must divide "
         "`updates`",
         low=1,
     )
-    target_rate: float = setting(help="how far the slow copies follow when they do")
+    target_rate: float = setting(help="how far the target copies follow when they do")
     exploration_noise: float = setting(
         0.1, "deviation of the noise on actions; their bounds are at -1 and 1", low=0.0
     )
@@ -104,7 +104,7 @@ class Learner(actor_critic.Learner):
         return batch.reward + batch.weight * values.min(0)
 
     def actor_step(self, config: Any, learned: Learned, inputs: Array, key: Array) -> Any:
-        """One step of the policy, and of all slow copies."""
+        """One step of the policy, and of all target copies."""
         critic = learned[0]["critic"]
 
         def loss(actor: Any) -> Array:
@@ -114,5 +114,5 @@ class Learner(actor_critic.Learner):
         actor_loss, gradient = jax.value_and_grad(loss)(learned[0]["actor"])
         learned = adam_step(config.learning_rate, gradient, learned, "actor")
         for name in ("actor", "critic"):
-            learned = follow(config.target_rate, learned, name, f"target_{name}")
+            learned = move_target(config.target_rate, learned, name, f"target_{name}")
         return learned, {"actor_loss": actor_loss}

@@ -31,20 +31,20 @@ class Answered(NamedTuple):
     at: Array
 
 
-def answered(task: Task, asked: writing.Asked, tokens: Array, scratch: Array) -> Answered:
+def answered(task: Task, prompts: writing.Prompts, tokens: Array, scratch: Array) -> Answered:
     """The answers behind the first `scratch[N]` of the tokens `[T, N]` of responses.
 
     The task must have an `answer`.
     """
     assert task.answer is not None
     length, nothing = task.max_tokens, task.vocabulary
-    answer = jax.vmap(task.answer)(asked.question)
+    answer = jax.vmap(task.answer)(prompts.question)
     at = scratch.astype(jnp.int32)[:, None] + jnp.arange(length)[None]
     kept = jnp.where(jnp.arange(length)[None] < scratch[:, None], tokens.T, nothing)
     rows = jnp.arange(at.shape[0])[:, None]
     where = jnp.where(answer < nothing, at, length)
     response = kept.at[rows, where].set(answer, mode="drop")
-    return Answered(jnp.concatenate([asked.question.prompt, response], 1), answer, at)
+    return Answered(jnp.concatenate([prompts.question.prompt, response], 1), answer, at)
 
 
 def log_probs(everything: Array, found: Answered) -> Array:
@@ -58,22 +58,22 @@ def log_probs(everything: Array, found: Answered) -> Array:
 
 
 def signals(
-    task: Task, log_probs_of: Callable[[Array], Array], asked: writing.Asked, block: Transition
+    task: Task, log_probs_of: Callable[[Array], Array], prompts: writing.Prompts, block: Transition
 ) -> tuple[dict[str, Array], Any]:
     """What rewards may read of the right answers, `[T, N, A]` each, and the texts.
 
     Args:
       task: without an `answer` there is nothing to read, and no texts.
       log_probs_of: from texts `[N, P + T]` to those of all tokens, `[N, T, V]`.
-      asked: the prompts.
+      prompts: the prompts.
       block: the responses, whose `scratch` comes before the answer; the second signal has
         none before it.
     """
     if task.answer is None:
         return {}, ()
     tokens, scratch = block.action, block.info["scratch"][0]
-    found = answered(task, asked, tokens, scratch)
-    bare = answered(task, asked, tokens, jnp.zeros_like(scratch))
+    found = answered(task, prompts, tokens, scratch)
+    bare = answered(task, prompts, tokens, jnp.zeros_like(scratch))
     policy = {}
     for name, each in (("answer_log_probs", found), ("bare_answer_log_probs", bare)):
         known = log_probs(log_probs_of(each.text), each)

@@ -36,7 +36,7 @@ from jaxrl_reward.agents.sequence import entropy_control as control
 from jaxrl_reward.agents.sequence import group_losses as losses
 from jaxrl_reward.agents.sequence.group_config import Config, check
 from jaxrl_reward.envs.sequence import Sequence, Task
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.rewards.core import registry
 from jaxrl_reward.rewards.groups import likelihoods
 from jaxrl_reward.rewards.groups.ways import groups_of
@@ -92,13 +92,13 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     )
 
 
-def writer_of(config: Config, task: Task) -> writers.Writer:
+def model_of(config: Config, task: Task) -> language_models.LanguageModel:
     """The network of an agent with this config, whose parameters are `state.params`."""
     shape = (task.vocabulary, task.prompt_length)
     if config.network == "gru":
-        return writers.recurrent(*shape, config.width)
+        return language_models.recurrent(*shape, config.width)
     sizes = (config.width, config.layers, config.heads)
-    return writers.transformer(*shape, task.max_tokens, *sizes)
+    return language_models.transformer(*shape, task.max_tokens, *sizes)
 
 
 def _rule(text: str) -> rw.RewardTransform:
@@ -129,7 +129,7 @@ class _GroupPG:
         settings, reward = base.settle(self, check, config, reward)
         key, key_params, key_reward, key_rule = jax.random.split(key, 4)
         params = writing.warm_up(
-            self.writer,
+            self.model,
             self.task,
             key_params,
             updates=settings.warmup,
@@ -159,23 +159,24 @@ class _GroupPG:
     def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
         """Writes, rewards and learns; the metrics are of all three."""
         key, key_ask, key_write, key_control, key_rows, key_learn = jax.random.split(state.key, 6)
-        config, asked = state.config, self.ask(state, key_ask)
-        prompts, length = asked.question.prompt, self.task.max_tokens
-        written = writers.write(self.writer, state.params, prompts, length, key_write)
-        block, text = writing.block_of(self.task, asked, written), writing.text_of(asked, written)
+        config, prompts = state.config, self.ask(state, key_ask)
+        read, length = prompts.question.prompt, self.task.max_tokens
+        written = language_models.generate(self.model, state.params, read, length, key_write)
+        block = writing.block_of(self.task, prompts, written)
+        text = writing.text_of(prompts, written)
         alive, known = written.tokens < self.task.vocabulary, written.log_prob.T
         everything = self.log_probs(state.reference, text)
         if config.kl != "none":
             known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
-        block, found = self.told(block, state.params, everything, asked)
+        block, found = self.add_signals(block, state.params, everything, prompts)
 
         applied = state.reward.apply(state.reward_state, block)
         block = block.replace(reward=jnp.where(alive, jax.lax.stop_gradient(applied.reward), 0.0))
-        judged = block.replace(reward=self.priced(config, block.reward, block, known))
+        judged = block.replace(reward=self.with_kl_penalty(config, block.reward, block, known))
         rule_state, credit = self.credit(state, judged)
 
         history, batch = self.batch(state, key_control, text, block, known, credit)
-        batch = batch._replace(**self.taught(config, block, found))
+        batch = batch._replace(**self.aux_targets(config, block, found))
         params, opt_state, logged = self.update(state, key_rows, history, batch)
         reward_state, learned = state.reward.learn(applied.state, key_learn, block)
         metrics = _metrics(self.task, block, batch) | {
@@ -189,7 +190,7 @@ class _GroupPG:
             opt_state=opt_state,
             reward_state=reward_state,
             rule_state=rule_state,
-            rates=self.follow(state, asked, block),
+            rates=self.update_rates(state, prompts, block),
             history=history,
             key=key,
         ), metrics
@@ -197,7 +198,7 @@ class _GroupPG:
     def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
         """The next tokens `[N]` of texts `[N, P + T]`; the likeliest without a key."""
         text = rollout.flatten(inputs, 1)
-        logits = writing.next_logits(self.writer, self.task, state.params, text)
+        logits = writing.next_logits(self.model, self.task, state.params, text)
         logits = logits.astype(jnp.float32)
         draws = 0.0 if key is None else jax.random.gumbel(key, logits.shape)
         return (logits + draws).argmax(-1).astype(self.env.action_space.dtype)
@@ -205,7 +206,7 @@ class _GroupPG:
     def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
         """Outcomes `[E]` of responses to new prompts, and their lengths `[E]`."""
         mix, greedy = self.env.params.mix, self.config.greedy
-        return writing.score(self.writer, self.task, state.params, key, num_episodes, mix, greedy)
+        return writing.score(self.model, self.task, state.params, key, num_episodes, mix, greedy)
 
     # ---- what it is made of -------------------------------------------------------
 
@@ -215,9 +216,9 @@ class _GroupPG:
         return self.env.environment.task
 
     @cached_property
-    def writer(self) -> writers.Writer:
+    def model(self) -> language_models.LanguageModel:
         """The network."""
-        return writer_of(self.config, self.task)
+        return model_of(self.config, self.task)
 
     @cached_property
     def own_steps(self) -> bool:
@@ -227,14 +228,14 @@ class _GroupPG:
     def example(self) -> Transition:
         """A block of zeros in the shape of what is written."""
         zeros = jnp.zeros((self.task.max_tokens, self.config.num_envs))
-        written = writers.Written(zeros.astype(jnp.int32), zeros, zeros)
+        written = language_models.Generated(zeros.astype(jnp.int32), zeros, zeros)
 
         def block(key: Array) -> Transition:
             numbers = jnp.zeros(self.config.num_envs, jnp.int32)
-            asked = writing.ask(self.task, key, numbers, jnp.arange(self.config.num_envs))
-            plain, params = writing.block_of(self.task, asked, written), self.writer.init(key)
-            reference = self.log_probs(params, writing.text_of(asked, written))
-            return self.told(plain, params, reference, asked)[0]
+            prompts = writing.ask(self.task, key, numbers, jnp.arange(self.config.num_envs))
+            plain, params = writing.block_of(self.task, prompts, written), self.model.init(key)
+            reference = self.log_probs(params, writing.text_of(prompts, written))
+            return self.add_signals(plain, params, reference, prompts)[0]
 
         shapes = jax.eval_shape(block, jax.random.key(0))
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -276,7 +277,7 @@ class _GroupPG:
 
     # ---- asking ---------------------------------------------------------------------
 
-    def ask(self, state: State, key: Array) -> writing.Asked:
+    def ask(self, state: State, key: Array) -> writing.Prompts:
         """The prompts of an iteration, in groups."""
         config, task = state.config, self.task
         key_draw, key_weight, key_luck = jax.random.split(key, 3)
@@ -298,22 +299,22 @@ class _GroupPG:
             group = budgets.groups_of_sizes(sizes, config.num_envs)
         return writing.ask(task, key_luck, numbers, group)
 
-    def follow(self, state: State, asked: writing.Asked, block: Transition) -> Array:
+    def update_rates(self, state: State, prompts: writing.Prompts, block: Transition) -> Array:
         """The shares of right responses, once those of this iteration are known."""
         if state.config.sampling == "uniform":
             return state.rates
         groups = groups_of(block)
         rate = jnp.clip(groups.mean(groups.total(block.env_reward)), 0.0, 1.0)
-        return state.rates.at[asked.number].set(rate)
+        return state.rates.at[prompts.number].set(rate)
 
     # ---- learning -------------------------------------------------------------------
 
     def log_probs(self, params: Any, text: Array) -> Array:
         """Of all tokens, `[N, T, V]`."""
-        return writers.log_softmax(self.writer.logits(params, text))
+        return language_models.log_softmax(self.model.logits(params, text))
 
-    def told(
-        self, block: Transition, params: Any, reference: Array, asked: writing.Asked
+    def add_signals(
+        self, block: Transition, params: Any, reference: Array, prompts: writing.Prompts
     ) -> tuple[Transition, Any]:
         """The block, with what rewards may read of the reference and of the right answer.
 
@@ -321,11 +322,11 @@ class _GroupPG:
         it is no part of the program.
         """
         known = partial(self.log_probs, params)
-        policy, found = answers.signals(self.task, known, asked, block)
+        policy, found = answers.signals(self.task, known, prompts, block)
         policy["reference"] = reference.swapaxes(0, 1)
         return block.replace(policy={**block.policy, **policy}), found
 
-    def taught(self, config: Config, block: Transition, found: Any) -> dict[str, Any]:
+    def aux_targets(self, config: Config, block: Transition, found: Any) -> dict[str, Any]:
         """Of a batch, what is to be learnt of the right answers."""
         if config.teach == "none":
             return {}
@@ -333,7 +334,9 @@ class _GroupPG:
         weights = likelihoods.shares(config.teach, known, groups_of(block))
         return {"answered": found, "taught": jax.lax.stop_gradient(weights)}
 
-    def priced(self, config: Config, reward: Array, block: Transition, known: Array) -> Array:
+    def with_kl_penalty(
+        self, config: Config, reward: Array, block: Transition, known: Array
+    ) -> Array:
         """The reward `[T, N]` less the KL to the reference, where it belongs there."""
         if config.kl != "reward":
             return reward

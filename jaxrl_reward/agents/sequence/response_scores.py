@@ -8,17 +8,22 @@ from jax.scipy.special import gammaln
 
 from jaxrl_reward.agents.sequence import writing
 from jaxrl_reward.envs.sequence import Task
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.types import Array, Transition
 
 
 def responses(
-    writer: writers.Writer, task: Task, params: Any, key: Array, numbers: Array, count: int
+    model: language_models.LanguageModel,
+    task: Task,
+    params: Any,
+    key: Array,
+    numbers: Array,
+    count: int,
 ) -> Transition:
     """The block of `count` drawn responses to each prompt, `[T, B * count, ...]`.
 
     Args:
-      writer: the network.
+      model: the network.
       task: what is written.
       params: the network's.
       key: of the luck and the draws.
@@ -27,10 +32,10 @@ def responses(
     """
     key_luck, key_write = jax.random.split(key)
     group = jnp.arange(numbers.shape[0] * count) // count
-    asked = writing.ask(task, key_luck, numbers, group)
-    prompt = asked.question.prompt
+    prompts = writing.ask(task, key_luck, numbers, group)
+    prompt = prompts.question.prompt
     return writing.block_of(
-        task, asked, writers.write(writer, params, prompt, task.max_tokens, key_write)
+        task, prompts, language_models.generate(model, params, prompt, task.max_tokens, key_write)
     )
 
 

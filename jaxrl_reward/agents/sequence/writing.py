@@ -14,11 +14,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxrl_reward.envs.sequence import END, Question, Task
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.types import Array, Transition
 
 
-class Asked(NamedTuple):
+class Prompts(NamedTuple):
     """The prompts of N responses, side by side by group.
 
     Attributes:
@@ -34,28 +34,28 @@ class Asked(NamedTuple):
     group: Array
 
 
-def ask(task: Task, key: Array, numbers: Array, group: Array) -> Asked:
+def ask(task: Task, key: Array, numbers: Array, group: Array) -> Prompts:
     """Prompts `numbers[B]` for the responses of groups `group[N]`."""
     questions = jax.vmap(task.ask)(numbers)
     repeated = jax.tree.map(lambda x: x[group], questions)
-    return Asked(numbers[group], repeated, jax.random.uniform(key, group.shape), group)
+    return Prompts(numbers[group], repeated, jax.random.uniform(key, group.shape), group)
 
 
-def block_of(task: Task, asked: Asked, written: writers.Written) -> Transition:
+def block_of(task: Task, prompts: Prompts, written: language_models.Generated) -> Transition:
     """The block of responses, `[T, N, ...]`; `info` is that of a finished response throughout."""
     tokens, (length, count) = written.tokens, written.tokens.shape
     nothing = task.vocabulary
     alive, step = tokens < nothing, jnp.arange(length)[:, None]
-    verdict = jax.vmap(task.judge)(asked.question, tokens.T, asked.luck)
+    verdict = jax.vmap(task.verify)(prompts.question, tokens.T, prompts.luck)
     ended = tokens == END
     reward = jnp.where(ended, verdict.outcome[None], 0.0)
-    facts = {"prompt": asked.number, "level": asked.question.level, "group": asked.group}
+    facts = {"prompt": prompts.number, "level": prompts.question.level, "group": prompts.group}
     info = {
         name: jnp.broadcast_to(value[None], (length, *value.shape))
         for name, value in {**facts, **verdict.facts}.items()
     }
     info |= {name: value.T for name, value in verdict.steps.items()}
-    text = text_of(asked, written)
+    text = text_of(prompts, written)
     place = jnp.arange(text.shape[1])[None, None] - task.prompt_length
 
     def seen(count: Array) -> Array:
@@ -76,36 +76,46 @@ def block_of(task: Task, asked: Asked, written: writers.Written) -> Transition:
     )
 
 
-def text_of(asked: Asked, written: writers.Written) -> Array:
+def text_of(prompts: Prompts, written: language_models.Generated) -> Array:
     """Prompts and responses, `[N, P + T]`."""
-    return jnp.concatenate([asked.question.prompt, written.tokens.T], axis=1)
+    return jnp.concatenate([prompts.question.prompt, written.tokens.T], axis=1)
 
 
-def next_logits(writer: writers.Writer, task: Task, params: Any, text: Array) -> Array:
+def next_logits(
+    model: language_models.LanguageModel, task: Task, params: Any, text: Array
+) -> Array:
     """The logits of the next token of texts `[N, P + T]` as they are observed, `[N, V]`."""
     text = text.astype(jnp.int32)
     count = (text[:, task.prompt_length :] < task.vocabulary).sum(1)
     at = jnp.minimum(count, task.max_tokens - 1)
-    return writer.logits(params, text)[jnp.arange(text.shape[0]), at]
+    return model.logits(params, text)[jnp.arange(text.shape[0]), at]
 
 
 def score(
-    writer: writers.Writer, task: Task, params: Any, key: Array, count: int, mix: Any, greedy: bool
+    model: language_models.LanguageModel,
+    task: Task,
+    params: Any,
+    key: Array,
+    count: int,
+    mix: Any,
+    greedy: bool,
 ) -> tuple[Array, Array]:
     """Outcomes and lengths of `count` responses to new prompts, `[E]` each."""
     key_ask, key_luck, key_write = jax.random.split(key, 3)
     numbers = jax.vmap(partial(task.draw, mix=mix))(jax.random.split(key_ask, count))
-    asked = ask(task, key_luck, numbers, jnp.arange(count))
+    prompts = ask(task, key_luck, numbers, jnp.arange(count))
     draws = None if greedy else key_write
-    written = writers.write(writer, params, asked.question.prompt, task.max_tokens, draws)
-    verdict = jax.vmap(task.judge)(asked.question, written.tokens.T, asked.luck)
+    written = language_models.generate(
+        model, params, prompts.question.prompt, task.max_tokens, draws
+    )
+    verdict = jax.vmap(task.verify)(prompts.question, written.tokens.T, prompts.luck)
     ended = (written.tokens == END).any(0)
     length = (written.tokens < task.vocabulary).sum(0, dtype=jnp.int32)
     return jnp.where(ended, verdict.outcome, 0.0), length
 
 
 def warm_up(
-    writer: writers.Writer,
+    model: language_models.LanguageModel,
     task: Task,
     key: Array,
     *,
@@ -118,7 +128,7 @@ def warm_up(
     """Parameters that imitate demonstrations: the reference policy.
 
     Args:
-      writer: the network.
+      model: the network.
       task: what shows right responses.
       key: of the parameters and the demonstrations.
       updates: Adam steps on the cross-entropy of the responses' tokens.
@@ -128,7 +138,7 @@ def warm_up(
       mix: the weight of harder prompts.
     """
     key_init, key_steps = jax.random.split(key)
-    vector, tree_of = ravel_pytree(writer.init(key_init))
+    vector, tree_of = ravel_pytree(model.init(key_init))
     optimiser = optax.adam(rate)
 
     def demonstration(key: Array) -> Array:
@@ -141,7 +151,7 @@ def warm_up(
 
     def loss(vector: Array, text: Array) -> Array:
         tokens = text[:, task.prompt_length :]
-        log_probs = writers.log_softmax(writer.logits(tree_of(vector), text))
+        log_probs = language_models.log_softmax(model.logits(tree_of(vector), text))
         there = tokens < task.vocabulary
         chosen = token_log_probs(log_probs, tokens)
         return -jnp.where(there, chosen, 0.0).sum() / there.sum()

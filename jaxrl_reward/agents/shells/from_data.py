@@ -132,8 +132,8 @@ def make(
     base.check_actions(name, env, Learner.spaces)
     player = rollout.player(name, _Player(), env, reward)
     recorder = replay.recorder(name, player, reward, store="data")
-    passed = _read_in_order(name, recorder, reward)
-    found = None if data is None else load(name, env, recorder.read, passed, data)
+    sequential = _read_in_order(name, recorder, reward)
+    found = None if data is None else load(name, env, recorder.read, sequential, data)
     if found is not None and not 0 <= int(config.source) < len(found[1]):
         count = len(found[1])
         raise UserError(f"{name}'s source must be one of the {count} given, 0 to {count - 1}")
@@ -141,7 +141,7 @@ def make(
         _warn_of_unknown(name, recorder, reward)
     made = FromData(
         *(name, config, reward, player, learner(config, env.action_space), check),
-        *(recorder, passed, found and found[0]),
+        *(recorder, sequential, found and found[0]),
     )
 
     def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
@@ -157,12 +157,12 @@ class FromData(shell.Shell):
 
     Attributes:
       recorder: what knows how rows are rewarded.
-      passed: what the reward reads of all rows in order.
+      sequential: what the reward reads of all rows in order.
       data: what `init` and `iterate` are given by default.
     """
 
     recorder: replay.Recorder
-    passed: Transition
+    sequential: Transition
     data: Data | None
 
     def init(
@@ -255,8 +255,8 @@ class FromData(shell.Shell):
         at = _index(state.config.source) * data.count + rows
         found = data.rows.at[at].get(mode="promise_in_bounds")
         size, (obs, action, after, reward, ended) = rows.shape[0], self.parts(found)
-        kept = jax.tree.map(lambda x: x[at], data.kept)
-        items = {"step": self.steps(obs, action, after, reward, ended, kept, (1, size))}
+        extra = jax.tree.map(lambda x: x[at], data.extra)
+        items = {"step": self.steps(obs, action, after, reward, ended, extra, (1, size))}
         items["features"] = jax.tree.map(lambda x: x[rows][None], state.features)
         window = replay.Window(items, jnp.ones((1, size), bool))
         block = self.recorder.transitions(state.reward, shared, window)
@@ -272,13 +272,13 @@ class FromData(shell.Shell):
     def read_in_order(self, reward: Any, state: Any, data: Data, source: Array) -> tuple[Any, Any]:
         """The reward's state and features after all of a set, as one block `[N, 1]`."""
         features = jax.eval_shape(reward.apply, state, self.recorder.example).features
-        if not any(jax.tree.leaves(self.passed)) and not jax.tree.leaves(features):
+        if not any(jax.tree.leaves(self.sequential)) and not jax.tree.leaves(features):
             return state, features
         count = data.count
         cut = lambda x: jax.lax.dynamic_slice_in_dim(x, source * count, count)  # noqa: E731
         obs, action, after, paid, ended = self.parts(cut(data.rows))
-        kept = jax.tree.map(cut, data.kept)
-        block = self.steps(obs, action, after, paid, ended, kept, (count, 1))
+        extra = jax.tree.map(cut, data.extra)
+        block = self.steps(obs, action, after, paid, ended, extra, (count, 1))
         zero = lambda x: jnp.zeros((count, 1, *x.shape[2:]), x.dtype)  # noqa: E731
         example = self.recorder.example
         block = block.replace(
@@ -305,17 +305,17 @@ class FromData(shell.Shell):
         after: Array,
         reward: Array,
         ended: Array,
-        kept: Transition,
+        extra: Transition,
         shape: tuple[int, int],
     ) -> Transition:
         """Rows `[B, ...]` as the block of that shape, as `replay` stores them.
 
-        What the reward does not read is `()` in `kept`, and zero here.
+        What the reward does not read is `()` in `extra`, and zero here.
         """
         example = self.recorder.example
 
         def field(name: str) -> Array:
-            like, found = getattr(example, name), getattr(kept, name)
+            like, found = getattr(example, name), getattr(extra, name)
             if isinstance(found, tuple):
                 return jnp.zeros((*shape, *like.shape[2:]), like.dtype)
             return found.reshape(*shape, *found.shape[1:])

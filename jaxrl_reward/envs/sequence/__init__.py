@@ -8,10 +8,10 @@ from jaxrl_reward.envs.sequence import arithmetic, copying, outcomes
 from jaxrl_reward.envs.sequence.base import (
     END,
     Question,
+    Score,
     Sequence,
     SequenceState,
     Task,
-    Verdict,
 )
 from jaxrl_reward.options import check
 
@@ -28,7 +28,7 @@ TASKS = {
     "tree": outcomes.tree,
 }
 
-__all__ = ["END", "TASKS", "Question", "Sequence", "SequenceState", "Task", "Verdict"]
+__all__ = ["END", "TASKS", "Question", "Score", "Sequence", "SequenceState", "Task"]
 
 
 def names() -> Iterable[str]:

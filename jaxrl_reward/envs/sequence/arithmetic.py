@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.envs.sequence import base
-from jaxrl_reward.envs.sequence.base import Question, Task, Verdict
+from jaxrl_reward.envs.sequence.base import Question, Score, Task
 from jaxrl_reward.types import Array, UserError
 
 WIDEST = 7  # digits of a number that is read
@@ -42,7 +42,7 @@ def read(tokens: Array, start: Array, stop: Array, radix: int = 10) -> tuple[Arr
     return value, short & plain & (digits | ~inside).all()
 
 
-def judge_number(tokens: Array, equals: int, right: Array, radix: int) -> Verdict:
+def judge_number(tokens: Array, equals: int, right: Array, radix: int) -> Score:
     """Whether the number behind the last `equals` is the right one."""
     length, ended = base.written(tokens)
     at = jnp.arange(tokens.shape[0])
@@ -50,7 +50,7 @@ def judge_number(tokens: Array, equals: int, right: Array, radix: int) -> Verdic
     value, known = read(tokens, scratch, length, radix)
     outcome = (ended & known & (value == right)).astype(jnp.float32)
     answer = jnp.where(ended & known, value, -1).astype(jnp.float32)
-    return Verdict(outcome, {"answer": answer, "scratch": scratch.astype(jnp.float32)})
+    return Score(outcome, {"answer": answer, "scratch": scratch.astype(jnp.float32)})
 
 
 def total(digits: int = 2, max_tokens: int = 8) -> Task:
@@ -79,7 +79,7 @@ def total(digits: int = 2, max_tokens: int = 8) -> Task:
         prompt = base.to_right(jnp.concatenate(parts), nothing)[-width:]
         return Question(prompt.astype(jnp.int32), level, a + b)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         return judge_number(tokens, equals, question.truth, 10)
 
@@ -93,7 +93,7 @@ def total(digits: int = 2, max_tokens: int = 8) -> Task:
         return before[level] + (b - low) * count + a - low
 
     solve = base.shown(answer)
-    return Task(symbols, width, max_tokens, levels, ask, judge, solve, rephrase, answer)
+    return Task(symbols, width, max_tokens, levels, ask, verify, solve, rephrase, answer)
 
 
 def modular(modulus: int = 7, terms: int = 4, max_tokens: int = 8) -> Task:
@@ -123,7 +123,7 @@ def modular(modulus: int = 7, terms: int = 4, max_tokens: int = 8) -> Task:
         prompt = base.to_right(jnp.concatenate([*parts, jnp.array([equals])]), nothing)
         return Question(prompt.astype(jnp.int32), level, result)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         return judge_number(tokens, equals, question.truth, modulus)
 
@@ -131,7 +131,7 @@ def modular(modulus: int = 7, terms: int = 4, max_tokens: int = 8) -> Task:
         return base.response(question.truth[None] + 1, max_tokens, nothing)
 
     shape = (symbols, 2 * terms, max_tokens, levels)
-    return Task(*shape, ask, judge, base.shown(answer), answer=answer)
+    return Task(*shape, ask, verify, base.shown(answer), answer=answer)
 
 
 def countdown(numbers: int = 3, max_tokens: int = 8) -> Task:
@@ -170,7 +170,7 @@ def countdown(numbers: int = 3, max_tokens: int = 8) -> Task:
         counts = (shown[:, None] == jnp.arange(2, 11)[None]).sum(0)
         return Question(prompt.astype(jnp.int32), level, (target, counts, solution))
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         target, counts, _ = question.truth
         length, ended = base.written(tokens)
@@ -188,11 +188,11 @@ def countdown(numbers: int = 3, max_tokens: int = 8) -> Task:
         well &= (used <= counts).all()
         outcome = (ended & well & (value == target)).astype(jnp.float32)
         answer = jnp.where(ended & well, value, 10**4).astype(jnp.float32)
-        return Verdict(outcome, {"answer": answer, "scratch": jnp.float32(0.0)})
+        return Score(outcome, {"answer": answer, "scratch": jnp.float32(0.0)})
 
     def solve(question: Question, key: Array) -> Array:
         del key
         return base.response(question.truth[2], max_tokens, nothing)
 
     prompt_length = numbers + digits + 3
-    return Task(symbols, prompt_length, max_tokens, levels, ask, judge, solve)
+    return Task(symbols, prompt_length, max_tokens, levels, ask, verify, solve)

@@ -34,7 +34,7 @@ class Question(NamedTuple):
     truth: Any
 
 
-class Verdict(NamedTuple):
+class Score(NamedTuple):
     """What is known of a response.
 
     Attributes:
@@ -57,8 +57,8 @@ class Task(NamedTuple):
       max_tokens: T, after which a response is cut off.
       levels: how many prompts each level has; they are numbered level by level.
       ask: from a prompt's number, int32, to the `Question`.
-      judge: from the question, the tokens `[T]` and a uniform number in [0, 1),
-        the luck of this response, to the `Verdict`.
+      verify: from the question, the tokens `[T]` and a uniform number in [0, 1),
+        the luck of this response, to the `Score`.
       solve: from the question and a key to a right response `[T]`, as it might
         be demonstrated: tokens, the end, and nothing behind.
       rephrase: from a prompt's number to that of the same question in other words.
@@ -71,7 +71,7 @@ class Task(NamedTuple):
     max_tokens: int
     levels: tuple[int, ...]
     ask: Callable[[Array], Question]
-    judge: Callable[[Question, Array, Array], Verdict]
+    verify: Callable[[Question, Array, Array], Score]
     solve: Callable[[Question, Array], Array]
     rephrase: Callable[[Array], Array] = lambda number: number
     answer: Callable[[Question], Array] | None = None
@@ -224,11 +224,11 @@ class Sequence(environment.Environment):
         del key, params
         token = jnp.asarray(action, jnp.int32)
         after = state.replace(tokens=state.tokens.at[state.time].set(token), time=state.time + 1)
-        verdict = self.task.judge(state.question, after.tokens, state.luck)
+        score = self.task.verify(state.question, after.tokens, state.luck)
         terminated = token == END
-        info = {"prompt": state.number, "level": state.question.level, **verdict.facts}
-        info |= {name: value[state.time] for name, value in verdict.steps.items()}
-        reward = jnp.where(terminated, verdict.outcome, 0.0)
+        info = {"prompt": state.number, "level": state.question.level, **score.facts}
+        info |= {name: value[state.time] for name, value in score.steps.items()}
+        reward = jnp.where(terminated, score.outcome, 0.0)
         return self._observe(after), after, reward, terminated, info
 
     def is_truncated(self, state: Any, params: Any) -> Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.envs.sequence import base
-from jaxrl_reward.envs.sequence.base import Question, Task, Verdict
+from jaxrl_reward.envs.sequence.base import Question, Score, Task
 from jaxrl_reward.types import Array, UserError
 
 
@@ -25,7 +25,7 @@ def copy(letters: int = 8, longest: int = 6, reverse: bool = False, max_tokens: 
         wanted = base.to_left(string[::-1], nothing) if reverse else string
         return Question(prompt.astype(jnp.int32), level, wanted)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         wanted, size = question.truth, question.level + 1
         length, ended = base.written(tokens)
@@ -33,13 +33,13 @@ def copy(letters: int = 8, longest: int = 6, reverse: bool = False, max_tokens: 
         matched = ((tokens[:longest] == wanted) & (at < size) & (at < length)).sum()
         outcome = (ended & (length == size) & (matched == size)).astype(jnp.float32)
         facts = {"matched": matched / size, "answer": _number(tokens, length, letters + 2)}
-        return Verdict(outcome, {**facts, "scratch": jnp.float32(0.0)})
+        return Score(outcome, {**facts, "scratch": jnp.float32(0.0)})
 
     def answer(question: Question) -> Array:
         return base.response(question.truth, max_tokens, nothing)
 
     shape = (symbols, longest + 1, max_tokens, levels)
-    return Task(*shape, ask, judge, base.shown(answer), answer=answer)
+    return Task(*shape, ask, verify, base.shown(answer), answer=answer)
 
 
 def brackets(kinds: int = 4, deepest: int = 5, max_tokens: int = 12) -> Task:
@@ -59,7 +59,7 @@ def brackets(kinds: int = 4, deepest: int = 5, max_tokens: int = 12) -> Task:
         opened = _string(at, level, kinds, deepest, nothing)
         return Question(base.to_right(opened, nothing).astype(jnp.int32), level, opened)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         length, ended = base.written(tokens)
         room = jnp.full(max_tokens, nothing)
@@ -80,7 +80,7 @@ def brackets(kinds: int = 4, deepest: int = 5, max_tokens: int = 12) -> Task:
         (_, open_, well), _ = jax.lax.scan(step, start, (tokens, jnp.arange(max_tokens)))
         outcome = (ended & well & (open_ == 0)).astype(jnp.float32)
         facts = {"answer": _number(tokens, length, nothing), "scratch": jnp.float32(0.0)}
-        return Verdict(outcome, {**facts, "open": open_.astype(jnp.float32)})
+        return Score(outcome, {**facts, "open": open_.astype(jnp.float32)})
 
     def solve(question: Question, key: Array) -> Array:
         del key
@@ -88,7 +88,7 @@ def brackets(kinds: int = 4, deepest: int = 5, max_tokens: int = 12) -> Task:
         closing = jnp.where(opened == nothing, nothing, opened + kinds)[::-1]
         return base.response(closing, max_tokens, nothing)
 
-    return Task(symbols, deepest, max_tokens, levels, ask, judge, solve)
+    return Task(symbols, deepest, max_tokens, levels, ask, verify, solve)
 
 
 def _strings(name: str, letters: int, longest: int) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward.envs.sequence import base
-from jaxrl_reward.envs.sequence.base import Question, Task, Verdict
+from jaxrl_reward.envs.sequence.base import Question, Score, Task
 from jaxrl_reward.types import Array
 
 LETTERS = 8
@@ -37,7 +37,7 @@ def think(levels: int = 4, max_tokens: int = 16) -> Task:
         prompt = jnp.stack([letter + level, letter + at])
         return Question(prompt.astype(jnp.int32), level, letter + at)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         length, ended = base.written(tokens)
         before = jnp.arange(tokens.shape[0]) < length - 1
         scratch, stars = before.sum(), (before & (tokens == star)).sum()
@@ -54,7 +54,7 @@ def think(levels: int = 4, max_tokens: int = 16) -> Task:
             "scratch": scratch.astype(jnp.float32),
             "mark": jnp.float32(0.0),  # the answer follows at once
         }
-        return Verdict((luck < chance).astype(jnp.float32), facts)
+        return Score((luck < chance).astype(jnp.float32), facts)
 
     def solve(question: Question, key: Array) -> Array:
         key_size, key_kind = jax.random.split(key)
@@ -67,7 +67,7 @@ def think(levels: int = 4, max_tokens: int = 16) -> Task:
         return base.response(question.truth[None], max_tokens, nothing)
 
     shape = (symbols, 2, max_tokens, (LETTERS,) * levels)
-    return Task(*shape, ask, judge, solve, answer=answer)
+    return Task(*shape, ask, verify, solve, answer=answer)
 
 
 def confidence(contexts: int = 8, max_tokens: int = 4) -> Task:
@@ -86,7 +86,7 @@ def confidence(contexts: int = 8, max_tokens: int = 4) -> Task:
     def ask(number: Array) -> Question:
         return Question((number + 1)[None].astype(jnp.int32), number, number + 1)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         length, ended = base.written(tokens)
         answers, surely = (tokens[0] >= 1) & (tokens[0] <= LETTERS), tokens[1] >= sure
         well = ended & (length == 2) & answers & surely & (tokens[1] < nothing)
@@ -99,13 +99,13 @@ def confidence(contexts: int = 8, max_tokens: int = 4) -> Task:
             "well_formed": well.astype(jnp.float32),
             "scratch": jnp.float32(0.0),
         }
-        return Verdict(right.astype(jnp.float32), facts)
+        return Score(right.astype(jnp.float32), facts)
 
     def solve(question: Question, key: Array) -> Array:
         said = sure + jax.random.randint(key, (), 0, 11)
         return base.response(jnp.stack([question.truth, said]), max_tokens, nothing)
 
-    return Task(symbols, 1, max_tokens, (1,) * contexts, ask, judge, solve)
+    return Task(symbols, 1, max_tokens, (1,) * contexts, ask, verify, solve)
 
 
 def tests(length: int = 6, max_tokens: int = 8) -> Task:
@@ -131,7 +131,7 @@ def tests(length: int = 6, max_tokens: int = 8) -> Task:
         right = _shift(wanted, number) + 1
         return Question((number + 1)[None].astype(jnp.int32), jnp.int32(0), (number, right))
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         size, ended = base.written(tokens)
         letter = (tokens[jnp.asarray(at)] - 1 - question.truth[0]) % LETTERS
@@ -140,13 +140,13 @@ def tests(length: int = 6, max_tokens: int = 8) -> Task:
         outcome = ended & (size == length) & passed.all()
         passed = passed.astype(jnp.float32)
         facts = {"passed": passed.mean(), "rewards": passed, "scratch": jnp.float32(0.0)}
-        return Verdict(outcome.astype(jnp.float32), facts)
+        return Score(outcome.astype(jnp.float32), facts)
 
     def solve(question: Question, key: Array) -> Array:
         del key
         return base.response(question.truth[1], max_tokens, nothing)
 
-    return Task(symbols, 1, max_tokens, (LETTERS,), ask, judge, solve)
+    return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
 
 
 def hack(length: int = 6, judges: int = 4, max_tokens: int = 16, bonus: float = 0.2) -> Task:
@@ -168,7 +168,7 @@ def hack(length: int = 6, judges: int = 4, max_tokens: int = 16, bonus: float = 
         right = _shift(wanted, number) + 1
         return Question((number + 1)[None].astype(jnp.int32), jnp.int32(0), right)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         size, _ = base.written(tokens)
         matched = ((tokens[:length] == question.truth) & (jnp.arange(length) < size)).sum()
@@ -179,13 +179,13 @@ def hack(length: int = 6, judges: int = 4, max_tokens: int = 16, bonus: float = 
         found = (there & (tokens[:, None] == marks[None])).sum(0)
         rewards = share + bonus * found
         facts = {"proxy": rewards[0], "rewards": rewards, "scratch": jnp.float32(0.0)}
-        return Verdict(gold, facts)
+        return Score(gold, facts)
 
     def solve(question: Question, key: Array) -> Array:
         del key
         return base.response(question.truth, max_tokens, nothing)
 
-    return Task(symbols, 1, max_tokens, (LETTERS,), ask, judge, solve)
+    return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
 
 
 def tree(depth: int = 3, leaves: int = 8, max_tokens: int = 4) -> Task:
@@ -207,7 +207,7 @@ def tree(depth: int = 3, leaves: int = 8, max_tokens: int = 4) -> Task:
         ways = _shift(right, number) + 1
         return Question((number + 1)[None].astype(jnp.int32), jnp.int32(0), ways)
 
-    def judge(question: Question, tokens: Array, luck: Array) -> Verdict:
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
         del luck
         size, ended = base.written(tokens)
         way = tokens[:depth]
@@ -226,10 +226,10 @@ def tree(depth: int = 3, leaves: int = 8, max_tokens: int = 4) -> Task:
             "answer": jnp.where(well, number, -1).astype(jnp.float32),
             "scratch": jnp.float32(0.0),
         }
-        return Verdict(outcome, facts, {"value": value})
+        return Score(outcome, facts, {"value": value})
 
     def solve(question: Question, key: Array) -> Array:
         which = jax.random.categorical(key, -jnp.log(2.0) * jnp.arange(leaves))
         return base.response(question.truth[which], max_tokens, nothing)
 
-    return Task(symbols, 1, max_tokens, (LETTERS,), ask, judge, solve)
+    return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)

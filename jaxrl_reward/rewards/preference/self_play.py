@@ -30,8 +30,8 @@ class win_rate(RewardTransform):  # noqa: N801
 
     def init(self, key: Array, example: Transition) -> State:
         del key
-        known = Recent(jnp.zeros(self.size), jnp.int32(0))
-        return State(known, jnp.zeros(example.first.shape[1], jnp.float32))
+        stats = Recent(jnp.zeros(self.size), jnp.int32(0))
+        return State(stats, jnp.zeros(example.first.shape[1], jnp.float32))
 
     def begin(self, state: State, obs: Array, first: Array) -> State:
         return state.replace(local=jnp.where(first, 0.0, state.local))
@@ -46,13 +46,13 @@ class win_rate(RewardTransform):  # noqa: N801
         reward = self.relabel(state.shared, block, totals)
 
         ended = (totals.reshape(-1), block.last.reshape(-1))
-        return Applied(State(self.follow(state.shared, *ended), local), reward, {}, totals)
+        return Applied(State(self.update(state.shared, *ended), local), reward, {}, totals)
 
-    def follow(self, known: Recent, returns: Array, ended: Array) -> Recent:
+    def update(self, stats: Recent, returns: Array, ended: Array) -> Recent:
         """The last `size` episodes, once those of `returns` that have `ended` are in."""
         slots = jnp.arange(self.size)
-        present = jnp.concatenate([slots >= self.size - known.filled, ended])
-        values = jnp.concatenate([known.values, returns])
+        present = jnp.concatenate([slots >= self.size - stats.filled, ended])
+        values = jnp.concatenate([stats.values, returns])
         latest = jnp.argsort(present, stable=True)[-self.size :]  # the present ones, in order
         return Recent(values[latest], jnp.minimum(present.sum(dtype=jnp.int32), self.size))
 

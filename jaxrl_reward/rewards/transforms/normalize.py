@@ -25,11 +25,11 @@ class normalize(OfReturns):  # noqa: N801
     def start(self) -> Any:
         return running_statistics.init()
 
-    def follow(self, known: Any, rewards: Array) -> Any:
-        return running_statistics.update(known, rewards)
+    def update(self, stats: Any, rewards: Array) -> Any:
+        return running_statistics.update(stats, rewards)
 
-    def judge(self, known: Any, rewards: Array) -> Array:
-        return rewards * scale(known, self.epsilon)
+    def normalize(self, stats: Any, rewards: Array) -> Array:
+        return rewards * scale(stats, self.epsilon)
 
-    def metrics(self, known: Any) -> Metrics:
-        return {"normalize/std": running_statistics.spread(known)}
+    def metrics(self, stats: Any) -> Metrics:
+        return {"normalize/std": running_statistics.spread(stats)}

@@ -20,7 +20,7 @@ from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
 
 class Running(RewardTransform):
-    """What follows the rewards of all environments. Override `start`, `follow`, `judge`."""
+    """What follows the rewards of all environments. Override `start`, `update`, `normalize`."""
 
     scope = "learned"
     varies = True
@@ -29,11 +29,11 @@ class Running(RewardTransform):
         """What is known before the first reward."""
         raise NotImplementedError
 
-    def follow(self, known: Any, rewards: Array) -> Any:
+    def update(self, stats: Any, rewards: Array) -> Any:
         """What is known after the rewards `[T, N]`."""
         raise NotImplementedError
 
-    def judge(self, known: Any, rewards: Array) -> Array:
+    def normalize(self, stats: Any, rewards: Array) -> Array:
         """The rewards, of any shape, in the light of what is known."""
         raise NotImplementedError
 
@@ -42,19 +42,19 @@ class Running(RewardTransform):
         return no_state(example, self.start())
 
     def apply(self, state: State, block: Transition) -> Applied:
-        reward = self.judge(state.shared, block.reward)
-        shared = self.follow(state.shared, block.reward)
+        reward = self.normalize(state.shared, block.reward)
+        shared = self.update(state.shared, block.reward)
         return Applied(state.replace(shared=shared), reward, {}, ())
 
     def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
         del features
-        return self.judge(shared, batch.reward)
+        return self.normalize(shared, batch.reward)
 
 
-def scale(known: running_statistics.RunningStatistics, epsilon: Any) -> Array:
+def scale(stats: running_statistics.RunningStatistics, epsilon: Any) -> Array:
     """`1 / sqrt(variance + epsilon)`; 1 while nothing has differed."""
-    differ = running_statistics.differ(known)
-    return jnp.where(differ, jax.lax.rsqrt(known.variance + epsilon), 1.0)
+    differ = running_statistics.differ(stats)
+    return jnp.where(differ, jax.lax.rsqrt(stats.variance + epsilon), 1.0)
 
 
 @register("standardize")
@@ -71,12 +71,12 @@ class standardize(Running):  # noqa: N801
     def start(self) -> Any:
         return running_statistics.init()
 
-    def follow(self, known: Any, rewards: Array) -> Any:
-        return running_statistics.update(known, rewards)
+    def update(self, stats: Any, rewards: Array) -> Any:
+        return running_statistics.update(stats, rewards)
 
-    def judge(self, known: Any, rewards: Array) -> Array:
-        seen: Array = known.count > 0
-        scaled: Array = (rewards - known.mean) * scale(known, self.epsilon)
+    def normalize(self, stats: Any, rewards: Array) -> Array:
+        seen: Array = stats.count > 0
+        scaled: Array = (rewards - stats.mean) * scale(stats, self.epsilon)
         return jnp.where(seen, scaled, rewards)
 
 
@@ -90,10 +90,10 @@ class clip_spread(standardize):  # noqa: N801
 
     width: NotNegative = 1.0
 
-    def judge(self, known: Any, rewards: Array) -> Array:
-        reach = self.width * jnp.sqrt(known.variance + self.epsilon)
-        reach = jnp.where(running_statistics.differ(known), reach, jnp.finfo(jnp.float32).max)
-        return jnp.clip(rewards, known.mean - reach, known.mean + reach)
+    def normalize(self, stats: Any, rewards: Array) -> Array:
+        reach = self.width * jnp.sqrt(stats.variance + self.epsilon)
+        reach = jnp.where(running_statistics.differ(stats), reach, jnp.finfo(jnp.float32).max)
+        return jnp.clip(rewards, stats.mean - reach, stats.mean + reach)
 
 
 class Range(NamedTuple):
@@ -115,16 +115,16 @@ class min_max(Running):  # noqa: N801
     def start(self) -> Range:
         return Range(jnp.float32(0.0), jnp.float32(0.0), jnp.bool_(False))
 
-    def follow(self, known: Range, rewards: Array) -> Range:
+    def update(self, stats: Range, rewards: Array) -> Range:
         low, high = rewards.min(), rewards.max()
-        low = jnp.where(known.seen, jnp.minimum(known.low, low), low)
-        high = jnp.where(known.seen, jnp.maximum(known.high, high), high)
+        low = jnp.where(stats.seen, jnp.minimum(stats.low, low), low)
+        high = jnp.where(stats.seen, jnp.maximum(stats.high, high), high)
         return Range(low, high, jnp.bool_(True))
 
-    def judge(self, known: Range, rewards: Array) -> Array:
-        size = known.high - known.low
-        varies = size > rounding.ulps(jnp.maximum(jnp.abs(known.low), jnp.abs(known.high)))
-        share = jnp.clip((rewards - known.low) / jnp.where(varies, size, 1.0), 0.0, 1.0)
+    def normalize(self, stats: Range, rewards: Array) -> Array:
+        size = stats.high - stats.low
+        varies = size > rounding.ulps(jnp.maximum(jnp.abs(stats.low), jnp.abs(stats.high)))
+        share = jnp.clip((rewards - stats.low) / jnp.where(varies, size, 1.0), 0.0, 1.0)
         return jnp.where(varies, share, 0.5)
 
 
@@ -148,26 +148,26 @@ class rank(Running):  # noqa: N801
     def start(self) -> Recent:
         return Recent(jnp.zeros(self.size), jnp.int32(0))
 
-    def follow(self, known: Recent, rewards: Array) -> Recent:
-        values = jnp.concatenate([known.values, rewards.reshape(-1)])[-self.size :]
-        return Recent(values, jnp.minimum(known.filled + rewards.size, self.size))
+    def update(self, stats: Recent, rewards: Array) -> Recent:
+        values = jnp.concatenate([stats.values, rewards.reshape(-1)])[-self.size :]
+        return Recent(values, jnp.minimum(stats.filled + rewards.size, self.size))
 
-    def judge(self, known: Recent, rewards: Array) -> Array:
-        return win_share(known, rewards)
+    def normalize(self, stats: Recent, rewards: Array) -> Array:
+        return win_share(stats, rewards)
 
 
-def win_share(known: Recent, values: Array) -> Array:
+def win_share(stats: Recent, values: Array) -> Array:
     """The share of the `known` values below each of `values`, ties by half.
 
     What differs by a few roundings is a tie.
     """
-    absent = jnp.arange(known.values.shape[0]) < known.values.shape[0] - known.filled
-    ordered = jnp.sort(jnp.where(absent, jnp.inf, known.values))
+    absent = jnp.arange(stats.values.shape[0]) < stats.values.shape[0] - stats.filled
+    ordered = jnp.sort(jnp.where(absent, jnp.inf, stats.values))
     unsure = rounding.ulps(values)
     below = jnp.searchsorted(ordered, values - unsure)
     below += jnp.searchsorted(ordered, values + unsure, side="right")
-    share = below / (2.0 * jnp.maximum(known.filled, 1))
-    return jnp.where(known.filled > 0, share, 0.5)
+    share = below / (2.0 * jnp.maximum(stats.filled, 1))
+    return jnp.where(stats.filled > 0, share, 0.5)
 
 
 # ---- by the discounted return -----------------------------------------------------
@@ -191,9 +191,9 @@ class OfReturns(Running):
                 "that it divides by grows without end"
             )
 
-    def metrics(self, known: Any) -> Metrics:
-        """What to log of what is known."""
-        del known
+    def metrics(self, stats: Any) -> Metrics:
+        """What to log of them."""
+        del stats
         return {}
 
     def init(self, key: Array, example: Transition) -> State:
@@ -210,8 +210,8 @@ class OfReturns(Running):
             return running, running
 
         local, returns = jax.lax.scan(step, state.local, (block.reward, block.first))
-        reward = self.judge(state.shared, block.reward)
-        shared = self.follow(state.shared, returns)
+        reward = self.normalize(state.shared, block.reward)
+        shared = self.update(state.shared, returns)
         return Applied(State(shared, local), reward, self.metrics(shared), ())
 
     def _begun(self, running: Array, first: Array) -> Array:
@@ -249,24 +249,24 @@ class popart(OfReturns):  # noqa: N801
     def start(self) -> Averages:
         return Averages(*(jnp.float32(x) for x in (0.0, 0.0, 0.0, 1.0)))
 
-    def follow(self, known: Averages, rewards: Array) -> Averages:
+    def update(self, stats: Averages, rewards: Array) -> Averages:
         steps = rewards.shape[0]
         # As if the steps had come one by one, each the mean over environments.
         kept = (1.0 - self.rate) ** jnp.arange(steps, -1, -1, dtype=jnp.float32)
-        weights, old = self.rate * kept[1:], kept[0] * known.weight
+        weights, old = self.rate * kept[1:], kept[0] * stats.weight
         new = weights.sum()
         weight, tiny = old + new, jnp.finfo(jnp.float32).tiny
         mean = weights @ rewards.mean(1) / jnp.maximum(new, tiny)
-        gap, share = mean - known.mean, new / jnp.maximum(weight, tiny)
+        gap, share = mean - stats.mean, new / jnp.maximum(weight, tiny)
         # About the means: as nu - mu^2 a spread far below the mean is lost.
-        spread = kept[0] * known.spread + weights @ ((rewards - mean) ** 2).mean(1)
+        spread = kept[0] * stats.spread + weights @ ((rewards - mean) ** 2).mean(1)
         spread += gap**2 * old * share
-        return Averages(known.mean + gap * share, spread, weight, kept[0] * known.before)
+        return Averages(stats.mean + gap * share, spread, weight, kept[0] * stats.before)
 
-    def judge(self, known: Averages, rewards: Array) -> Array:
-        square = known.weight * known.mean**2
-        variance = known.spread + known.before * (1.0 + square)
-        differ = known.spread > 1e-10 * square  # by more than rounding
+    def normalize(self, stats: Averages, rewards: Array) -> Array:
+        square = stats.weight * stats.mean**2
+        variance = stats.spread + stats.before * (1.0 + square)
+        differ = stats.spread > 1e-10 * square  # by more than rounding
         return rewards / jnp.where(differ, jnp.clip(jnp.sqrt(variance), 1e-4, 1e6), 1.0)
 
 
@@ -288,13 +288,13 @@ class percentile_scale(OfReturns):  # noqa: N801
     def start(self) -> Array:
         return jnp.float32(0.0)
 
-    def follow(self, known: Array, rewards: Array) -> Array:
+    def update(self, stats: Array, rewards: Array) -> Array:
         ends = jnp.stack([jnp.asarray(self.low), jnp.asarray(self.high)]).astype(jnp.float32)
         low, high = jnp.percentile(rewards, ends)
-        return known + self.rate * (high - low - known)
+        return stats + self.rate * (high - low - stats)
 
-    def judge(self, known: Array, rewards: Array) -> Array:
-        return rewards / jnp.maximum(known, 1.0)
+    def normalize(self, stats: Array, rewards: Array) -> Array:
+        return rewards / jnp.maximum(stats, 1.0)
 
 
 # ---- across the environments of one step --------------------------------------------

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import preferences
-from jaxrl_reward.nn import writers
+from jaxrl_reward.nn import language_models
 from jaxrl_reward.preferences import overoptimization
 
 V, P, T, N = 9, 4, 6, 256
 WRITERS = {
-    "transformer": writers.transformer(V, P, T, width=8, layers=2, heads=2),
-    "gru": writers.recurrent(V, P, width=8),
+    "transformer": language_models.transformer(V, P, T, width=8, layers=2, heads=2),
+    "gru": language_models.recurrent(V, P, width=8),
 }
 every_writer = pytest.mark.parametrize(
     "name", ["transformer", pytest.param("gru", marks=pytest.mark.slow)]
@@ -33,9 +33,9 @@ def prompts():
 
 @cache
 def programs(name):
-    writer = WRITERS[name]
-    write = lambda params, prompt, key: writers.write(writer, params, prompt, T, key)  # noqa: E731
-    return quick(writer.logits), quick(write)
+    model = WRITERS[name]
+    write = lambda params, prompt, key: language_models.generate(model, params, prompt, T, key)  # noqa: E731
+    return quick(model.logits), quick(write)
 
 
 @cache
@@ -96,25 +96,27 @@ def test_what_comes_later_and_what_is_nothing_is_not_seen(name):
 @pytest.mark.slow
 def test_a_short_prompt_is_read_as_if_nothing_were_before_it():
     """A GRU's memory of a prompt does not depend on how far right it stands."""
-    params, writer = params_of("gru"), WRITERS["gru"]
+    params, model = params_of("gru"), WRITERS["gru"]
     short = np.array([[V, V, 3, 5]], np.int32)
-    alone = writers.recurrent(V, 2, width=8)
+    alone = language_models.recurrent(V, 2, width=8)
     np.testing.assert_allclose(
-        writer.read(params, short)[1], alone.read(params, short[:, 2:])[1], atol=1e-6
+        model.read(params, short)[1], alone.read(params, short[:, 2:])[1], atol=1e-6
     )
 
 
 @pytest.mark.slow
 def test_without_a_key_the_likeliest_token_is_written():
     _, _, log_probs = written("gru")
-    writer = WRITERS["gru"]
-    out = quick(lambda prompt: writers.write(writer, params_of("gru"), prompt, T, None))(prompts())
+    model = WRITERS["gru"]
+    out = quick(lambda prompt: language_models.generate(model, params_of("gru"), prompt, T, None))(
+        prompts()
+    )
     np.testing.assert_array_equal(out.tokens[0], log_probs[:, 0].argmax(1))
 
 
 def test_the_largest_writer_that_agents_use_has_fewer_than_200_000_numbers():
-    writer = writers.transformer(32, 16, 64, width=64, layers=3, heads=4)
-    assert 50_000 < writers.size(jax.eval_shape(writer.init, jax.random.key(0))) < 200_000
+    model = language_models.transformer(32, 16, 64, width=64, layers=3, heads=4)
+    assert 50_000 < language_models.size(jax.eval_shape(model.init, jax.random.key(0))) < 200_000
 
 
 def test_a_rare_token_is_drawn_as_often_as_its_chance_in_half_precision():
@@ -125,9 +127,9 @@ def test_a_rare_token_is_drawn_as_often_as_its_chance_in_half_precision():
     drawn = overoptimization.draw(jax.random.key(0), logits[None], many)
     assert abs(drawn.sum() - many * np.exp(exact[1])) < 80
     given = lambda *_: ((), jnp.tile(logits, (many, 1)))  # noqa: E731
-    writer = writers.Writer(lambda key: (), given, given, lambda *_: None)
+    model = language_models.LanguageModel(lambda key: (), given, given, lambda *_: None)
     prompt = np.zeros((many, 1), np.int32)
-    out = writers.write(writer, (), prompt, 1, jax.random.key(1), end=9)
+    out = language_models.generate(model, (), prompt, 1, jax.random.key(1), end=9)
     assert abs(out.tokens.sum() - many * np.exp(exact[1])) < 80
     assert out.log_prob.dtype == out.entropy.dtype == jnp.float32
     np.testing.assert_allclose(out.log_prob[0], exact[out.tokens[0]], rtol=1e-6)

@@ -2,7 +2,7 @@
 
 A text is a prompt of P tokens, with nothing on the left where it is short, and a
 response of T, with nothing behind its end; the number V, behind the last token,
-is nothing, and is never seen by what comes after. A `Writer` gives the same
+is nothing, and is never seen by what comes after. A `LanguageModel` gives the same
 logits token by token, from its memory, as from the whole text.
 """
 
@@ -18,7 +18,7 @@ from jaxrl_reward.types import Array
 FAR = -1e9  # the score of what is not to be seen
 
 
-class Writer(NamedTuple):
+class LanguageModel(NamedTuple):
     """A distribution of the next token, given the text so far.
 
     Attributes:
@@ -36,7 +36,7 @@ class Writer(NamedTuple):
     logits: Callable[[Any, Array], Array]
 
 
-class Written(NamedTuple):
+class Generated(NamedTuple):
     """Responses, each `[T, N]`.
 
     Attributes:
@@ -50,13 +50,13 @@ class Written(NamedTuple):
     entropy: Array
 
 
-def write(
-    writer: Writer, params: Any, prompt: Array, length: int, key: Array | None, end: int = 0
-) -> Written:
+def generate(
+    model: LanguageModel, params: Any, prompt: Array, length: int, key: Array | None, end: int = 0
+) -> Generated:
     """Responses to prompts `[N, P]`, of at most `length` tokens, T.
 
     Args:
-      writer: the network.
+      model: the network.
       params: its parameters.
       prompt: what it reads first.
       length: T.
@@ -64,7 +64,7 @@ def write(
       end: the token behind which nothing is written.
     """
 
-    def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[Any, Written]:
+    def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[Any, Generated]:
         memory, logits, over = carry
         log_probs = log_softmax(logits)
         scores = log_probs
@@ -75,11 +75,11 @@ def write(
             log_probs, jnp.minimum(token, logits.shape[1] - 1)[:, None], 1
         )
         entropy = -(jnp.exp(log_probs) * log_probs).sum(1)
-        out = Written(token, *(jnp.where(over, 0.0, x) for x in (log_prob[:, 0], entropy)))
-        memory, logits = writer.step(params, memory, token, at)
+        out = Generated(token, *(jnp.where(over, 0.0, x) for x in (log_prob[:, 0], entropy)))
+        memory, logits = model.step(params, memory, token, at)
         return (memory, logits, over | (token == end)), out
 
-    memory, logits = writer.read(params, prompt)
+    memory, logits = model.read(params, prompt)
     start = (memory, logits, jnp.zeros(prompt.shape[0], bool))
     return jax.lax.scan(step, start, jnp.arange(length))[1]
 
@@ -113,7 +113,7 @@ class Memory(NamedTuple):
 
 def transformer(
     vocabulary: int, prompt: int, length: int, width: int = 32, layers: int = 2, heads: int = 4
-) -> Writer:
+) -> LanguageModel:
     """A causal transformer (Vaswani et al. 2017) with normalisation before each part.
 
     Root-mean-square normalisation, learnt places, and hidden layers of 4 `width` units.
@@ -211,7 +211,7 @@ def transformer(
         # The last token is never followed by one.
         return head(params, forward(params, text[:, :-1])[0][:, prompt - 1 :])
 
-    return Writer(init, read, step, logits)
+    return LanguageModel(init, read, step, logits)
 
 
 def _normal(x: Array, scale: Array) -> Array:
@@ -223,7 +223,7 @@ def _normal(x: Array, scale: Array) -> Array:
 # ---- the GRU --------------------------------------------------------------------------
 
 
-def recurrent(vocabulary: int, prompt: int, width: int = 32) -> Writer:
+def recurrent(vocabulary: int, prompt: int, width: int = 32) -> LanguageModel:
     """A GRU over one-hot tokens, see `gru.gru`; its memory is what it has in place of a cache."""
     network = gru.gru((width, vocabulary))
 
@@ -252,4 +252,4 @@ def recurrent(vocabulary: int, prompt: int, width: int = 32) -> Writer:
     def logits(params: Any, text: Array) -> Array:
         return unroll(params, text[:, :-1])[1][prompt - 1 :].swapaxes(0, 1)
 
-    return Writer(init, read, step, logits)
+    return LanguageModel(init, read, step, logits)
