@@ -72,7 +72,7 @@ def returns(reward: Array, gamma: Array | float) -> Array:
 def expected_return(mdp: MDP, policy: Array, gamma: Array | float, horizon: int) -> Array:
     """The exact discounted return of a policy `[S, A]` over `horizon` steps, a scalar."""
     reward = (policy * mdp.expected_reward()).sum(-1)
-    step = jnp.einsum("sa,sat->st", policy, mdp.transition())
+    step = mdp.under(policy)
 
     def back(values: Array, _: None) -> tuple[Array, None]:
         return reward + gamma * step @ values, None

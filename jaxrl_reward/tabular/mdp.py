@@ -140,14 +140,15 @@ def garnet(
     if not 1 <= branching <= states:
         raise UserError(f"branching must be between 1 and {states}, not {branching}")
     key_after, key_cuts, key_reward = jax.random.split(key, 3)
-    order = jax.random.uniform(key_after, (states, actions, states)).argsort(-1)
+    order = jax.random.uniform(key_after, (states, actions, states))
+    successor = jax.lax.top_k(-order, branching)[1]
     cuts = jnp.sort(jax.random.uniform(key_cuts, (states, actions, branching - 1)), -1)
     probability = jnp.diff(cuts, axis=-1, prepend=0.0, append=1.0)
     own = branching if random_rewards else 1
     reward = jax.random.normal(key_reward, (states, actions, own))
     return MDP(
         probability=probability,
-        successor=order[..., :branching].astype(jnp.int32),
+        successor=successor.astype(jnp.int32),
         reward=jnp.broadcast_to(reward, probability.shape),
         ends=jnp.zeros(probability.shape, bool),
         start=jnp.full(states, 1.0 / states),

@@ -267,7 +267,7 @@ def bounds(
 
 
 def _system(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
-    step = jnp.einsum("sa,sat->st", policy, mdp.transition())
+    step = mdp.under(policy)
     return jnp.eye(mdp.states, dtype=step.dtype) - jnp.asarray(gamma, step.dtype) * step
 
 

@@ -3,7 +3,6 @@
 import math
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -44,8 +43,15 @@ class MDP(struct.PyTreeNode):
     def transition(self) -> Array:
         """The probability of going on in each state, `[S, A, S']`; the rest ends."""
         going = jnp.where(self.ends, 0.0, self.probability)
-        one_hot = jax.nn.one_hot(self.successor, self.states, dtype=going.dtype)
-        return jnp.einsum("sak,sakt->sat", going, one_hot)
+        s, a, _ = jnp.indices(going.shape, sparse=True)
+        table = jnp.zeros((self.states, self.actions, self.states), going.dtype)
+        return table.at[s, a, self.successor].add(going)
+
+    def under(self, policy: Array) -> Array:
+        """The probability of going on in each state under a policy `[S, A]`, `[S, S']`."""
+        going = policy[..., None] * jnp.where(self.ends, 0.0, self.probability)
+        table = jnp.zeros((self.states, self.states), going.dtype)
+        return table.at[jnp.arange(self.states)[:, None, None], self.successor].add(going)
 
     def expected_reward(self) -> Array:
         """`[S, A]`, or `[S, A, m]`."""

@@ -162,7 +162,8 @@ def solve(
       rounding: how a stock between grid points is seen.
       shared: whether all outcomes of an action have one reward. Then successors
         are averaged before their stock is shifted, which saves a factor K.
-        None looks, which needs concrete rewards, and assumes not if traced.
+        None looks, which needs concrete rewards, and assumes not if traced or if it
+        would need more memory.
       unsound: compute even where theory says that this need not be optimal.
 
     Raises:
@@ -211,7 +212,7 @@ def plan_on(
         0.0 if horizon is not None else tolerance,
         fixed=horizon is not None,
         rounding=rounding,
-        shared=_is_shared(mdp, shared),
+        shared=_is_shared(mdp, grid, shared),
     )
 
 
@@ -392,9 +393,12 @@ def _start(mdp: MDP, utility: Utility, grid: Grid) -> StockPlan:
     return StockPlan(values, jnp.zeros(shape, values.dtype), jnp.int32(0), residual, outside)
 
 
-def _is_shared(mdp: MDP, shared: bool | None) -> bool:
+def _is_shared(mdp: MDP, grid: Grid, shared: bool | None) -> bool:
+    """Whether to mix successors before they are shifted: where it can be, and takes less memory."""
     if shared is not None:
         return shared
+    if mdp.states + 3 * grid.size > 2 * mdp.probability.shape[-1] * grid.size:
+        return False
     if isinstance(mdp.reward, Tracer) or isinstance(mdp.probability, Tracer):
         return False
     real = np.asarray(mdp.probability) > 0
