@@ -15,8 +15,10 @@ if TYPE_CHECKING:
         agents,
         collecting,
         data,
+        deploy,
         design,
         envs,
+        nn,
         preferences,
         report,
         rewards,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from jaxrl_reward.agents.off_policy import dqn, sac, td3
     from jaxrl_reward.agents.on_policy import ppo, subpo
     from jaxrl_reward.agents.sequence import group_pg
+    from jaxrl_reward.deploy import export, load
     from jaxrl_reward.nn import lipschitz
     from jaxrl_reward.types import Mean, Transition, UserError
 
@@ -40,14 +43,18 @@ __all__ = [
     "bc",
     "collecting",
     "data",
+    "deploy",
     "design",
     "dqn",
     "edac",
     "envs",
     "eta",
+    "export",
     "group_pg",
     "iql",
     "lipschitz",
+    "load",
+    "nn",
     "ppo",
     "preferences",
     "report",
@@ -61,9 +68,10 @@ __all__ = [
     "training",
 ]
 
-# Of the modules `agents` and `types`, for short.
+# Of the modules `agents`, `types` and `deploy`, for short.
 _AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo", "td3")
 _TYPES = ("Mean", "Transition", "UserError")
+_DEPLOY = ("export", "load")
 
 
 def __getattr__(name: str) -> Any:
@@ -73,6 +81,8 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(f"{__name__}.types"), name)
     elif name in _AGENTS:
         found = importlib.import_module(f"{__name__}.agents").module(name)
+    elif name in _DEPLOY:
+        found = getattr(importlib.import_module(f"{__name__}.deploy"), name)
     else:
         found = importlib.import_module(f"{__name__}{'.nn' * (name == 'lipschitz')}.{name}")
     globals()[name] = found

@@ -42,7 +42,8 @@ class Setting:
       help: what it is, in a line without a period.
       low: the least number.
       high: the largest.
-      choices: the texts that it may be; None where it is no text, or any.
+      choices: the texts that it may be; None where it is no text, or any. Of the kind `Any`
+        it may be what such a text names.
       static: shapes the program; else it is a leaf, or several.
       of_run: counts steps, and `RUN` is as many as the run has.
     """
@@ -198,7 +199,7 @@ def check(owner: str, config: Settings) -> None:
     for name, each in declared(config).items():
         value = getattr(config, name)
         for part in value if isinstance(value, tuple | list) else (value,):
-            if each.choices is not None:
+            if each.choices is not None and (each.kind is not Any or isinstance(part, str)):
                 check_choice(owner, name, part, each.choices)
             elif each.interval is not None and not (each.of_run and is_run(part)):
                 check_number(owner, name, part, each.interval)
@@ -218,6 +219,8 @@ def override(owner: str, config: Any, values: dict[str, Any]) -> Any:
         default = known[name]
         if isinstance(default, float):
             fits = not isinstance(value, bool | str)
+        elif isinstance(default, str) and name in _open(config):
+            fits = True  # a name, or what it would be the name of
         elif isinstance(default, bool | str):
             fits = isinstance(value, type(default))
         elif isinstance(default, int):
@@ -231,6 +234,12 @@ def override(owner: str, config: Any, values: dict[str, Any]) -> Any:
             raise UserError(f"{owner}'s {name} must be of type {kind}, like {default}: {value!r}")
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return config.replace(**{**values, **lists})
+
+
+def _open(config: Any) -> list[str]:
+    """The settings that may be more than numbers and texts."""
+    known = declared(config) if isinstance(config, Settings) else {}
+    return [name for name, each in known.items() if each.kind is Any]
 
 
 # ---- the length of a run ----------------------------------------------------------

@@ -122,14 +122,6 @@ def print_results(summary: dict[str, Any], title: str, out: Path) -> None:
 
 def load(folder: str, arm: str | None) -> tuple[Any, Any]:
     """An arm's agent, and its state in the newest good checkpoint."""
-    from jaxrl_reward import agents, envs, training
-    from jaxrl_reward.agents.common.offline_data import blank
+    from jaxrl_reward.training.restoring import restore
 
-    arm, config = training.arm_config(folder, arm)
-    env, settings = envs.make(config["env"]), dict(config["config"])
-    if agents.learns_from_data(config["agent"]):
-        # What it learned from is not needed to act; which set that was is in the state.
-        settings |= {"data": blank(env, config["data"]["rows"]), "source": 0}
-    reward = config.get("mixture", config["reward"])
-    agent = agents.make(config["agent"], env, reward, **settings)
-    return agent, training.load(agent, folder, arm)
+    return restore(folder, arm)

@@ -1,1 +1,5 @@
-"""Networks and what they compute with: pairs of pure functions."""
+"""Networks: pairs of pure functions, which there are by name, and those of one's own."""
+
+from jaxrl_reward.nn.kinds import names, register
+
+__all__ = ["names", "register"]

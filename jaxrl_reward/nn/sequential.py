@@ -11,24 +11,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.nn import gru, networks
+from jaxrl_reward.nn import gru, kinds, networks
 from jaxrl_reward.types import Array
 
-KINDS = ("mlp", "gru")
 
-
-def make(kind: str, sizes: Sequence[int], activation: str, final_scale: float = 1.0) -> Any:
+def make(
+    kind: Any,
+    sizes: Sequence[int],
+    activation: str,
+    final_scale: float = 1.0,
+    shape: tuple[int, ...] | None = None,
+) -> Any:
     """A `Forgetful` or a `Remembering` network.
 
     Args:
-      kind: one of `KINDS`.
+      kind: `gru`, or what `nn.kinds.make` knows.
       sizes: widths of the layers, see `networks.mlp` and `gru.gru`.
       activation: a name that `networks` knows.
       final_scale: the gain of the last layer.
+      shape: of one observation, see `nn.kinds.make`.
     """
-    if kind == "gru":
+    if kind == kinds.GRU:
         return Remembering(gru.gru(sizes, activation, final_scale))
-    return Forgetful(networks.mlp(sizes, activation, final_scale))
+    return Forgetful(kinds.make(kind, shape, sizes, activation, final_scale))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The settings that agents share, in groups: an agent's `Config` is made of some of them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jax.core import Tracer
@@ -8,7 +8,7 @@ from jax.core import Tracer
 from jaxrl_reward.agents.common import actions, replay
 from jaxrl_reward.checks import check_number
 from jaxrl_reward.intervals import Interval
-from jaxrl_reward.nn import networks
+from jaxrl_reward.nn import kinds, networks
 from jaxrl_reward.settings import RUN, Settings, setting
 from jaxrl_reward.types import UserError
 
@@ -22,6 +22,15 @@ class Networks(Settings):
     activation: str = setting(
         "relu", "between layers, a name that `networks` knows", choices=networks.ACTIVATIONS
     )
+    network: Any = setting(
+        kinds.AUTO,
+        "what sees the observation, before the hidden layers: nothing (`mlp`), a convolution "
+        "(`cnn`), `auto`, which is `cnn` for observations [H, W, C], or one's own, see `nn.own`",
+        choices=kinds.Names(),
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "network", kinds.of(self.network))
 
 
 class Normalised(Networks):

@@ -68,7 +68,7 @@ class Learner(from_data.Learner):
 
     @cached_property
     def sac(self) -> sac_losses.Learner:
-        return sac_losses.Learner(self.config, self.space, confined=False)
+        return sac_losses.Learner(self.config, self.space, confined=False, obs_shape=self.obs_shape)
 
     @property
     def dist(self) -> Any:
@@ -148,8 +148,8 @@ class Attacker(NamedTuple):
 def attacker(agent: base.Agent, state: State) -> Attacker:
     """The critics and the policy of one trained seed, leaves `[...]`, as functions."""
     space = agent.env.action_space
-    learner = Learner(agent.config, space)
-    rank = len(agent.env.observation_space.shape)
+    shape = agent.env.observation_space.shape
+    learner, rank = Learner(agent.config, space, obs_shape=shape), len(shape)
 
     def value(obs: Array, action: Array) -> Array:
         lead = obs.shape[: obs.ndim - rank]

@@ -18,7 +18,7 @@ from jaxrl_reward import rounding
 from jaxrl_reward.agents.common import actions, replay
 from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.data.measures import kurtosis
-from jaxrl_reward.nn import distributions, networks
+from jaxrl_reward.nn import distributions, kinds, networks
 from jaxrl_reward.types import Array
 
 UNBOUNDED_POLICY = "gaussian"
@@ -98,10 +98,12 @@ class Policy:
     Attributes:
       config: has `policy`, `hidden` and `activation`.
       space: of actions, a Box.
+      obs_shape: of one observation, see `nn.kinds.make`.
     """
 
     config: Any
     space: Any
+    obs_shape: tuple[int, ...] | None = None
 
     @cached_property
     def dist(self) -> Any:
@@ -112,8 +114,9 @@ class Policy:
 
     @cached_property
     def network(self) -> networks.Network:
-        sizes = (*self.config.hidden, actions.out_size(self.dist))
-        return networks.mlp(sizes, self.config.activation, SMALL)
+        config, out = self.config, actions.out_size(self.dist)
+        sizes = (*config.hidden, out)
+        return kinds.make(config.network, self.obs_shape, sizes, config.activation, SMALL)
 
     def init(self, key: Array, inputs: Array) -> dict[str, Any]:
         params = {"network": self.network.init(key, inputs)}
@@ -142,7 +145,7 @@ class Learner(from_data.Learner):
 
     @cached_property
     def actor(self) -> Policy:
-        return Policy(self.config, self.space)
+        return Policy(self.config, self.space, self.obs_shape)
 
     @property
     def dist(self) -> Any:
@@ -150,7 +153,7 @@ class Learner(from_data.Learner):
 
     @cached_property
     def value(self) -> networks.Network:
-        return networks.mlp((*self.config.hidden, 1), self.config.activation, SMALL)
+        return self.dense((*self.config.hidden, 1), SMALL)
 
     @cached_property
     def critic(self) -> networks.Network:

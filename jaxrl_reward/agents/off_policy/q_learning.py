@@ -67,7 +67,7 @@ class Learner(off_policy.Learner):
         """From encoded inputs `[..., F]` to `[..., m * quantiles * actions]`."""
         config = self.config
         sizes = (*config.hidden, math.prod((*self.parts, config.quantiles, self.num_actions)))
-        return networks.mlp(sizes, config.activation, layer_norm=config.layer_norm)
+        return self.dense(sizes, layer_norm=config.layer_norm)
 
     def quantiles(self, params: Any, inputs: Array) -> Array:
         """Of the return of each action, from normalised inputs, `[..., (m,) K, A]`.

@@ -62,14 +62,13 @@ class Learner(actor_critic.Learner):
     @cached_property
     def actor(self) -> networks.Network:
         sizes = (*self.config.hidden, self.dist.param_size)
-        return networks.mlp(sizes, self.config.activation, 0.01)
+        return self.dense(sizes, 0.01)
 
     @cached_property
     def critic(self) -> networks.Network:
         """All of them; with discrete actions the value of each action."""
         config, out = self.config, self.dist.param_size if self.discrete else 1
-        sizes, norm = (*config.hidden, out), config.layer_norm
-        one = networks.mlp(sizes, config.activation, layer_norm=norm)
+        one = self.dense((*config.hidden, out), layer_norm=config.layer_norm)
         # A subset is cut out of a stack.
         several = networks.ensemble if config.subset < config.critics else networks.members
         return several(one, config.critics)

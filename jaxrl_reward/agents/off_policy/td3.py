@@ -74,12 +74,12 @@ class Learner(actor_critic.Learner):
 
     @cached_property
     def actor(self) -> networks.Network:
-        return networks.mlp((*self.config.hidden, self.dist.dim), self.config.activation, 0.01)
+        return self.dense((*self.config.hidden, self.dist.dim), 0.01)
 
     @cached_property
     def critic(self) -> networks.Network:
-        sizes, norm = (*self.config.hidden, 1), self.config.layer_norm
-        return networks.members(networks.mlp(sizes, self.config.activation, layer_norm=norm), 2)
+        one = self.dense((*self.config.hidden, 1), layer_norm=self.config.layer_norm)
+        return networks.members(one, 2)
 
     def value_of(self, critic: Any, inputs: Array, choice: Array) -> Array:
         return self.critic.apply(critic, jnp.concatenate([inputs, choice], -1))[..., 0]

@@ -25,7 +25,7 @@ from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.common.shared_settings import ClippedAdam, PolicyGradient
 from jaxrl_reward.agents.shells import on_policy
 from jaxrl_reward.agents.shells.on_policy import State
-from jaxrl_reward.nn import distributions, sequential
+from jaxrl_reward.nn import distributions, kinds, sequential
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, Mean, UserError
 
@@ -40,11 +40,12 @@ class Config(PolicyGradient, ClippedAdam):
     epochs: int = setting(4, "passes over a block", low=1)
     minibatches: int = setting(4, "gradient steps of a pass; must divide N * T", low=1)
     hidden: tuple[int, ...] = setting(help="widths of the hidden layers of actor and critic")
-    network: str = setting(
-        "mlp",
-        "`mlp`, or `gru`, which remembers the episode: the last hidden layer is then the "
-        "memory, and minibatches are of whole environments",
-        choices=sequential.KINDS,
+    network: Any = setting(
+        help="what sees the observation, before the hidden layers: nothing (`mlp`), a convolution "
+        "(`cnn`), `auto`, which is `cnn` for observations [H, W, C], or one's own, see `nn.own`; "
+        "or `gru`, which remembers the episode: the last hidden layer is then the memory, and "
+        "minibatches are of whole environments",
+        choices=kinds.Names(kinds.GRU),
     )
     normalize_advantage: bool = setting(
         True, "within each minibatch, which must then hold two steps"
@@ -122,7 +123,7 @@ def _check_divides(owner: str, config: Config) -> None:
 
     The message names the nearest numbers of minibatches that do.
     """
-    by_envs = config.network == "gru"
+    by_envs = config.network == kinds.GRU
     batch, parts = config.num_envs * (1 if by_envs else config.num_steps), config.minibatches
     if batch % parts == 0:
         return
@@ -137,7 +138,7 @@ def _check_divides(owner: str, config: Config) -> None:
 
 def _check_normalized(owner: str, config: Config) -> None:
     """Raises a `UserError` where a minibatch holds one advantage, which normalised is always 0."""
-    wholes = config.num_envs if config.network == "gru" else config.num_envs * config.num_steps
+    wholes = config.num_envs if config.network == kinds.GRU else config.num_envs * config.num_steps
     if not config.normalize_advantage or config.num_envs * config.num_steps > config.minibatches:
         return
     fewer = max((n for n in range(1, config.minibatches) if wholes % n == 0), default=0)
@@ -182,12 +183,17 @@ class Learner(on_policy.Learner):
     @cached_property
     def actor(self) -> Any:
         sizes = (*self.config.hidden, actions.out_size(self.dist))
-        return sequential.make(self.config.network, sizes, self.config.activation, 0.01)
+        return self.sequence(sizes, 0.01)
 
     @cached_property
     def critic(self) -> Any:
-        sizes = (*self.config.hidden, 1)
-        return sequential.make(self.config.network, sizes, self.config.activation)
+        return self.sequence((*self.config.hidden, 1))
+
+    def sequence(self, sizes: tuple[int, ...], final_scale: float = 1.0) -> Any:
+        """A network along episodes."""
+        config = self.config
+        made = (sizes, config.activation, final_scale)
+        return sequential.make(config.network, *made, shape=self.obs_shape)
 
     def start(self, num: int) -> dict[str, Any]:
         return {"actor": self.actor.start(num), "critic": self.critic.start(num)}

@@ -172,8 +172,7 @@ class Learner(on_policy.Learner):
 
     @cached_property
     def actor(self) -> networks.Network:
-        sizes = (*self.config.hidden, actions.out_size(self.dist))
-        return networks.mlp(sizes, self.config.activation, 0.01)
+        return self.dense((*self.config.hidden, actions.out_size(self.dist)), 0.01)
 
     def policy(self, params: dict[str, Any], inputs: Array) -> Array:
         """The distribution's parameters, from normalised inputs, `[..., param_size]`."""

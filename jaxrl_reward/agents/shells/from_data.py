@@ -108,7 +108,7 @@ def make(
     env: envs.Env,
     reward: rw.RewardTransform | None,
     data: Any,
-    learner: Callable[[Any, Any], Learner],
+    learner: Callable[..., Learner],
     check: Callable[[Any], None],
 ) -> base.Agent:
     """The agent, as the table of agents has it.
@@ -120,7 +120,7 @@ def make(
       reward: what it learns from.
       data: a `Dataset` or a path to one, or several of them; None for an agent
         that is to act and be evaluated only.
-      learner: its networks and gradient steps, from a config and a space of actions.
+      learner: its networks and gradient steps, a `Learner`.
       check: raises a `UserError` for a config that cannot be.
 
     Raises:
@@ -140,7 +140,7 @@ def make(
     if found is not None and not all(each.terminal_next_obs for each in found[1]):
         _warn_of_unknown(name, recorder, reward)
     made = FromData(
-        *(name, config, reward, player, learner(config, env.action_space), check),
+        *(name, config, reward, player, shell.learner_of(name, config, env, learner), check),
         *(recorder, sequential, found and found[0]),
     )
 

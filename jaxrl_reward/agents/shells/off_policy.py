@@ -95,7 +95,7 @@ def make(
     config: Any,
     env: envs.Env,
     reward: rw.RewardTransform | None,
-    learner: Callable[[Any, Any], Learner],
+    learner: Callable[..., Learner],
     check: Callable[[Any], None],
 ) -> base.Agent:
     """The agent, as the table of agents has it.
@@ -105,7 +105,7 @@ def make(
       config: its settings.
       env: what it plays.
       reward: what it learns from; the environment's own by default.
-      learner: what it has of its own, from a config and a space of actions.
+      learner: what it has of its own, a `Learner`.
       check: raises a `UserError` for a config that cannot be.
 
     Raises:
@@ -113,7 +113,7 @@ def make(
         this agent.
     """
     check(config)
-    own = learner(config, env.action_space)
+    own: Any = shell.learner_of(name, config, env, learner)
     base.check_actions(name, env, own.spaces)
     reward = base.check_reward(name, config, env, reward)
     whole = own.reward(config, reward)

@@ -60,7 +60,7 @@ def make(
     config: Any,
     env: envs.Env,
     reward: rw.RewardTransform | None,
-    learner: Callable[[Any, Any], Learner],
+    learner: Callable[..., Learner],
     check: Callable[[Any], None],
 ) -> base.Agent:
     """The agent, as the table of agents has it.
@@ -70,7 +70,7 @@ def make(
       config: its settings.
       env: what it plays, with Discrete or Box actions.
       reward: what it learns from; the environment's own by default.
-      learner: what it has of its own, from a config and a space of actions.
+      learner: what it has of its own, a `Learner`.
       check: raises a `UserError` for a config that cannot be.
 
     Raises:
@@ -79,7 +79,8 @@ def make(
     """
     check(config)
     reward = base.check_reward(name, config, env, reward)
-    player, own = rollout.player(name, config, env, reward), learner(config, env.action_space)
+    player = rollout.player(name, config, env, reward)
+    own = shell.learner_of(name, config, env, learner)
     made = OnPolicy(name, config, reward, player, own, check)
 
     def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:

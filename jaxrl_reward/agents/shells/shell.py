@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, playing, policies, rollout
 from jaxrl_reward.envs import spaces
+from jaxrl_reward.nn import kinds, networks
 from jaxrl_reward.types import Array
 
 
@@ -25,14 +27,24 @@ class Learner:
       spaces: of actions, that it can have.
       prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, where
         something must be chosen before an episode.
+      obs_shape: of one observation, the first numbers of the inputs; None, as if flat.
     """
 
     config: Any
     space: Any
+    obs_shape: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
     spaces: ClassVar[tuple[type, ...]] = (spaces.Box, spaces.Discrete)
     prepare_eval: ClassVar[Any] = None
     init_keys: ClassVar[int] = 1
     update_keys: ClassVar[int] = 1
+
+    def dense(
+        self, sizes: tuple[int, ...], final_scale: float = 1.0, layer_norm: bool = False
+    ) -> networks.Network:
+        """Dense layers, behind what the setting `network` names; see `nn.kinds.make`."""
+        config = self.config
+        made = (config.network, self.obs_shape, sizes, config.activation, final_scale)
+        return kinds.make(*made, layer_norm=layer_norm)
 
     def start(self, num: int) -> Any:
         """What the networks remember where `num` episodes begin; nothing by default."""
@@ -64,6 +76,17 @@ class Learner:
         That is `log_prob`, `entropy` and `value`, of inputs and what `act` returned.
         """
         raise NotImplementedError
+
+
+def learner_of(name: str, config: Any, env: envs.Env, learner: Callable[..., Learner]) -> Learner:
+    """The learner of an agent with these settings in this environment.
+
+    Raises:
+      UserError: its network cannot see the observations.
+    """
+    shape = env.observation_space.shape
+    kinds.check(name, getattr(config, "network", kinds.MLP), shape, env.name)
+    return learner(config, env.action_space, obs_shape=shape)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

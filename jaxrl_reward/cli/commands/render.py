@@ -31,19 +31,15 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draws an episode of a trained policy, or of random actions."""
     devices.start()
-    from jaxrl_reward import envs, training
+    from jaxrl_reward import envs
     from jaxrl_reward import render as rendering
+    from jaxrl_reward.training.restoring import of_seed
 
     out = runs.file(args.out, "episode.gif")
     rendering.check_path(out)
     if user_path(args.what).is_dir():
         agent, loaded = runs.load(args.what, args.arm)
-        first, count = loaded.config["seed"], loaded.config["seeds"]
-        wanted = first if args.policy_seed is None else args.policy_seed
-        if not first <= wanted < first + count:
-            last = first + count - 1
-            raise UserError(f"the run has no seed {wanted}; choose one from {first} to {last}")
-        state = training.select_seed(loaded.state, wanted - first)
+        state = of_seed(loaded, args.policy_seed)
         env, policy = agent.env, rendering.greedy(agent, state)
     elif ":" in args.what:
         env = envs.make(args.what)

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from jaxrl_reward.files import PARTIAL, user_path, write_atomic
+from jaxrl_reward.nn.own import Own
 from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.devices.sharding import device_name
 from jaxrl_reward.training.record.metrics import Rows, folder_name
@@ -64,6 +65,8 @@ def plain(value: Any) -> Any:
     """Configuration as JSON has it: dataclasses are dicts, arrays are lists."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Own):
+        return value.text
     if fields := getattr(type(value), "__dataclass_fields__", None):
         return {name: plain(getattr(value, name)) for name in fields}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
