@@ -196,6 +196,10 @@ def check(owner: str, config: Settings) -> None:
       owner: whose settings they are, for messages.
       config: the settings.
     """
+    if not isinstance(config, Settings):
+        name = getattr(config, "__name__", None)
+        fix = f"write {name}()" if isinstance(config, type) else f"not {type(config).__name__}"
+        raise UserError(f"{owner}'s config must be an object of its Config: {fix}")
     for name, each in declared(config).items():
         value = getattr(config, name)
         for part in value if isinstance(value, tuple | list) else (value,):
@@ -218,7 +222,8 @@ def override(owner: str, config: Any, values: dict[str, Any]) -> Any:
             raise UserError(f"{owner} has no setting {name!r}, {nearest(name, known)}")
         default = known[name]
         if isinstance(default, float):
-            fits = not isinstance(value, bool | str)
+            fits = isinstance(value, numbers.Real | Tracer) or hasattr(value, "dtype")
+            fits = fits and not isinstance(value, bool) and np.ndim(value) == 0
         elif isinstance(default, str) and name in _open(config):
             fits = True  # a name, or what it would be the name of
         elif isinstance(default, bool | str):

@@ -2,11 +2,13 @@
 
 A class written for gymnax 0.x has the time limit in `is_terminal`, and so in what its
 `step_env` returns: every limit would end the task, and its value. Here it is told apart,
-by whether what `step_env` says depends on `max_steps_in_episode`.
+by whether what `step_env` says depends on `max_steps_in_episode`. A limit that is a number
+of its own cannot be told from the task's end, and is refused.
 """
 
+import copy
 import dataclasses
-import warnings
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +18,7 @@ from jax.interpreters import partial_eval
 from jaxrl_reward.types import UserError
 
 LIMIT = "max_steps_in_episode"
+_TIME = re.compile(r"(time|clock|tick|step\w*|\bt)\W*$")  # what counts time, by its name
 NEVER = 2**30  # steps; twice of it would be too large for int32
 _FIX = (
     "write is_truncated(state, params) for its time limit, and leave that out of what "
@@ -44,7 +47,7 @@ def of(name: str, environment: Any, params: Any, action_space: Any) -> Clock:
       UserError: nothing tells the time limit.
     """
     own = _owner(environment, "is_truncated")
-    if _ours(_owner(environment, "step_env")) or not (own is None or _ours(own)):
+    if _ours(_owner(environment, "step_env")) or tells_its_own(environment):
         return Clock(False, True)
     try:
         by_limit, by_time = _reads(environment, params, action_space)
@@ -57,10 +60,32 @@ def of(name: str, environment: Any, params: Any, action_space: Any) -> Clock:
         ) from None
     if not (by_limit or asked):
         raise UserError(f"{name} does not tell when its time is up: {_FIX}")
-    if by_time and not by_limit and _owner(environment, "is_terminal") not in (None, own):
-        text = f"{name} ends by state.time, and not by {LIMIT}: this counts as the task's end; if"
-        warnings.warn(f"{text} it is a time limit, {_FIX}", stacklevel=2)
+    if by_time and not by_limit:
+        raise UserError(
+            f"{name} ends by {by_time}, and not by params.{LIMIT}: whether that is a time limit "
+            "cannot be told; write is_truncated(state, params), which says when only the time "
+            "is up, and leave that out of what step_env returns as terminated"
+        )
     return Clock(by_limit, asked)
+
+
+def tells_its_own(environment: Any) -> bool:
+    """Whether a class has an `is_truncated` of its own, which may mean anything."""
+    own = _owner(environment, "is_truncated")
+    return own is not None and not _ours(own)
+
+
+def completed(environment: Any) -> Any:
+    """The environment, with the `is_terminated` that gymnax 1.x's `discount` asks.
+
+    In 0.x that was `is_terminal`, and a class written for it has no other.
+    """
+    ends, new = _owner(environment, "is_terminal"), _owner(environment, "is_terminated")
+    if ends is None or _ours(ends) or new is None or not _ours(new):
+        return environment
+    made = copy.copy(environment)
+    made.is_terminated = environment.is_terminal
+    return made
 
 
 def unlimited(params: Any) -> Any:
@@ -78,21 +103,21 @@ def _ours(owner: Any) -> bool:
     return owner is not None and owner.__module__.split(".")[0] in ("gymnax", "jaxrl_reward")
 
 
-def _reads(environment: Any, params: Any, action_space: Any) -> tuple[bool, bool]:
-    """Whether what ends the task depends on the limit, and on `state.time`."""
+def _reads(environment: Any, params: Any, action_space: Any) -> tuple[bool, str]:
+    """Whether what ends the task depends on the limit, and on which count of time, if any."""
     key = jax.random.key(0)
     state, action = jax.eval_shape(
         lambda: (environment.reset_env(key, params)[1], action_space.sample(key))
     )
 
-    def terminated(limit: Any, time: Any, state: Any, action: Any) -> Any:
-        known, state = _with(params, LIMIT, limit), _with(state, "time", time)
-        return environment.step_env(key, state, action, known)[3]
+    def terminated(limit: Any, state: Any, action: Any) -> Any:
+        return environment.step_env(key, state, action, _with(params, LIMIT, limit))[3]
 
-    limit, time = getattr(params, LIMIT, 0), getattr(state, "time", 0)
-    jaxpr = jax.make_jaxpr(terminated)(limit, time, state, action).jaxpr
+    jaxpr = jax.make_jaxpr(terminated)(getattr(params, LIMIT, 0), state, action).jaxpr
     used = partial_eval.dce_jaxpr(jaxpr, [True])[1]
-    return used[0], used[1]
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(state)]
+    counts = [f"state{path}" for path, read in zip(paths, used[1:], strict=False) if read]
+    return used[0], next(filter(_TIME.search, counts), "")
 
 
 def _with(tree: Any, name: str, value: Any) -> Any:

@@ -39,6 +39,9 @@ class Env:
     environment: Any
     params: Any
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "environment", clock.completed(self.environment))
+
     @property
     def observation_space(self) -> Any:
         """A gymnax `Box`: observations are float32 arrays of its `shape`.
@@ -121,7 +124,7 @@ class Env:
     def _keep_type(self, old: Any, new: Any) -> Array:
         """`new` with the type of `old`: a scan's carry must not change its own."""
         was, now = jnp.result_type(old), jnp.result_type(new)
-        if _rank(now) > _rank(was):
+        if not keeps(was, now):
             raise TypeError(f"{self.name}: step turns {was} of the state into {now}; see its reset")
         return jnp.asarray(new, was)
 
@@ -240,6 +243,11 @@ _FAMILIES: dict[str, _Family] = {
 def _strong(x: Any) -> Array:
     """An array without JAX's weak type, which a scan's carry must not change."""
     return jnp.asarray(x, jnp.result_type(x))
+
+
+def keeps(was: Any, now: Any) -> bool:
+    """Whether a state of the type `was` can hold values of the type `now`."""
+    return _rank(now) <= _rank(was)
 
 
 def _rank(dtype: Any) -> int:

@@ -1,10 +1,18 @@
 """Rewards as expressions: small pure transforms composed with `+ * |`."""
 
+from jaxrl_reward.rewards import trial
 from jaxrl_reward.rewards.automata import ltlf
 from jaxrl_reward.rewards.automata.machines import ltl, reward_machine
 from jaxrl_reward.rewards.core import discounts, one_step, potentials
 from jaxrl_reward.rewards.core.base import Applied, RewardTransform, State, no_state, static
-from jaxrl_reward.rewards.core.inspect import check, explain, needs_episodes, replay_problem, varies
+from jaxrl_reward.rewards.core.inspect import (
+    check,
+    explain,
+    needs_episodes,
+    replay_problem,
+    terms,
+    varies,
+)
 from jaxrl_reward.rewards.core.operators import constant, env, named, stack, where
 from jaxrl_reward.rewards.core.parse import RewardSyntaxError, parse
 from jaxrl_reward.rewards.core.registry import entries, register
@@ -289,8 +297,10 @@ __all__ = [
     "tabulate",
     "tanh",
     "terminal",
+    "terms",
     "threshold",
     "tournament",
+    "trial",
     "trust",
     "uniform_noise",
     "varies",

@@ -12,10 +12,18 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
+from jaxrl_reward.training import culprit
 from jaxrl_reward.training.devices import processes
-from jaxrl_reward.training.devices.sharding import Carry, Programs, device_name, nan_leaves
+from jaxrl_reward.training.devices.sharding import (
+    Carry,
+    Programs,
+    device_name,
+    nan_leaves,
+    select_seed,
+)
 from jaxrl_reward.training.progress import Progress, deferred_interrupt
 from jaxrl_reward.training.record import checkpoint
 from jaxrl_reward.training.record.metrics import Rows, Sink, averages, show
@@ -24,6 +32,7 @@ from jaxrl_reward.training.record.run_folder import RunFolder, rows_from_parquet
 from jaxrl_reward.training.runs import Pack
 from jaxrl_reward.types import UserError
 
+AGAIN = 20.0  # seconds that may be run again to find what was not finite
 SLICE_SECONDS = 0.5  # how long a call to the device runs: the bar and Ctrl-C wait for it
 
 
@@ -124,17 +133,41 @@ class Training:
             when = np.where(first_bad > 0, first_bad, np.iinfo(np.int32).max)
             lane, metric = np.unravel_index(np.argmin(when), when.shape)
             step = int(when[lane, metric]) * self.plan.steps_per_iteration
-            self.stop(self.programs.metrics[metric], int(lane), step)
+            found = self.culprit(int(lane), int(when[lane, metric]))
+            self.stop(self.programs.metrics[metric], int(lane), step, found)
         self.bar.advance(self.iteration, n, seconds)
 
-    def stop(self, metric: str, lane: int, step: int) -> None:
+    def culprit(self, lane: int, iteration: int) -> str | None:
+        """What of a lane's reward first was not finite, in the iteration of this number.
+
+        The way there from the newest good state is run again, if it is short.
+        """
+        start, carry = 0, None
+        if processes.several() or (iteration - max(self.saved, 0)) * self.iteration_seconds > AGAIN:
+            return None
+        try:
+            if self.folder is not None and self.saved >= 0:
+                found = checkpoint.restore(
+                    self.folder.checkpoints(self.name), self.programs.abstract
+                )
+                assert found is not None
+                start, carry = found.meta["iteration"], found.tree
+            carry = self.programs.init() if carry is None else carry
+            carry = self.programs.advance(carry, start, iteration - 1 - start)
+            one = jax.device_put(select_seed(carry.state, lane), jax.local_devices()[0])
+            return culprit.find(self.programs.agent, one)
+        except Exception as error:  # what explains an error must not take its place
+            warnings.warn(f"which term was not finite was not found: {error}", stacklevel=2)
+            return None
+
+    def stop(self, metric: str, lane: int, step: int, found: str | None = None) -> None:
         """Ends the arm of a lane that is not finite; raises if no arm is left."""
         kept = None
         if self.folder is not None and self.saved >= 0:
             name = str(self.saved * self.plan.steps_per_iteration)
             kept = self.folder.checkpoints(self.name) / name
         arm, seed = divmod(lane, len(self.seeds))
-        error = NonFiniteError(metric, self.seeds[seed], step, kept)
+        error = NonFiniteError(metric, self.seeds[seed], step, kept, found)
         self.stopped[self.arms[arm]] = error.reason
         if not self.live.any():
             raise error

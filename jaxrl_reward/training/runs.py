@@ -92,6 +92,9 @@ def one(what: Any, **numbers: Any) -> Run:
     """A run with these fields, from another one or from an agent, whose name it has."""
     if isinstance(what, Run):
         return dataclasses.replace(what, **numbers)
+    if not hasattr(what, "iterate"):
+        wanted = "an agent, as agents.make('ppo', env) gives, or a Run"
+        raise UserError(f"{wanted} is needed, not {what if isinstance(what, str) else type(what)}")
     return Run(**{"name": what.name, "agent": what, **numbers})
 
 

@@ -136,9 +136,14 @@ def test_a_class_of_its_own_base():
         flags(own(), [0])
 
 
-def test_what_calls_the_old_discount_is_refused_in_a_line():
-    with pytest.raises(UserError, match=r"walk is written for gymnax 0.x: write is_term"):
-        agents.make("ppo", Env("walk", OldDiscount(), Params()))
+def test_what_calls_the_old_discount_has_it():
+    """gymnax 1.x's own asks `is_terminated`, which in 0.x was `is_terminal`."""
+    made = OldDiscount()
+    assert flags(made, [0] * LIMIT) == [NO, NO, NO, CUT]
+    assert flags(made, [1] * EDGE) == [NO, NO, ENDED]
+    with pytest.raises(NotImplementedError):
+        made.is_terminated(None, None)  # a class is left as it is
+    agents.make("ppo", made)
 
 
 def test_parameters_without_a_limit_are_refused_in_a_line():
@@ -150,9 +155,18 @@ def test_parameters_without_a_limit_are_refused_in_a_line():
         flags(type("Open", (New,), {"get_obs": lambda *_, **__: jnp.zeros(2)})(), [0], NoLimit())
 
 
-def test_a_clock_that_no_parameter_sets_is_a_warning():
-    with pytest.warns(UserWarning, match=r"ends by state.time, and not by max_steps_in_episode"):
-        assert flags(Constant(), [0] * 2) == [NO, ENDED]
+def test_a_clock_that_no_parameter_sets_is_refused():
+    match = r"walk ends by state.time, and not by params.max_steps_in_episode: .* is_truncated"
+    with pytest.raises(UserError, match=match):
+        flags(Constant(), [0])
+
+
+def test_a_step_that_resets_by_itself_is_refused():
+    """Five values from gymnax 0.x's `step`: of an end, only the next beginning."""
+    known = {k: v for k, v in vars(Old).items() if not k.startswith("__") and k != "step_env"}
+    own = type("Own", (), {**known, "step": lambda self, key, state, action, params: None})
+    with pytest.raises(UserError, match=r"Own has step and no step_env: .* where an episode ended"):
+        agents.make("ppo", own())
 
 
 def test_it_is_so_under_vmap_and_jit():

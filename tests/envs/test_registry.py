@@ -1,6 +1,5 @@
 """Environments by name: every gymnax one keeps the contract, bad names are refused."""
 
-import dataclasses
 import sys
 
 import chex
@@ -14,28 +13,10 @@ from gymnax.environments import environment, spaces
 
 from jaxrl_reward import envs
 from jaxrl_reward.envs import registry
+from jaxrl_reward.testing.environments import played
 from jaxrl_reward.types import UserError
 
 GYMNAX = [name for name in envs.names() if name.startswith("gymnax:")]
-STEPS, LIMIT = 3, 2
-# XLA's optimisations cost more than they save on three steps.
-QUICK = {"xla_backend_optimization_level": 0}
-
-
-def play(env, key, limit):
-    """`STEPS` random steps, also past the end: observations, rewards and flags."""
-    env = dataclasses.replace(env, params=env.params.replace(max_steps_in_episode=limit))
-    key_reset, key_steps = jax.random.split(key)
-    obs, state = env.reset(key_reset)
-
-    def step(state, key):
-        key_action, key_step = jax.random.split(key)
-        action = env.action_space.sample(key_action)
-        next_obs, state, *rest = env.step(key_step, state, action)
-        return state, (next_obs, *rest)
-
-    _, trace = jax.lax.scan(step, state, jax.random.split(key_steps, STEPS))
-    return obs, trace
 
 
 def signature(tree):
@@ -47,37 +28,8 @@ def signature(tree):
 
 @pytest.mark.parametrize("name", GYMNAX)
 def test_an_environment_keeps_the_contract(name):
-    env = envs.make(name)
-    kind = type(env.params.max_steps_in_episode)
-    key = jax.random.key(0)
-    played = jax.jit(lambda limit: play(env, key, limit), compiler_options=QUICK)
-    obs, (next_obs, reward, terminated, truncated, info) = played(kind(LIMIT))
-    shape = env.observation_space.shape
-    chex.assert_shape(obs, shape)
-    chex.assert_shape(next_obs, (STEPS, *shape))
-    chex.assert_shape([reward, terminated, truncated, *jax.tree.leaves(info)], (STEPS,))
-    chex.assert_type([obs, next_obs, reward, terminated, truncated], [float] * 3 + [bool] * 2)
-    chex.assert_tree_all_finite((obs, next_obs, reward))
-    # Only the clock truncates, and the clock never terminates.
-    np.testing.assert_array_equal(truncated, [False, True, True])
-    _, (_, _, terminated_later, truncated_later, _) = played(kind(1000))
-    assert not truncated_later.any()
-    np.testing.assert_array_equal(terminated, terminated_later)
-    assert terminated.all() if name == "gymnax:SimpleBandit-bsuite" else not terminated.any()
-
-
-@pytest.mark.parametrize("name", GYMNAX)
-def test_a_scan_can_carry_the_state(name):
-    env = envs.make(name)
-
-    def shapes(key):
-        obs, state = env.reset(key)
-        return obs, state, *env.step(key, state, env.action_space.sample(key))[:2]
-
-    obs, state, next_obs, after = jax.eval_shape(shapes, jax.random.key(0))
-    assert jax.tree.structure(state) == jax.tree.structure(after)
-    assert signature((obs, state)) == signature((next_obs, after))
-    assert not any(weak for *_, weak in signature((obs, state)))
+    found = played(envs.make(name), 0, beside=False)
+    assert found[1000][1][2].all() == (name == "gymnax:SimpleBandit-bsuite")
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Catch-bsuite"])

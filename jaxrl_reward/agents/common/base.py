@@ -12,6 +12,7 @@ from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import offline_data
 from jaxrl_reward.envs import spaces
+from jaxrl_reward.rewards.core.operators import no_reward
 from jaxrl_reward.types import UserError, nearest
 
 _MODULES = {
@@ -122,7 +123,8 @@ def make(
 
     Args:
       name: one of `names()`.
-      env: an environment, or its name; None is the one that the data is of.
+      env: an environment, or its name; a gymnax environment of one's own, or that and its
+        parameters; None is the one that the data is of.
       reward: a reward expression, or its text; the environment's by default.
       data: what an offline agent learns from: a `Dataset` or a file of one, or
         several of them, see the setting `source`.
@@ -132,15 +134,30 @@ def make(
       UserError: an unknown name or setting, a setting of the wrong type or out
         of range, or an environment or a reward that the agent cannot take.
     """
+    _check_order(name, env)
     found, offline = module(name), learns_from_data(name)
     config = settings.override(name, found.Config(), overrides)
     if data is not None and not offline:
         raise UserError(f"{name} plays and takes no data; these do: {', '.join(_OFFLINE)}")
     if env is None:
         env, data = _env_of(name, data)
-    env = envs.make(env) if isinstance(env, str) else env
+    if isinstance(env, envs.Env):
+        envs.check(env)
+    env = envs.given(env)
     reward = rw.parse(reward) if isinstance(reward, str) else reward
     return found.make(config, env, reward, data) if offline else found.make(config, env, reward)
+
+
+def _check_order(name: Any, env: Any) -> None:
+    """Raises a `UserError` that says what comes first, where that is something else."""
+    if not isinstance(name, str):
+        own = getattr(name, "__name__", type(name).__name__).rpartition(".")[2]
+        fix = repr(own) if own in _MODULES else f"such as 'ppo', not {own}"
+        raise UserError(f"agents.make takes the name of an agent first: {fix}")
+    if isinstance(env, str) and env in _MODULES and name not in _MODULES:
+        raise UserError(f"agents.make takes the agent first: agents.make({env!r}, {name!r})")
+    if isinstance(env, rw.RewardTransform):
+        raise UserError("agents.make takes the environment before the reward")
 
 
 def _env_of(name: str, data: Any) -> tuple[str, Any]:
@@ -181,6 +198,14 @@ def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
         raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
 
 
+def check_key(key: Any) -> None:
+    """Raises a `UserError` unless it is one of JAX's typed keys."""
+    typed = jnp.issubdtype(getattr(key, "dtype", jnp.float32), jax.dtypes.prng_key)
+    if not typed or key.shape:
+        given = f"an array {key.dtype}{list(key.shape)}" if hasattr(key, "shape") else repr(key)
+        raise UserError(f"init takes one typed key, as jax.random.key(0) gives, not {given}")
+
+
 def as_leaves(tree: Any) -> Any:
     """The numbers of a config or reward as float32 arrays, to be traced as inputs."""
 
@@ -208,6 +233,9 @@ def check_reward(
       UserError: a term is for another environment, or not for the agent's discount.
     """
     reward = rw.env() if reward is None else reward
+    if not isinstance(reward, rw.RewardTransform):
+        wanted = "the reward must be an expression, such as rewards.env() + rewards.counts()"
+        raise UserError(f"{wanted}, not {no_reward(reward)}")
     rw.potentials.check(reward, env.name)
     rw.discounts.bind(reward, discount(config))
     if message := other_discounts(agent, config, reward):

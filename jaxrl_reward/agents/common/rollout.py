@@ -182,12 +182,8 @@ def player(
         raise UserError(f"{agent} plays fixed blocks, and {reward} needs whole episodes")
     vector = envs.vectorize(env, config.num_envs, reset=config.reset)
     made = Player(env, vector, config.placement)
-    example = made.example(config.num_envs, config.num_steps)
-
-    def apply(key: Array) -> Array:
-        return reward.apply(reward.init(key, example), example).reward
-
-    given = jax.eval_shape(apply, jax.random.key(0)).shape[2:]
+    example = jax.eval_shape(lambda: made.example(config.num_envs, config.num_steps))
+    given = rw.trial.parts(reward, example)
     if given != parts:
         counts = [str(shape[0]) if shape else "one" for shape in (parts, given)]
         fix = "" if parts else ": add a scalariser"

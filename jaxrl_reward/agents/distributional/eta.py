@@ -140,6 +140,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         programming cannot optimise the objective, or the environment or the
         reward is not for it.
     """
+    env = envs.given(env)
     learner, checked = partial(Learner, env=env), partial(check, horizon=env.max_steps)
     return off_policy.make("eta", config, env, reward, learner, checked)
 

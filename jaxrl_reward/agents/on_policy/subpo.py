@@ -84,6 +84,8 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
       UserError: a setting is out of range, or the environment or the reward is
         not for SubPO.
     """
+    check(config)
+    env = envs.given(env)
     if config.num_steps == 0:
         if env.max_steps is None:
             raise UserError(f"subpo plays whole episodes, and {env.name} never ends: set num_steps")

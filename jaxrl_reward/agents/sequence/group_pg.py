@@ -73,6 +73,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
       UserError: a setting is out of range, or the environment or the reward is
         not for it.
     """
+    env = envs.given(env)
     if not isinstance(env.environment, Sequence):
         raise UserError(f"group_pg writes, and {env.name} is no sequence: environment")
     check(config)
@@ -126,6 +127,7 @@ class _GroupPG:
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
+        base.check_key(key)
         settings, reward = base.settle(self, check, config, reward)
         key, key_params, key_reward, key_rule = jax.random.split(key, 4)
         params = writing.warm_up(
@@ -243,16 +245,10 @@ class _GroupPG:
     def check_reward(self) -> None:
         """Raises a `UserError` unless reward and rule give one number a token."""
 
-        def earned(key: Array) -> Array:
-            example = self.example()
-            applied = self.reward.apply(self.reward.init(key, example), example)
-            if applied.reward.ndim > 2:
-                parts = applied.reward.shape[2]
-                raise UserError(f"{self.reward} gives {parts} numbers a token: add a scalariser")
-            block = example.replace(reward=applied.reward)
-            return self.rule.apply(self.rule.init(key, block), block).reward
-
-        if jax.eval_shape(earned, jax.random.key(0)).ndim > 2:
+        example = self.example()
+        if parts := rw.trial.parts(self.reward, example):
+            raise UserError(f"{self.reward} gives {parts[0]} numbers a token: add a scalariser")
+        if rw.trial.parts(self.rule, example):
             raise UserError(f"the advantage {self.rule} must give one number a token")
 
     def check_groups(self) -> None:

@@ -128,6 +128,7 @@ def make(
         reward do not fit each other.
     """
     check(config)
+    env = envs.given(env)
     reward = base.check_reward(name, config, env, reward)
     base.check_actions(name, env, Learner.spaces)
     player = rollout.player(name, _Player(), env, reward)
@@ -174,6 +175,7 @@ class FromData(shell.Shell):
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
+        base.check_key(key)
         settings, reward = base.settle(self, self.check, config, reward)
         data = self.data if data is None else data
         key, key_reward, key_learner = jax.random.split(key, 3)
@@ -351,7 +353,7 @@ def _read_in_order(agent: str, recorder: replay.Recorder, reward: rw.RewardTrans
       UserError: a term changes with the steps that are played, and none are.
     """
     example, key = recorder.example, jax.random.key(0)
-    for term in _terms(reward):
+    for term in rw.terms(reward):
         state = jax.eval_shape(partial(term.init, key, example))
 
         def after(state: Any, block: Transition, term: Any = term) -> Any:
@@ -391,9 +393,3 @@ def _warn_of_unknown(agent: str, recorder: replay.Recorder, reward: rw.RewardTra
             "observation before in place of the one after",
             stacklevel=3,
         )
-
-
-def _terms(reward: rw.RewardTransform) -> list[rw.RewardTransform]:
-    """The terms that an expression is made of."""
-    parts = reward.children()
-    return [term for part in parts for term in _terms(part)] if parts else [reward]

@@ -113,6 +113,7 @@ def make(
         this agent.
     """
     check(config)
+    env = envs.given(env)
     own: Any = shell.learner_of(name, config, env, learner)
     base.check_actions(name, env, own.spaces)
     reward = base.check_reward(name, config, env, reward)
@@ -146,6 +147,7 @@ class OffPolicy(shell.Shell):
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
+        base.check_key(key)
         settings, reward = base.settle(self, self.check, config, reward)
         reward = self.learner.reward(settings, reward)
         key, key_env, key_reward, *keys = jax.random.split(key, 3 + self.learner.init_keys)

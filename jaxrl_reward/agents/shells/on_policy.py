@@ -78,6 +78,7 @@ def make(
         this agent.
     """
     check(config)
+    env = envs.given(env)
     reward = base.check_reward(name, config, env, reward)
     player = rollout.player(name, config, env, reward)
     own = shell.learner_of(name, config, env, learner)
@@ -100,6 +101,7 @@ class OnPolicy(shell.Shell):
           UserError: `config` or `reward` differs from the agent's in more than its
             numbers, or a number is out of range.
         """
+        base.check_key(key)
         settings, reward = base.settle(self, self.check, config, reward)
         self.learner.check_start(self.config if config is None else config)
         key, key_env, key_reward, *keys = jax.random.split(key, 3 + self.learner.init_keys)

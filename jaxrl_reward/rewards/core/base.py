@@ -18,7 +18,7 @@ from flax import struct
 from jax.core import Tracer
 
 from jaxrl_reward.rewards.core import checks
-from jaxrl_reward.types import Array, Metrics, Transition
+from jaxrl_reward.types import Array, Metrics, Transition, UserError
 
 DISCOUNT = 0.99  # of a term that has no agent to take its discount from
 CHAIN, SUM, PRODUCT, ATOM = range(4)  # how tightly a printed expression binds
@@ -201,6 +201,10 @@ class RewardTransform:
     def __neg__(self) -> "RewardTransform":
         return _operators().negate(self)
 
+    def __bool__(self) -> bool:
+        # `a and b` would be b, without a word.
+        raise UserError(f"{self} is neither true nor false: combine rewards by + * | and where")
+
     # ---- the text form --------------------------------------------------------
 
     def text(self) -> tuple[str, int]:
@@ -210,7 +214,7 @@ class RewardTransform:
             value = getattr(self, field.name)
             if not is_default(value, field.default):
                 arguments.append(f"{field.name}={show(value)}")
-        return f"{self.name}({', '.join(arguments)})", ATOM
+        return f"{self.name or type(self).__name__}({', '.join(arguments)})", ATOM
 
     def __str__(self) -> str:
         return self.text()[0]

@@ -19,6 +19,12 @@ def check(reward: RewardTransform) -> None:
         check(part)
 
 
+def terms(reward: RewardTransform) -> list[RewardTransform]:
+    """The terms that an expression is made of, in the order in which they are applied."""
+    parts = reward.children()
+    return [term for part in parts for term in terms(part)] if parts else [reward]
+
+
 def needs_episodes(reward: RewardTransform) -> bool:
     """True if any term is defined on whole episodes, or groups of them, only."""
     return reward.scope in WHOLE or any(map(needs_episodes, reward.children()))

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl_reward.rewards.core.base import (
     ATOM,
@@ -240,9 +241,23 @@ def lift(value: Any) -> RewardTransform:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return constant(float(value))
-    if isinstance(value, jax.Array):
-        return constant(cast(Any, value))  # a batch of constants
-    raise UserError(f"a reward or a number is needed here, not {type(value).__name__} {value!r}")
+    if isinstance(value, jax.Array | np.ndarray | np.number):
+        return constant(cast(Any, value))  # or a batch of constants
+    raise UserError(f"a reward or a number is needed here, not {no_reward(value)}")
+
+
+def no_reward(value: Any) -> str:
+    """What a value is that is no reward, and how to make one of it."""
+    name = getattr(value, "__name__", type(value).__name__)
+    if isinstance(value, type):
+        known = issubclass(value, RewardTransform)
+        return f"the class {name}{f': write {name}()' if known else ''}"
+    if isinstance(value, str):
+        return f"the text {value!r}: write rewards.parse({value!r})"
+    if callable(value):
+        return f"the function {name}: put @rewards.pointwise above it, and call it"
+    text = repr(value)
+    return f"{name} {text}" if len(text) < 40 and "\n" not in text else f"a {name}"
 
 
 def chain(a: Any, b: Any) -> RewardTransform:

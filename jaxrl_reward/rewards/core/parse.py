@@ -33,6 +33,8 @@ def parse(text: str) -> RewardTransform:
     Raises:
       RewardSyntaxError: what is wrong, and a caret `^` before the place.
     """
+    if not isinstance(text, str):
+        raise RewardSyntaxError(f"rewards.parse reads a text, such as 'env', not {text!r}")
     if len(text) > MAX_LENGTH:
         raise _error(f"longer than {MAX_LENGTH} characters", text, 0)
     _check_depth(text)

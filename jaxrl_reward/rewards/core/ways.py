@@ -260,7 +260,9 @@ class Learned(RewardTransform):
             return learned.replace(params=params, opt_state=opt_state), loss
 
         learned, losses = jax.lax.scan(update, state.shared, jax.random.split(key, self.updates))
-        return state.replace(shared=learned), {f"{self.name}/loss": losses.mean()}
+        return state.replace(shared=learned), {
+            f"{self.name or type(self).__name__}/loss": losses.mean()
+        }
 
 
 # ---- plumbing -------------------------------------------------------------------

@@ -29,12 +29,22 @@ class NonFiniteError(RuntimeError):
       metric: the first metric that was not finite.
       seed: the seed it happened in.
       step: that seed's steps at the end of that iteration.
+      culprit: the term of the reward, or the environment, that first made it so and
+        what it does; None where neither did, or it was not looked for.
       reason: all of this in a few words.
     """
 
-    def __init__(self, metric: str, seed: int, step: int, kept: Path | None = None):
-        self.metric, self.seed, self.step = metric, seed, step
-        self.reason = f"{metric} is not finite (seed {seed}, step {step:,})"
+    def __init__(
+        self,
+        metric: str,
+        seed: int,
+        step: int,
+        kept: Path | None = None,
+        culprit: str | None = None,
+    ):
+        self.metric, self.seed, self.step, self.culprit = metric, seed, step, culprit
+        what = metric if culprit is None else f"{culprit} that"
+        self.reason = f"{what} is not finite (seed {seed}, step {step:,})"
         last = f"; the last good checkpoint is {kept}" if kept else ""
         super().__init__(f"{self.reason}: stopped{last}")
 

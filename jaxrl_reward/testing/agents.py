@@ -1,0 +1,102 @@
+"""What every agent must keep, over two short iterations."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl_reward.envs import spaces
+from jaxrl_reward.envs.bounds import limits
+from jaxrl_reward.testing.same import LawError, same, types
+from jaxrl_reward.types import Mean, UserError
+
+SEEDS = (0, 1)
+QUICK: Any = {"xla_backend_optimization_level": 0}
+
+
+def check_agent(agent: Any, *, iterations: int = 2, tolerance: float = 1e-3) -> None:
+    """Tries what an agent must keep. Give it a small one: programs are compiled.
+
+    A state that a loop can carry; metrics that are `Mean`s of scalars and finite; the same
+    run from the same key; seeds side by side that are those alone; actions that lie in
+    their space; evaluations of as many episodes as are asked for.
+
+    Args:
+      agent: as `agents.make` gives it.
+      iterations: of each run.
+      tolerance: for seeds side by side, whose sums may be taken in another order.
+
+    Raises:
+      UserError: this is no agent.
+      LawError: a law does not hold.
+    """
+    if not hasattr(agent, "iterate"):
+        raise UserError(f"check_agent takes an agent, as agents.make gives, not {agent!r}")
+    _check_types(agent)
+    data = () if agent.data is None else (agent.data,)
+
+    def run(key: Any) -> Any:
+        state, metrics = agent.init(key), {}
+        for _ in range(iterations):
+            state, metrics = agent.iterate(state, *data)
+        return state, metrics
+
+    alone = jax.jit(run, compiler_options=QUICK)
+    keys = [jax.random.key(seed) for seed in SEEDS]
+    each = [alone(key) for key in keys]
+    same(f"{agent.name}: the same key gives the same run", alone(keys[0]), each[0], 0.0)
+    both = jax.jit(jax.vmap(run), compiler_options=QUICK)(jax.numpy.stack(keys))
+    for i, one in enumerate(each):
+        law = f"{agent.name}: seeds side by side are those alone"
+        same(law, jax.tree.map(lambda x, i=i: x[i], both), one, tolerance)
+    _check_metrics(agent, each[0][1])
+    _check_playing(agent, each[0][0])
+
+
+def _check_types(agent: Any) -> None:
+    """A scan can carry the state."""
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    data = () if agent.data is None else (agent.data,)
+    after, metrics = jax.eval_shape(agent.iterate, state, *data)
+    law = f"{agent.name}: iterate keeps the types of the state"
+    if jax.tree.structure(state) != jax.tree.structure(after):
+        raise LawError(f"{law}: {jax.tree.structure(after)}, not {jax.tree.structure(state)}")
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(state)]
+    for path, old, new in zip(paths, types(state), types(after), strict=True):
+        if old[:2] != new[:2]:
+            raise LawError(f"{law}: {path} is {new[1]}{list(new[0])}, not {old[1]}{list(old[0])}")
+    for name, value in metrics.items():
+        scalar = isinstance(value, Mean) and value.total.shape == value.count.shape == ()
+        if not scalar:
+            raise LawError(f"{agent.name}: a metric is a Mean of scalars: {name} is {value}")
+
+
+def _check_metrics(agent: Any, metrics: dict[str, Any]) -> None:
+    for name, value in metrics.items():
+        if not np.isfinite([value.total, value.count]).all():
+            raise LawError(f"{agent.name}: metrics are finite: {name} is {value}")
+
+
+def _check_playing(agent: Any, state: Any) -> None:
+    """Evaluations give a return and a length an episode; actions lie in their space."""
+    found = jax.eval_shape(lambda s, k: agent.evaluate(s, k, 3), state, jax.random.key(0))
+    for what, value in zip(("returns", "lengths"), found, strict=True):
+        if value.shape != (3,):
+            raise LawError(f"{agent.name}: evaluate gives {what} [E]: {value.shape} of 3 episodes")
+    inputs = getattr(getattr(state, "obs_stats", None), "mean", None)
+    if inputs is None or getattr(inputs, "ndim", 0) != 1:
+        return  # what its policy sees is its own
+    zeros, space = np.zeros((4, inputs.shape[0]), np.float32), agent.env.action_space
+    for key in (None, jax.random.key(0)):
+        action = np.asarray(agent.act(state, zeros, key))
+        if action.shape != (4, *space.shape):
+            wanted = (4, *space.shape)
+            raise LawError(f"{agent.name}: an action is of its space: {action.shape}, not {wanted}")
+        if isinstance(space, spaces.Discrete):
+            inside = (action >= 0) & (action < space.n)
+        else:
+            low, high = limits(space)
+            flat = action.reshape(4, -1)
+            inside = (flat >= low) & (flat <= high)
+        if not inside.all():
+            raise LawError(f"{agent.name}: an action is of its space: {action} of {space}")
