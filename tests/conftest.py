@@ -23,6 +23,7 @@ import hypothesis
 import jax
 import pytest
 
+from jaxrl_reward import imports
 from jaxrl_reward.training.devices import sharding
 
 # Before the first computation: programs are tested on a mesh of two devices.
@@ -44,6 +45,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     loose = loose or any(name in item.nodeid for name in LOOSE_SHAPES)
     with jax.numpy_rank_promotion("allow" if loose else "raise"):
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory) -> Iterator[None]:
+    """What a user has vouched for is kept out of the home of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture
+def registers(monkeypatch) -> None:
+    """What a test registers and imports is gone after it."""
+    from jaxrl_reward.agents import table  # brings the simulators along, which start JAX
+    from jaxrl_reward.data import formats
+    from jaxrl_reward.envs import registry as environments
+    from jaxrl_reward.envs import sequence
+    from jaxrl_reward.rewards.core import registry as terms
+
+    monkeypatch.setattr(terms, "_ENTRIES", dict(terms._ENTRIES))
+    monkeypatch.setattr(environments, "_FAMILIES", dict(environments._FAMILIES))
+    monkeypatch.setattr(sequence, "TASKS", dict(sequence.TASKS))
+    monkeypatch.setattr(table, "_OWN", dict(table._OWN))
+    monkeypatch.setattr(formats, "_OWN", dict(formats._OWN))
+    monkeypatch.setattr(imports, "_LOADED", {})
 
 
 @pytest.fixture(scope="session", autouse=True)

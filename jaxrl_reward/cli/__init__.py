@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jaxrl_reward.cli import cache
+from jaxrl_reward.cli import cache, own
 from jaxrl_reward.cli.arguments import parse
 from jaxrl_reward.cli.console import say
 from jaxrl_reward.cli.parser import UsageError
@@ -97,7 +97,8 @@ def _full(error: Exception) -> int:
 
 
 def fail(error: Any, status: int) -> int:
-    say(f"error: {' '.join(str(error).splitlines())}")
+    line = " ".join(str(error).splitlines())
+    say(f"error: {line}{own.hint(line)}")
     return status
 
 

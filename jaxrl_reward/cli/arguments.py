@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from jaxrl_reward.cli import own
 from jaxrl_reward.cli.commands import COMMANDS
 from jaxrl_reward.cli.parser import Parser, UsageError
 from jaxrl_reward.errors import nearest
@@ -23,6 +24,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     chosen = commands.get(argv[0]) if argv else None
     if chosen is not None:
         argv = chosen.reword(argv)
+        own.load_named(chosen, argv[1:])
         chosen.complete(chosen, argv[1:])
     args, unknown = parser.parse_known_args(argv)
     args.argv = argv
@@ -48,6 +50,8 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for each in COMMANDS:
         each.add(subparsers)
+    for made in subparsers.choices.values():
+        own.add_import(made)
     return parser, dict(subparsers.choices)
 
 

@@ -53,7 +53,7 @@ def folder() -> Path:
     """
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(home) if os.path.isabs(home) else Path(os.path.expanduser("~")) / ".cache"
-    return base / "jaxrl_reward" / f"programs-{_processor()}"
+    return base / "jaxrl-reward" / f"programs-{_processor()}"
 
 
 def _processor() -> str:

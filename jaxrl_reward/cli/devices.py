@@ -19,6 +19,12 @@ def use_all_cores() -> None:
     use_all_cores()
 
 
+def start_job() -> None:
+    """All cores, in all processes of this job."""
+    use_all_cores()
+    join_processes()
+
+
 def join_processes() -> None:
     """Joins the other processes of this job, if the environment names any."""
     from jaxrl_reward.training.devices import processes

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from jaxrl_reward.cli import devices
 from jaxrl_reward.errors import nearest
 
 
@@ -22,12 +23,14 @@ class Parser(argparse.ArgumentParser):
       reword: from the command's words to such as argparse reads as they are meant.
       complete: adds the flags that depend on what else is said, given the words
         behind the command.
+      start: readies JAX for modules of the user's, which are imported before that.
     """
 
     def __init__(self, **options: Any):
         super().__init__(allow_abbrev=False, **options)
         self.reword: Callable[[list[str]], list[str]] = list
         self.complete: Callable[[Parser, list[str]], None] = lambda parser, words: None
+        self.start: Callable[[], None] = lambda: None
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.removeprefix("jaxrl-reward").strip()
@@ -55,6 +58,7 @@ def command(
     """Adds a command: `run` takes what was parsed, and gives an exit status if it is not 0."""
     made = subparsers.add_parser(name, help=text, description=text)
     made.set_defaults(run=run)
+    made.start = devices.use_all_cores
     return made
 
 

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward.cli import own
 from jaxrl_reward.cli.console import say, show
 from jaxrl_reward.cli.parser import Parser
 from jaxrl_reward.files import is_full, user_path
@@ -17,6 +18,7 @@ def add_flags(parser: Parser) -> None:
     """Where a run goes, and what is shown of it."""
     parser.add_argument("--out", metavar="DIR", help="a new folder (runs/NAME, numbered)")
     parser.add_argument("--resume", action="store_true", help="continue the run in the folder")
+    own.add_trust(parser)
     parser.add_argument("--no-progress", action="store_true", help="draw no progress bar")
     parser.add_argument("--tensorboard", action="store_true", help="log to DIR/tensorboard too")
     parser.add_argument("--wandb", action="store_true", help="log to Weights & Biases too")
@@ -46,14 +48,15 @@ def file(out: str | None, name: str) -> Path:
 
 def command(args: argparse.Namespace) -> str:
     """This command, as it would be typed to run it again in another folder."""
-    words = ["jaxrl-reward", *getattr(args, "argv", [])]
-    left_out = {"--resume", "--no-progress", "--no-cache", "--out"}
+    argv = getattr(args, "argv", [])
+    words = ["jaxrl-reward", *argv]
+    left_out = {"--resume", "--no-progress", "--no-cache", "--out", "--trust"}
     kept = [
         word
         for before, word in zip(["", *words], words, strict=False)
         if before != "--out" and word.partition("=")[0] not in left_out
     ]
-    return shlex.join(kept)
+    return shlex.join([*kept, *own.as_flags(argv)])
 
 
 class Sinks:

@@ -27,8 +27,7 @@ def add(train: Parser, words: list[str]) -> None:
     ]
     if not bare:
         return
-    devices.use_all_cores()  # the simulators that agents bring along start JAX
-    devices.join_processes()
+    devices.start_job()  # the simulators that agents bring along start JAX
     from jaxrl_reward import agents, settings
 
     # A flag that is not known yet may have a value: the agent need not be the first.

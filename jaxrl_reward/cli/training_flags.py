@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import runs, settings
+from jaxrl_reward.cli import devices, runs, settings
 from jaxrl_reward.cli.parser import Parser
 from jaxrl_reward.cli.values import seed, whole
 from jaxrl_reward.errors import UserError
@@ -11,7 +11,7 @@ from jaxrl_reward.errors import UserError
 
 def add(train: Parser, seeds: int = 1) -> None:
     """The flags of both; those of the agent's settings follow as it is named."""
-    train.complete = settings.add
+    train.complete, train.start = settings.add, devices.start_job
     train.add_argument("agent", metavar="AGENT", help="see `list agents`")
     train.add_argument(
         "env",

@@ -12,7 +12,7 @@ from jaxrl_reward.data.dataset import (
     normalized_score,
     save,
 )
-from jaxrl_reward.data.formats import read
+from jaxrl_reward.data.formats import read, register
 from jaxrl_reward.data.measures import Coverage, coverage, kurtosis, trajectory_quality
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "make",
     "normalized_score",
     "read",
+    "register",
     "relative_range",
     "save",
     "trajectory_quality",

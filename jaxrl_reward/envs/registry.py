@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gymnax.environments import spaces
 
 from jaxrl_reward import options
+from jaxrl_reward.definitions import check_free
 from jaxrl_reward.envs import arena, brax, clock, finite, noisy_tv, probes, rally, sequence, walk
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
@@ -183,19 +184,19 @@ def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
     """Lets `make` know more environments: `PREFIX:NAME`.
 
     Args:
-      prefix: not yet in use.
+      prefix: not yet in use, but by this definition.
       factory: from a name and its options (`{option: value}`, where a value
         may be text; `envs.check_options` converts and refuses) to a gymnax
         1.x environment and its parameters.
       names: the names it knows.
 
     Raises:
-      UserError: the prefix is in use, or is not a plain word.
+      UserError: the prefix is another definition's, or is not a plain word.
     """
     if not prefix.isidentifier():
         raise UserError(f"a prefix of environments must be a plain word, not {prefix!r}")
-    if prefix in _FAMILIES:
-        raise UserError(f"environments with the prefix {prefix!r} are registered already")
+    holder = _FAMILIES[prefix].factory if prefix in _FAMILIES else None
+    check_free(f"the prefix {prefix!r} of environments", holder, factory)
     known = tuple(names)
     _FAMILIES[prefix] = _Family(factory, lambda: known)
 

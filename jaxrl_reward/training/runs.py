@@ -228,6 +228,7 @@ def packs(lanes: Sequence[Lane], name: str | None = None) -> list[Pack]:
 
 
 def _lane(run: Run, make_env: Callable[[str], Any]) -> Lane:
+    from jaxrl_reward.agents import table
     from jaxrl_reward.agents.common import base
 
     run = dataclasses.replace(run, seeds=positive("seeds", run.seeds))
@@ -244,9 +245,10 @@ def _lane(run: Run, make_env: Callable[[str], Any]) -> Lane:
             f"{schedule.total_steps} steps per seed: lower it, or raise total_steps"
         )
     what = (id(run.agent),)
-    if isinstance(agent, base.Agent) and agent.name in base.names():
+    if isinstance(agent, base.Agent) and agent.name in table.names():
         function = getattr(agent.iterate, "__func__", agent.iterate)
-        what = (agent.name, function, id(agent.env), id(agent.data))
+        learner = type(getattr(getattr(agent.iterate, "__self__", None), "learner", None))
+        what = (agent.name, function, learner, id(agent.env), id(agent.data))
     agent = lanes.of_length(agent, schedule.total_steps)
     if run.adapt is not None:
         agent = run.adapt(agent, schedule)

@@ -31,7 +31,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def kept(home: Path) -> set[str]:
-    return {path.name for path in home.glob("jaxrl_reward/programs-*/*-cache")}
+    return {path.name for path in home.glob("jaxrl-reward/programs-*/*-cache")}
 
 
 def test_a_second_command_compiles_nothing_and_gives_the_same_to_the_bit(tmp_path):
@@ -44,7 +44,7 @@ def test_a_second_command_compiles_nothing_and_gives_the_same_to_the_bit(tmp_pat
     assert len(programs) >= 3
     assert kept(tmp_path / "cache") == programs
     assert second.stderr == first.stderr  # what is loaded is not announced
-    for path in (tmp_path / "cache").glob("jaxrl_reward/programs-*/*-cache"):
+    for path in (tmp_path / "cache").glob("jaxrl-reward/programs-*/*-cache"):
         path.write_bytes(path.read_bytes()[:100])  # as a kill in the middle leaves it
     third = command(*words, str(tmp_path / "c"), **homes)
     assert third.returncode == 0, third.stderr
@@ -68,7 +68,7 @@ def test_it_is_on_by_default_and_off_by_a_flag(environment, tmp_path):
     assert list(tmp_path.iterdir()) == []
     cache.use(["train"])
     assert environment["JAX_COMPILATION_CACHE_DIR"] == str(cache.folder())
-    assert cache.folder().parent == tmp_path / "jaxrl_reward"
+    assert cache.folder().parent == tmp_path / "jaxrl-reward"
     assert cache.folder().is_dir()
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from jaxrl_reward import UserError, agents, cli, collecting, rewards
 from jaxrl_reward import data as datasets
-from jaxrl_reward.agents.common import base
+from jaxrl_reward.agents import table
 from jaxrl_reward.collecting import levels, record, report
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -38,7 +38,8 @@ def short_calls():
     with jax.default_prng_impl("unsafe_rbg"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(levels, "PLAY_STEPS", 10)
         patch.setattr(levels, "TRAIN_STEPS", 40)
-        patch.setattr(base, "_MODULES", {**base._MODULES, "ramp": ramp.__name__})
+        patch.setattr(table, "_OWN", dict(table._OWN))
+        agents.register("ramp", ramp)
         yield
 
 

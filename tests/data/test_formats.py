@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import UserError
 from jaxrl_reward import data as datasets
-from jaxrl_reward.data import d4rl, files, ogbench
+from jaxrl_reward.data import d4rl, files, formats, ogbench
 
 h5py = pytest.importorskip("h5py")  # the extra `dev` installs it
 
@@ -421,3 +421,69 @@ def test_nothing_is_unpickled(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         datasets.read(tmp_path / "a.npz")
     assert not (tmp_path / "made").exists()
+
+
+# ---- formats of one's own ------------------------------------------------------------
+
+
+def simple(path):
+    "Rewards, a line each."
+    reward = np.array(path.read_text().split(), np.float32)
+    obs = np.zeros((len(reward), 1), np.float32)
+    ends = np.arange(len(reward)) == len(reward) - 1
+    arrays = {"obs": obs, "next_obs": obs, "action": obs, "reward": reward}
+    return datasets.make({**arrays, "terminated": ends, "truncated": ~ends & False})
+
+
+@pytest.fixture
+def lines(registers, tmp_path):
+    (tmp_path / "a.lines").write_text("1 2 3")
+    (tmp_path / "a.txt").write_text("4 5")
+    return datasets.register("lines", simple, suffix=".lines")
+
+
+def test_a_format_of_ones_own_is_told_by_suffix_or_name(lines, tmp_path):
+    assert lines is simple and "lines" in formats.names()
+    assert formats.summary("lines") == "Rewards, a line each."
+    found = datasets.read(tmp_path / "a.lines")
+    assert found.steps.reward.tolist() == [1, 2, 3] and found.provenance.source == "a.lines"
+    assert datasets.read(f"lines:{tmp_path / 'a.txt'}").steps.reward.tolist() == [4, 5]
+    assert formats.stamp(f"lines:{tmp_path / 'a.txt'}")[0][0] == str(tmp_path / "a.txt")
+    datasets.register("lines", simple)  # again, and without its suffix
+    with pytest.raises(UserError, match=r"a.lines has no format that .* lines:PATH, or mi"):
+        datasets.read(tmp_path / "a.lines")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("lines:{}/no.txt", r"^/.*/no.txt does not exist; give a file"),
+        ("{}/no.lines", r"^/.*/no.lines does not exist; give a file"),
+        ("lines:{}/bad.txt", r"^/.*/bad.txt cannot be read as lines: ValueError: could not conv"),
+        ("{}/a.lines,ends=timeouts", r"a.lines says where its episodes end; leave ends out"),
+        ("other:{}/a.txt", r"^format 'other' must give a Dataset, see data.make, and gives str"),
+    ],
+)
+def test_what_it_cannot_read_is_one_line(lines, tmp_path, source, message):
+    datasets.register("other", lambda path: path.read_text())
+    (tmp_path / "bad.txt").write_text("x")
+    with pytest.raises(UserError, match=message):
+        datasets.read(source.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("d4rl", simple), r"format name 'd4rl' is taken by jaxrl_reward\.data\.d4rl; choose"),
+        (("lines", str), r"format name 'lines' is taken by .*test_formats.py; choose another"),
+        (("c", simple), "format name 'c' is not an identifier of two letters or more"),
+        (("x y", simple), "format name 'x y' is not an identifier of two letters or more"),
+        (("more", simple, "csv"), "the suffix of format 'more' must be like .csv, not 'csv'"),
+        (("more", simple, ".npz"), ".npz files are told by what they hold; leave the suffix out"),
+        (("more", simple, ".lines"), ".lines files are read as 'lines'; choose another suffix"),
+    ],
+)
+def test_a_format_that_cannot_be(lines, arguments, message):
+    with pytest.raises(UserError, match=message):
+        datasets.register(*arguments)
+    assert "more" not in formats.names()

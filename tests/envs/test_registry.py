@@ -227,8 +227,14 @@ def test_registered_environments_are_made_by_name(counter):
     assert env.step(jax.random.key(0), after, 0)[4]
     with pytest.raises(UserError, match="did you mean 'counter:one'"):
         envs.make("counter:on")
-    with pytest.raises(UserError, match="'counter' are registered already"):
-        counter(add=1)
+    counter(add=2)  # the same definition may come again, and is the newer one
+    assert envs.make("counter:one").environment.add == 2
+    with pytest.raises(
+        UserError, match=r"prefix 'counter' of env.* is taken by .*test_registry.py"
+    ):
+        envs.register("counter", lambda name, options: (None, None), [])
+    with pytest.raises(UserError, match=r"prefix 'brax' .* by jaxrl_reward\.envs\.brax"):
+        envs.register("brax", lambda name, options: (None, None), [])
 
 
 def test_a_prefix_is_a_word():

@@ -13,6 +13,7 @@ import pytest
 
 from jaxrl_reward import envs
 from jaxrl_reward.envs import sequence
+from jaxrl_reward.envs.sequence import base
 from jaxrl_reward.types import UserError
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -313,3 +314,48 @@ def test_the_mix_weighs_levels():
 def test_bad_tasks_are_refused(name, message):
     with pytest.raises(UserError, match=re.escape(message)):
         envs.make(name)
+
+
+# ---- tasks of one's own --------------------------------------------------------------
+
+
+def following(digits: int = 3, max_tokens: int = 2) -> sequence.Task:
+    "Right is the next digit."
+
+    def ask(number):
+        return sequence.Question(jnp.array([number + 1]), jnp.int32(0), number + 2)
+
+    def verify(question, tokens, luck):
+        return sequence.Verdict((tokens[0] == question.truth).astype(jnp.float32), {})
+
+    def solve(question, key):
+        return base.response(question.truth[None], max_tokens, digits + 1)
+
+    symbols = (".", *"0123456789"[:digits])
+    return sequence.Task(symbols, 1, max_tokens, (digits - 1,), ask, verify, solve)
+
+
+def test_a_task_of_ones_own_is_an_environment(registers):
+    assert sequence.register("next")(following) is following
+    assert "sequence:next" in envs.names()
+    env = envs.make("sequence:next,digits=5")
+    assert env.action_space.n == 6 and env.max_steps == 2
+    obs, state = env.reset(jax.random.key(0))
+    right = int(obs[0]) + 1
+    _, state, reward, terminated, _, info = env.step(jax.random.key(0), state, right)
+    assert not terminated and info["scratch"] == 0.0
+    _, _, reward, terminated, _, _ = env.step(jax.random.key(0), state, sequence.END)
+    assert terminated and reward == 1.0
+    sequence.register("next")(following)  # the same again
+
+
+def test_what_is_no_task_is_refused(registers):
+    with pytest.raises(UserError, match=r"task name 'sum' is taken by jaxrl_reward\.envs"):
+        sequence.register("sum")(following)
+    with pytest.raises(UserError, match="task name 'a-b' is not an identifier"):
+        sequence.register("a-b")
+    with pytest.raises(UserError, match="sequence:x: size must have a number, a text or a truth"):
+        sequence.register("x")(lambda size: None)
+    sequence.register("x")(lambda: "no task")
+    with pytest.raises(UserError, match="sequence:x must be a Task, and is a str"):
+        envs.make("sequence:x")

@@ -1,6 +1,5 @@
 """What an agent is, the table of agents, and what their settings have in common."""
 
-import importlib
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,25 +9,11 @@ import jax.numpy as jnp
 
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents import table
 from jaxrl_reward.agents.common import offline_data
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.rewards.core.operators import no_reward
-from jaxrl_reward.types import UserError, nearest
-
-_MODULES = {
-    "bc": "jaxrl_reward.agents.from_data.bc",
-    "dqn": "jaxrl_reward.agents.off_policy.dqn",
-    "edac": "jaxrl_reward.agents.from_data.edac",
-    "eta": "jaxrl_reward.agents.distributional.eta",
-    "group_pg": "jaxrl_reward.agents.sequence.group_pg",
-    "iql": "jaxrl_reward.agents.from_data.iql",
-    "ppo": "jaxrl_reward.agents.on_policy.ppo",
-    "riql": "jaxrl_reward.agents.from_data.riql",
-    "sac": "jaxrl_reward.agents.off_policy.sac",
-    "subpo": "jaxrl_reward.agents.on_policy.subpo",
-    "td3": "jaxrl_reward.agents.off_policy.td3",
-}
-_OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
+from jaxrl_reward.types import UserError
 
 
 class Agent(NamedTuple):
@@ -90,27 +75,6 @@ class Agent(NamedTuple):
     data_origin: tuple[Any, ...] = ()
 
 
-def names() -> list[str]:
-    """The names that `make` knows."""
-    return sorted(_MODULES)
-
-
-def learns_from_data(name: str) -> bool:
-    """Whether the agent of that name learns from data in place of playing."""
-    return name in _OFFLINE
-
-
-def module(name: str) -> Any:
-    """The module of an agent: its `Config`, `State` and `make`.
-
-    Raises:
-      UserError: there is none of this name; the message suggests the nearest.
-    """
-    if name not in _MODULES:
-        raise UserError(f"unknown agent {name!r}, {nearest(name, _MODULES)}")
-    return importlib.import_module(_MODULES[name])
-
-
 def make(
     name: str,
     env: envs.Env | str | None,
@@ -122,7 +86,7 @@ def make(
     """An agent by name, with settings that differ from its defaults.
 
     Args:
-      name: one of `names()`.
+      name: one of `table.names()`.
       env: an environment, or its name; a gymnax environment of one's own, or that and its
         parameters; None is the one that the data is of.
       reward: a reward expression, or its text; the environment's by default.
@@ -135,26 +99,28 @@ def make(
         of range, or an environment or a reward that the agent cannot take.
     """
     _check_order(name, env)
-    found, offline = module(name), learns_from_data(name)
+    found, offline = table.module(name), table.learns_from_data(name)
     config = settings.override(name, found.Config(), overrides)
     if data is not None and not offline:
-        raise UserError(f"{name} plays and takes no data; these do: {', '.join(_OFFLINE)}")
+        raise UserError(f"{name} plays and takes no data; these do: {', '.join(table.from_data())}")
     if env is None:
         env, data = _env_of(name, data)
     if isinstance(env, envs.Env):
         envs.check(env)
     env = envs.given(env)
     reward = rw.parse(reward) if isinstance(reward, str) else reward
-    return found.make(config, env, reward, data) if offline else found.make(config, env, reward)
+    made = found.make(config, env, reward, *((data,) if offline else ()))
+    # A run keeps the name of its agent, by which it is made again.
+    return made if made.name == name else made._replace(name=name)
 
 
 def _check_order(name: Any, env: Any) -> None:
     """Raises a `UserError` that says what comes first, where that is something else."""
     if not isinstance(name, str):
         own = getattr(name, "__name__", type(name).__name__).rpartition(".")[2]
-        fix = repr(own) if own in _MODULES else f"such as 'ppo', not {own}"
+        fix = repr(own) if own in table.names() else f"such as 'ppo', not {own}"
         raise UserError(f"agents.make takes the name of an agent first: {fix}")
-    if isinstance(env, str) and env in _MODULES and name not in _MODULES:
+    if isinstance(env, str) and env in table.names() and name not in table.names():
         raise UserError(f"agents.make takes the agent first: agents.make({env!r}, {name!r})")
     if isinstance(env, rw.RewardTransform):
         raise UserError("agents.make takes the environment before the reward")

@@ -19,7 +19,7 @@ def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "collect", run, "Write data sets for offline learning.")
     cache.add_flag(made)
-    made.complete = settings.add
+    made.complete, made.start = settings.add, devices.start_job
     made.add_argument("agent", metavar="AGENT", help="see `list agents`")
     made.add_argument("env", metavar="ENV", help="see `list envs`; options follow commas")
     made.add_argument(

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import cache, devices, runs
+from jaxrl_reward.cli import cache, devices, own, runs
 from jaxrl_reward.cli.console import say, show
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import seed, whole
@@ -16,6 +16,7 @@ def add(subparsers: Any) -> None:
     made.add_argument("folder", metavar="RUN_FOLDER", help="a folder that `train` wrote")
     made.add_argument("--episodes", type=whole, metavar="N", default=100, help="per seed (100)")
     made.add_argument("--arm", help="only this arm of the run")
+    own.add_trust(made)
     made.add_argument("--seed", type=seed, metavar="N", default=0, help="of the episodes (0)")
 
 
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from jaxrl_reward.report import statistics, tables
 
     known = training.load_config(args.folder)["arms"]
+    own.load_recorded(args, args.folder)
     table = {}
     for arm in [args.arm] if args.arm else known:
         agent, loaded = runs.load(args.folder, arm)

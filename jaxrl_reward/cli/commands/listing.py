@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from jaxrl_reward import imports
 from jaxrl_reward.cli.console import columns
 from jaxrl_reward.cli.parser import command
 
@@ -55,12 +56,31 @@ def _experiments() -> Iterable[tuple[str, str]]:
     return [(name, experiments.load(name).claim) for name in experiments.names()]
 
 
+def _formats() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward.data import formats
+
+    return [(name, formats.summary(name)) for name in formats.names()]
+
+
+def _plugins() -> Iterable[tuple[str, str]]:
+    found = sorted(imports.plugins().items())
+    return [(name, f"{_package(each)}; --import {name}") for name, each in found]
+
+
+def _package(plugin: Any) -> str:
+    """What an entry point is of: `PACKAGE VERSION, MODULE`."""
+    of = f"{plugin.dist.name} {plugin.dist.version}, " if plugin.dist else ""
+    return f"{of}{plugin.module}"
+
+
 LISTS = {
     "agents": _agents,
     "envs": _envs,
     "rewards": _rewards,
     "potentials": _potentials,
     "experiments": _experiments,
+    "formats": _formats,
+    "plugins": _plugins,
 }
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import cache, devices, runs
+from jaxrl_reward.cli import cache, devices, own, runs
 from jaxrl_reward.cli.parser import command
 from jaxrl_reward.cli.values import seed, whole
 from jaxrl_reward.errors import UserError
@@ -18,6 +18,7 @@ def add(subparsers: Any) -> None:
         "what", metavar="RUN_FOLDER|ENV", help="a trained policy, or random actions in ENV"
     )
     made.add_argument("--out", help="a .gif or .mp4, replaced if it is there (a new episode.gif)")
+    own.add_trust(made)
     made.add_argument("--arm", help="the arm of a run with several")
     made.add_argument(
         "--policy-seed", type=seed, metavar="N", help="whose policy (the run's first)"
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     out = runs.file(args.out, "episode.gif")
     rendering.check_path(out)
     if user_path(args.what).is_dir():
+        own.load_recorded(args, args.what)
         agent, loaded = runs.load(args.what, args.arm)
         state = of_seed(loaded, args.policy_seed)
         env, policy = agent.env, rendering.greedy(agent, state)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxrl_reward.cli import cache, runs
+from jaxrl_reward.cli import cache, own, runs
 from jaxrl_reward.cli.console import say, show
 from jaxrl_reward.cli.parser import UsageError, command
 from jaxrl_reward.cli.values import not_negative, whole
@@ -15,6 +15,7 @@ def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "sweep", run, "Run many trials, here or on a cluster.")
     cache.add_flag(made)
+    made.start = _on_the_cpu
     made.add_argument("spec", metavar="SPEC", help="a .toml file of trials, see the README")
     made.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="what runs trials (local)"
@@ -43,16 +44,14 @@ def add(subparsers: Any) -> None:
     made.add_argument("--dry-run", action="store_true", help="print the trials and run nothing")
     made.add_argument("--out", metavar="DIR", help="a new folder (runs/NAME, numbered)")
     made.add_argument("--resume", action="store_true", help="continue the sweep in the folder")
+    own.add_trust(made)
     made.add_argument("--no-progress", action="store_true", help="draw no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs every trial of a file; writes its folder and prints a table."""
     _check(args)
-    import jax
-
-    # Here trials are only checked: an accelerator's memory is left to them.
-    jax.config.update("jax_platforms", "cpu")
+    _on_the_cpu()
     from jaxrl_reward.training.record.run_folder import steps_of
     from jaxrl_reward.training.sweeps import sweep as sweeps
     from jaxrl_reward.training.sweeps import sweep_spec
@@ -85,6 +84,13 @@ def run(args: argparse.Namespace) -> int:
         )
         return SOME_FAILED
     return 0
+
+
+def _on_the_cpu() -> None:
+    """Here trials are only checked: an accelerator's memory is left to them."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
 
 
 def _check(args: argparse.Namespace) -> None:

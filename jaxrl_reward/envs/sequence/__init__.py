@@ -1,9 +1,10 @@
-"""Writing tasks with exact verifiers, as environments: `sequence:sum` and nine more."""
+"""Writing tasks with exact verifiers, as environments: `sequence:sum`, nine more, and one's own."""
 
 import inspect
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
+from jaxrl_reward.definitions import check_free
 from jaxrl_reward.envs.sequence import arithmetic, copying, outcomes
 from jaxrl_reward.envs.sequence.base import (
     END,
@@ -13,9 +14,12 @@ from jaxrl_reward.envs.sequence.base import (
     SequenceState,
     Task,
 )
+from jaxrl_reward.errors import UserError
 from jaxrl_reward.options import check
 
-TASKS = {
+Function = TypeVar("Function", bound=Callable[..., Task])
+
+TASKS: dict[str, Callable[..., Task]] = {
     "sum": arithmetic.total,
     "modular": arithmetic.modular,
     "countdown": arithmetic.countdown,
@@ -28,12 +32,41 @@ TASKS = {
     "tree": outcomes.tree,
 }
 
-__all__ = ["END", "TASKS", "Question", "Score", "Sequence", "SequenceState", "Task"]
+__all__ = ["END", "TASKS", "Question", "Score", "Sequence", "SequenceState", "Task", "register"]
 
 
 def names() -> Iterable[str]:
     """The tasks that `make` knows."""
     return TASKS
+
+
+def register(name: str) -> Callable[[Function], Function]:
+    """Makes a task known as `sequence:NAME`.
+
+    What it decorates gives the `Task`; its arguments, each with a number, a text or a truth
+    value as default, are the environment's options.
+
+    Args:
+      name: a Python identifier.
+
+    Raises:
+      UserError: the name is none, or is another definition's; or an argument has no default.
+    """
+    if not name.isidentifier():
+        raise UserError(f"task name {name!r} is not an identifier")
+
+    def add(function: Function) -> Function:
+        for option, each in inspect.signature(function).parameters.items():
+            if not isinstance(each.default, bool | int | float | str):
+                raise UserError(
+                    f"sequence:{name}: {option} must have a number, a text or a truth value as "
+                    "default, which says what may be given"
+                )
+        check_free(f"task name {name!r}", TASKS.get(name), function)
+        TASKS[name] = function
+        return function
+
+    return add
 
 
 def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -51,5 +84,8 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     own = {key: each.default for key, each in inspect.signature(function).parameters.items()}
     given = check(f"sequence:{name}", options, {**own, "mix": 0.0})
     mix = given.pop("mix", 0.0)
-    environment = Sequence(name, function(**given))
+    task: Any = function(**given)
+    if not isinstance(task, Task):
+        raise UserError(f"sequence:{name} must be a Task, and is a {type(task).__name__}")
+    environment = Sequence(name, task)
     return environment, environment.default_params.replace(mix=mix)

@@ -39,7 +39,8 @@ class Score(NamedTuple):
 
     Attributes:
       outcome: what it is worth if it ends here, float32.
-      facts: further numbers, float32; they go into `info`.
+      facts: further numbers, float32; they go into `info`. Terms know `answer`, by which
+        responses are told apart, and `scratch`, the tokens before the answer (0).
       steps: numbers `[T]` that each token has of its own; they go into `info` too.
     """
 
@@ -226,7 +227,8 @@ class Sequence(environment.Environment):
         after = state.replace(tokens=state.tokens.at[state.time].set(token), time=state.time + 1)
         score = self.task.verify(state.question, after.tokens, state.luck)
         terminated = token == END
-        info = {"prompt": state.number, "level": state.question.level, **score.facts}
+        info = {"prompt": state.number, "level": state.question.level, "scratch": jnp.float32(0.0)}
+        info |= score.facts
         info |= {name: value[state.time] for name, value in score.steps.items()}
         reward = jnp.where(terminated, score.outcome, 0.0)
         return self._observe(after), after, reward, terminated, info

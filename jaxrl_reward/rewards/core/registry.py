@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from jaxrl_reward.definitions import check_free
 from jaxrl_reward.rewards.core import checks
 from jaxrl_reward.rewards.core.base import RewardTransform
 from jaxrl_reward.types import UserError, nearest
@@ -53,15 +54,14 @@ def register(name: str, *examples: dict[str, Any]) -> Callable[[Class], Class]:
       *examples: keyword arguments of instances to test; none means the defaults.
 
     Raises:
-      UserError: if the name is no identifier, or belongs to another module's term.
+      UserError: if the name is no identifier, or is another definition's.
     """
     if not name.isidentifier():
         raise UserError(f"reward name {name!r} is not an identifier")
 
     def add(cls: Class) -> Class:
         known = _ENTRIES.get(name)
-        if known is not None and known.build.__module__ != cls.__module__:
-            raise UserError(f"reward name {name!r} is taken by {known.build.__module__}")
+        check_free(f"reward name {name!r}", known and known.build, cls)
         cls.name = name
         _ENTRIES[name] = Entry(name, cls, examples or ({},))
         return cls

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from jaxrl_reward.files import PARTIAL, user_path, write_atomic
 from jaxrl_reward.nn.own import Own
+from jaxrl_reward.training import imported
 from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.devices.sharding import device_name
 from jaxrl_reward.training.record.metrics import Rows, folder_name
@@ -234,6 +235,7 @@ class RunFolder:
         new |= {"device": device_name(), "devices": jax.device_count()}
         old = load_config(self.path) if (self.path / "config.json").exists() else {"arms": {}}
         config = json.loads(to_json(plain(config)))
+        imported.check_same(self.path, old)
         if arm in old["arms"]:
             if found := difference(old["arms"][arm], config):
                 key, was, now = found
@@ -248,7 +250,8 @@ class RunFolder:
                     stacklevel=2,
                 )
         else:
-            merged = {"arms": {**old["arms"], arm: config}, **new}
+            kept = {key: old[key] for key in ("imports", "vouched") if key in old}
+            merged = {"arms": {**old["arms"], arm: config}, **new, **kept, **imported.record()}
             write_atomic(self.path / "config.json", to_json(merged))
 
     def checkpoints(self, arm: str) -> Path:
@@ -338,7 +341,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     before, after = ({**each, **each.get("packages", {})} for each in (old, new))
     for name in dict.fromkeys((*after, *before)):
         was, now = before.get(name, "absent"), after.get(name, "absent")
-        if was != now and name not in ("packages", "arms"):
+        if was != now and name not in ("packages", "arms", "imports", "vouched"):
             yield f"{name} {was} (now {now})"
 
 

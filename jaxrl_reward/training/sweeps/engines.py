@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from jaxrl_reward import imports
+from jaxrl_reward.training import imported
 from jaxrl_reward.training.devices.sharding import _available_cores, use_all_cores
 from jaxrl_reward.training.sweeps import trial as trials
 from jaxrl_reward.training.sweeps.sweep_spec import Trial
@@ -75,6 +77,7 @@ class Local:
         self.slots = workers
         self._out = out
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._command = (sys.executable, "-m", trials.__name__)
         cores = max(1, _available_cores() // workers)
         path = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
         self._environ = {"JAX_NUM_CPU_DEVICES": str(cores)} if workers > 1 else {}
@@ -87,7 +90,7 @@ class Local:
             # In a session of its own: Ctrl-C reaches it through `stop` only. Its
             # standard input ends with this process, however that ends.
             self._running[trial.name] = subprocess.Popen(
-                [sys.executable, "-m", trials.__name__, str(self._out), trial.name],
+                [*self._command, str(self._out), trial.name, imported.checksum(imports.loaded())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -203,7 +206,9 @@ class OnRay:
         self._cpus = cpus
 
     def start(self, trial: Trial) -> None:
-        reference = self._task.options(name=trial.name).remote(str(self._out), trial, self._cpus)
+        reference = self._task.options(name=trial.name).remote(
+            str(self._out), trial, self._cpus, imports.loaded()
+        )
         self._running[reference] = trial.name
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -246,9 +251,9 @@ class OnRay:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _run_task(out: str, trial: Trial, cpus: int) -> None:
+def _run_task(out: str, trial: Trial, cpus: int, wanted: tuple[imports.Import, ...]) -> None:
     use_all_cores(cpus)
-    trials.run(Path(out), trial)
+    trials.run(Path(out), trial, wanted)
 
 
 def _import_ray(loopback: bool) -> Any:

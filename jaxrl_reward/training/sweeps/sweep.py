@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl_reward.files import user_path, write_atomic
+from jaxrl_reward.training import imported
 from jaxrl_reward.training.record.metrics import Rows
 from jaxrl_reward.training.record.run_folder import (
     RunFolder,
@@ -114,17 +115,19 @@ def _claim(out: Path, sweep: Sweep, resume: bool) -> RunFolder:
 
 
 def _check_same(out: Path, sweep: Sweep) -> None:
+    was = trials.read_sweep(out)
+    imported.check_same(out, json.loads((out / "sweep.json").read_bytes()))
     now = {each.name: json.loads(to_json(plain(each))) for each in sweep.trials}
-    for before in trials.read_sweep(out).trials:
+    for before in was.trials:
         if before.name not in now:
             raise UserError(
                 f"{out} was started with the trial {before.name!r}, which is no longer in the "
                 "sweep; put it back, or choose another --out"
             )
         if found := difference(json.loads(to_json(plain(before))), now[before.name]):
-            key, was, is_now = found
+            key, then, is_now = found
             raise UserError(
-                f"{out} was started with {key} = {was} in trial {before.name!r}, not {is_now}; "
+                f"{out} was started with {key} = {then} in trial {before.name!r}, not {is_now}; "
                 "use the same, or choose another --out"
             )
 

@@ -16,7 +16,8 @@
     env = "gymnax:Pendulum-v1"
 
 A key is one of a run (`RUN_KEYS`) or a setting of the agent, in each of the
-three places.
+three places. `import = ["terms.py"]` at the top names modules of one's own; files are
+looked for beside the sweep's.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward import imports
 from jaxrl_reward.files import read_text, user_path
 from jaxrl_reward.training.record.run_folder import plain
 from jaxrl_reward.training.runs import Run
@@ -92,23 +94,27 @@ def read(path: Path | str) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {' '.join(str(error).split())}") from None
     try:
-        return parse(content, path.stem)
+        return parse(content, path.stem, path.parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def parse(content: Mapping[str, Any], name: str = "sweep") -> Sweep:
+def parse(content: Mapping[str, Any], name: str = "sweep", folder: Path = Path()) -> Sweep:
     """A sweep from the content of its file. Builds every trial's agent once.
+
+    What it imports is imported first.
 
     Args:
       content: the file, as `tomllib` gives it.
       name: the sweep's, unless the file has one.
+      folder: where files lie that it imports.
 
     Raises:
       UserError: an unknown or misspelt key, a value of the wrong type or out of
         range, nothing to run, or two trials that are the same.
     """
     shared = dict(content)
+    _import(shared.pop("import", []), folder)
     name, grid, trials = shared.pop("name", name), shared.pop("grid", None), shared.pop("trial", [])
     if not isinstance(name, str) or not name:
         raise UserError(f"name must be a text, not {name!r}")
@@ -120,6 +126,13 @@ def parse(content: Mapping[str, Any], name: str = "sweep") -> Sweep:
     drafts = [] if grid is None else list(_combinations(shared, grid))
     drafts += [_own(shared, number, each) for number, each in enumerate(trials, start=1)]
     return _checked(name, drafts)
+
+
+def _import(names: Any, folder: Path) -> None:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f'import must be a list, such as import = ["terms.py"], not {names!r}')
+    for name in names:
+        imports.load(str(folder / user_path(name)) if imports.is_file(name) else name)
 
 
 # ---- from the file to trials ------------------------------------------------------

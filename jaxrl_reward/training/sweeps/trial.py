@@ -27,7 +27,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from jaxrl_reward import imports
 from jaxrl_reward.files import is_full, write_atomic
+from jaxrl_reward.imports import Import
+from jaxrl_reward.training import imported
 from jaxrl_reward.training.devices.sharding import use_all_cores
 from jaxrl_reward.training.record import checkpoint
 from jaxrl_reward.training.record.result import NonFiniteError
@@ -55,7 +58,8 @@ class Failure(NamedTuple):
 def write_sweep(out: Path, sweep: Sweep) -> None:
     """Writes `sweep.json`."""
     trials = [plain(trial) for trial in sweep.trials]
-    write_atomic(out / "sweep.json", to_json({"name": sweep.name, "trials": trials}))
+    content = {"name": sweep.name, "trials": trials, **imported.record()}
+    write_atomic(out / "sweep.json", to_json(content))
 
 
 def read_sweep(out: Path) -> Sweep:
@@ -73,6 +77,18 @@ def read_sweep(out: Path) -> Sweep:
     except (OSError, ValueError, KeyError, TypeError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"{file} cannot be read: {line}; start in a new folder") from error
+
+
+def read_imports(out: Path, checksum: str) -> Sequence[Import]:
+    """What a sweep has imported, if that has this checksum.
+
+    Raises:
+      UserError: it has another one.
+    """
+    found = imported.of(out, json.loads((out / "sweep.json").read_bytes()))
+    if imported.checksum(found) != checksum:
+        raise UserError(f"{out / 'sweep.json'} has changed; start the sweep again with --resume")
+    return found
 
 
 def folder_of(out: Path, trial: Trial) -> Path:
@@ -108,11 +124,16 @@ def forget_failure(out: Path, trial: Trial) -> None:
 # ---- running one ------------------------------------------------------------------
 
 
-def run(out: Path, trial: Trial) -> None:
+def run(out: Path, trial: Trial, wanted: Sequence[Import] = ()) -> None:
     """Runs a trial to its end, from its newest good checkpoint if it has one.
 
     Does nothing if it is finished. A failure is recorded in its folder and not
     raised.
+
+    Args:
+      out: the sweep's folder.
+      trial: what to run.
+      wanted: what the sweep has imported, to be imported here as it was then.
 
     Raises:
       KeyboardInterrupt: after writing a checkpoint.
@@ -128,6 +149,7 @@ def run(out: Path, trial: Trial) -> None:
                 if is_finished(out, trial):
                     return
                 _note("started")
+                imported.again(wanted)
                 _train(trial, folder)
                 _note("finished")
         except NonFiniteError as error:
@@ -168,6 +190,8 @@ def as_command(trial: Trial) -> str:
         else:
             text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             words += [f"--{flag}", text]
+    for each in imports.loaded():
+        words += ["--import", each.name]
     return shlex.join(words)
 
 
@@ -211,18 +235,20 @@ def _note(what: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the trial `NAME` of the sweep in `OUT`: the arguments. Exit status 0,
-    `INTERRUPTED` or `BUSY`."""
-    out, name = Path(argv[0]), argv[1]
+    """Runs the trial `NAME` of the sweep in `OUT`: the arguments, and behind them the checksum
+    of what it has imported, if it has. Exit status 0, `INTERRUPTED` or `BUSY`."""
+    out, name, checksum = Path(argv[0]), argv[1], "".join(argv[2:])
     _stop_with_parent()
     use_all_cores()
     (trial,) = [each for each in read_sweep(out).trials if each.name == name]
     try:
-        run(out, trial)
+        run(out, trial, read_imports(out, checksum) if checksum else ())
     except KeyboardInterrupt:
         return INTERRUPTED
     except BusyError:
         return BUSY
+    except UserError as error:
+        record_failure(out, trial, "bad_input", error)
     return 0
 
 
