@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from jaxrl_reward.agents.sequence import group_pg
     from jaxrl_reward.deploy import export, load
     from jaxrl_reward.nn import lipschitz
+    from jaxrl_reward.training import Run, study, train
     from jaxrl_reward.types import Mean, Transition, UserError
 
 __all__ = [
     "Mean",
+    "Run",
     "Transition",
     "UserError",
     "agents",
@@ -61,28 +63,32 @@ __all__ = [
     "rewards",
     "riql",
     "sac",
+    "study",
     "submodular",
     "subpo",
     "tabular",
     "td3",
+    "train",
     "training",
 ]
 
-# Of the modules `agents`, `types` and `deploy`, for short.
+# Of the modules `agents`, `deploy`, `training` and `types`, for short.
 _AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo", "td3")
-_TYPES = ("Mean", "Transition", "UserError")
-_DEPLOY = ("export", "load")
+_HOMES = {
+    "deploy": ("export", "load"),
+    "training": ("Run", "study", "train"),
+    "types": ("Mean", "Transition", "UserError"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _TYPES:
-        found = getattr(importlib.import_module(f"{__name__}.types"), name)
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is not None:
+        found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     elif name in _AGENTS:
         found = importlib.import_module(f"{__name__}.agents").module(name)
-    elif name in _DEPLOY:
-        found = getattr(importlib.import_module(f"{__name__}.deploy"), name)
     else:
         found = importlib.import_module(f"{__name__}{'.nn' * (name == 'lipschitz')}.{name}")
     globals()[name] = found

@@ -45,7 +45,8 @@ class Setting:
       choices: the texts that it may be; None where it is no text, or any. Of the kind `Any`
         it may be what such a text names.
       static: shapes the program; else it is a leaf, or several.
-      of_run: counts steps, and `RUN` is as many as the run has.
+      of_run: counts steps, and `RUN` is as many as the run has; or the name of the setting
+        without which it counts none.
     """
 
     kind: Any
@@ -55,7 +56,7 @@ class Setting:
     high: float = np.inf
     choices: Collection[str] | None = None
     static: bool = False
-    of_run: bool = False
+    of_run: bool | str = False
 
     @property
     def number(self) -> type | None:
@@ -79,7 +80,7 @@ def setting(
     high: float | None = None,
     choices: Collection[str] | None = None,
     static: bool | None = None,
-    of_run: bool | None = None,
+    of_run: bool | str | None = None,
 ) -> Any:
     """Declares a setting; of one that is inherited, changes what is said here.
 
@@ -91,7 +92,8 @@ def setting(
       choices: the texts that it may be, as a tuple or as a table that may grow; those of a
         `Literal` are known.
       static: whether it shapes the program, where the type does not say so.
-      of_run: whether it counts steps, and `RUN` is as many as the run has.
+      of_run: whether it counts steps, and `RUN` is as many as the run has; or the name of
+        the setting without which it counts none.
     """
     rules = {"help": help, "low": low, "high": high, "choices": choices, "static": static}
     said = {name: value for name, value in {**rules, "of_run": of_run}.items() if value is not None}
@@ -254,9 +256,15 @@ def at_length(config: Any, steps: int) -> Any:
     """The config of a run of so many steps per seed: what follows its length is known."""
     if not isinstance(config, Settings):  # of an agent of one's own
         return config
-    names = [name for name, each in declared(config).items() if each.of_run]
-    found = {name: float(steps) for name in names if is_run(getattr(config, name))}
-    return config.replace(**found) if found else config
+    names = [name for name in of_run(config) if is_run(getattr(config, name))]
+    return config.replace(**dict.fromkeys(names, float(steps))) if names else config
+
+
+def of_run(config: Any) -> list[str]:
+    """The settings that may follow the run's length, without those that count nothing here."""
+    known = declared(config).items() if isinstance(config, Settings) else ()
+    needs = {name: each.of_run for name, each in known if each.of_run}
+    return [name for name, need in needs.items() if need is True or getattr(config, str(need))]
 
 
 def is_run(value: Any) -> bool:

@@ -2,14 +2,13 @@
 
 import argparse
 import itertools
-import os
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 from jaxrl_reward.cli import own
-from jaxrl_reward.cli.console import say, show
+from jaxrl_reward.cli.console import show
 from jaxrl_reward.cli.parser import Parser
 from jaxrl_reward.files import is_full, user_path
 
@@ -20,8 +19,18 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in the folder")
     own.add_trust(parser)
     parser.add_argument("--no-progress", action="store_true", help="draw no progress bar")
+    add_dashboards(parser)
+
+
+def add_dashboards(parser: Parser) -> None:
+    """Where rows go besides."""
     parser.add_argument("--tensorboard", action="store_true", help="log to DIR/tensorboard too")
     parser.add_argument("--wandb", action="store_true", help="log to Weights & Biases too")
+
+
+def wanted(args: argparse.Namespace) -> tuple[str, ...]:
+    """The dashboards that were asked for."""
+    return tuple(name for name in ("tensorboard", "wandb") if getattr(args, name))
 
 
 def folder(args: argparse.Namespace, name: str) -> Path:
@@ -67,25 +76,16 @@ class Sinks:
         self._open: list[Any] = []
 
     def __enter__(self) -> list[Any]:
-        from jaxrl_reward import training
+        from jaxrl_reward.training.record import metrics
 
-        if self._args.tensorboard:
-            self._open.append(training.TensorBoard(self._out / "tensorboard"))
-        if self._args.wandb:
-            project = os.environ.get("WANDB_PROJECT", "jaxrl-reward")
-            config = {"command": command(self._args)}
-            mode = os.environ.get("WANDB_MODE")  # W&B itself reads it once per process
-            options = {"group": self._name, "config": config, "folder": self._out, "mode": mode}
-            self._open.append(training.WandB(project, **options))
+        said = {"command": command(self._args)}
+        self._open = metrics.dashboards(wanted(self._args), self._out, self._name, **said)
         return self._open
 
     def __exit__(self, *_: object) -> None:
-        for sink in self._open:
-            try:
-                sink.close()
-            except Exception as error:  # as of one that fails before the end
-                line = " ".join(str(error).split())
-                say(f"warning: {type(sink).__name__} is not closed: {line}")
+        from jaxrl_reward.training.record import metrics
+
+        metrics.close(self._open)
 
 
 class Resumable:

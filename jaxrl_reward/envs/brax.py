@@ -62,6 +62,7 @@ class BraxParams(struct.PyTreeNode):
 class Brax(environment.Environment):
     """A bare brax environment: brax's end flag terminates, the clock truncates.
 
+    `info` has brax's metrics of the step: parts of the reward, velocities, places.
     Actions are `[action_size]` in [-1, 1]. Like brax's bare environments it
     does not clip them: some charge for the action that was asked for.
 
@@ -95,7 +96,8 @@ class Brax(environment.Environment):
         del key, params
         after = self._step(state.brax, action)
         terminated = after.done > 0.5
-        return after.obs, BraxState(after, state.time + 1), after.reward, terminated, {}
+        told = {name: jnp.asarray(x, jnp.float32) for name, x in after.metrics.items()}
+        return after.obs, BraxState(after, state.time + 1), after.reward, terminated, told
 
     def observation_space(self, params: Any) -> Any:
         return spaces.Box(-jnp.inf, jnp.inf, self._obs_shape, jnp.float32)

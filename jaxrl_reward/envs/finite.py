@@ -10,6 +10,8 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from jaxrl_reward.options import check
+from jaxrl_reward.tabular import maps
+from jaxrl_reward.tabular.maps import Places
 from jaxrl_reward.tabular.mdp import with_clock
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.tabular.worlds import WORLDS
@@ -34,10 +36,14 @@ class Finite(environment.Environment):
     """A finite MDP; a state is observed as its index, which `envs.Env` makes one-hot.
 
     A vector of rewards is in `info["rewards"]`, `[m]`, and the reward is its sum.
+
+    Attributes:
+      mdp: as it is by default; what is played is that of the parameters.
+      places: row and column of each state, where they lie on a map: for drawings.
     """
 
-    def __init__(self, mdp: MDP, name: str = "finite"):
-        self.mdp = mdp
+    def __init__(self, mdp: MDP, name: str = "finite", places: Places | None = None):
+        self.mdp, self.places = mdp, places
         self._name = name
 
     @property
@@ -95,8 +101,10 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     every = {"max_steps_in_episode": 100, "horizon": 0}
     given = check(f"tabular:{name}", options, {**own, **every})
     limit, horizon = (given.pop(key, default) for key, default in every.items())
-    mdp = world(**given)
-    finite = Finite(with_clock(mdp, horizon) if horizon else mdp, name)
+    mdp, places = world(**given), maps.places(name, **{**own, **given})
+    if horizon:  # times follow each other
+        mdp, places = with_clock(mdp, horizon), places and places * horizon
+    finite = Finite(mdp, name, places)
     return finite, finite.default_params.replace(max_steps_in_episode=limit)
 
 

@@ -31,13 +31,21 @@ def check_path(path: Path | str) -> None:
 
 def frames(env: Any, episode: Episode) -> "Iterator[Image]":
     """One picture for each observation of the episode."""
-    from jaxrl_reward.render import bodies, flat, walks
+    from jaxrl_reward.render import bodies, flat, texts, walks
 
     known = env.name.partition(",")[0]
     family, _, name = known.partition(":")
     total = np.concatenate([[0.0], np.cumsum(episode.rewards)])
+    world: Any = getattr(env, "environment", None)
+    drawn: Iterator[Any] | None = None
     if family in walks.FAMILIES:
-        for i, canvas in enumerate(walks.draw(env.environment.task, episode.obs)):
+        drawn = walks.draw(world.task, episode.obs)
+    elif family == texts.FAMILY:
+        drawn = (texts.draw(world.task, obs) for obs in episode.obs)
+    elif getattr(world, "places", None):
+        drawn = walks.draw_map(world.places, env.params.mdp, episode.obs)
+    if drawn is not None:
+        for i, canvas in enumerate(drawn):
             yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")
         return
     peak = max(float(np.abs(flat.finite(obs)).max(initial=0.0)) for obs in episode.obs)

@@ -51,6 +51,11 @@ class Canvas:
         (left, bottom), (right, top) = self.pixel(low), self.pixel(high)
         self._draw.rectangle((left, top, right, bottom), fill)
 
+    def text(self, pixel: Point, words: str, colour: str, size: float) -> None:
+        """Words from a pixel of the picture on, counted from its upper left corner."""
+        place = (float(pixel[0]) * SHARP, float(pixel[1]) * SHARP)
+        self._draw.text(place, words, fill=colour, font=ImageFont.load_default(size * SHARP))
+
     def _disc(self, pixel: tuple[float, float], radius: float, fill: str) -> None:
         x, y = pixel
         self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill)

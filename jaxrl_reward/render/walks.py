@@ -22,16 +22,45 @@ def draw(task: Any, observations: Sequence[np.ndarray]) -> Iterator[Canvas]:
     """
     at = objectives.of_task(task).at
     cells = np.asarray(jax.vmap(at)(jnp.asarray(np.stack(observations))))
-    visits = np.zeros(task.cells, int)
-    size = min((HEIGHT - 40) / task.rows, (WIDTH - 20) / task.cols)
-    for cell in cells.tolist():
-        visits[cell] += 1
-        canvas = Canvas((task.cols / 2, -task.rows / 2 + 14 / size), size)
-        for each in range(task.cells):
-            row, col = divmod(each, task.cols)
-            often = blend(FAINT, BLUE, 1 - 0.6 ** visits[each])
-            colour = INK if task.walls[each] else often
+    walls = np.asarray(task.walls, bool).reshape(task.rows, task.cols)
+    yield from _frames(walls, [divmod(cell, task.cols) for cell in cells.tolist()])
+
+
+def draw_map(
+    places: Sequence[tuple[int, int]], mdp: Any, observations: Sequence[np.ndarray]
+) -> Iterator[Canvas]:
+    """One frame for each observation of an episode in a finite world that lies on a map.
+
+    Args:
+      places: row and column of each state; what is none is drawn as a wall.
+      mdp: the world.
+      observations: one-hot states, from the first.
+    """
+    walls = np.ones(np.max(places, axis=0) + 1, bool)
+    walls[tuple(np.transpose(places))] = False
+    states = [int(np.argmax(obs)) for obs in observations]
+    if len(states) > 1 and not _goes_on(mdp, *states[-2:]):
+        states[-1] = states[-2]  # the end is no state: it was reached from here
+    yield from _frames(walls, [places[state] for state in states])
+
+
+def _goes_on(mdp: Any, before: int, after: int) -> bool:
+    """Whether a step may lead from one state to the other."""
+    there = (mdp.successor[before] == after) & ~mdp.ends[before]
+    return bool((there & (mdp.probability[before] > 0.0)).any())
+
+
+def _frames(walls: np.ndarray, path: Sequence[tuple[int, int]]) -> Iterator[Canvas]:
+    rows, columns = walls.shape
+    visits = np.zeros(walls.shape, int)
+    size = min((HEIGHT - 40) / rows, (WIDTH - 20) / columns)
+    for place in path:
+        visits[place] += 1
+        canvas = Canvas((columns / 2, -rows / 2 + 14 / size), size)
+        for row, col in np.ndindex(walls.shape):
+            often = blend(FAINT, BLUE, 1 - 0.6 ** visits[row, col])
+            colour = INK if walls[row, col] else often
             canvas.box((col + 0.04, -row - 0.96), (col + 0.96, -row - 0.04), colour)
-        row, col = divmod(cell, task.cols)
+        row, col = place
         canvas.disc((col + 0.5, -row - 0.5), 0.32, ORANGE)
         yield canvas

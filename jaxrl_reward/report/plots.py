@@ -62,6 +62,7 @@ def curves(
     metric: str = "return",
     *,
     points: int = 200,
+    smooth: int = 1,
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> dict[str, Curve]:
@@ -73,6 +74,7 @@ def curves(
       metric: which rows to read. NaN values count as absent.
       points: with more distinct steps than this, each seed's values are
         averaged within groups of neighbouring steps.
+      smooth: each seed's point is the mean of its last so many points, itself among them.
       confidence: coverage of each point's interval.
       resamples: bootstrap samples per point.
 
@@ -84,6 +86,7 @@ def curves(
     for name in dict.fromkeys(arm.tolist()):
         rows = arm == name
         steps, values = _grid(seed[rows], step[rows], value[rows], points)
+        values = _running_mean(values, smooth)
         intervals = [
             stratified_bootstrap(
                 column[~np.isnan(column)], iqm, confidence=confidence, resamples=resamples
@@ -104,6 +107,7 @@ def learning_curves(
     label: str | None = None,
     axis: str | None = None,
     points: int = 200,
+    smooth: int = 1,
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> Path:
@@ -117,6 +121,7 @@ def learning_curves(
       label: of the vertical axis, with its unit; by default from the metric.
       axis: the horizontal one's, if it does not count environment steps.
       points: as for `curves`.
+      smooth: as for `curves`.
       confidence: as for `curves`.
       resamples: as for `curves`.
 
@@ -129,13 +134,15 @@ def learning_curves(
     path = user_path(path)
     if path.suffix not in _FORMATS:
         raise UserError(f"{path} must end in one of: {', '.join(_FORMATS)}")
-    arms = curves(table, metric, points=points, confidence=confidence, resamples=resamples)
+    bands: Any = {"confidence": confidence, "resamples": resamples}
+    arms = curves(table, metric, points=points, smooth=smooth, **bands)
     label = label or _LABELS.get(metric, metric.capitalize())
-    return save(_figure(arms, title, label, axis or _STEPS, confidence), path)
+    note = _note(arms, confidence, smooth)
+    return save(_figure(arms, title, label, axis or _STEPS, note), path)
 
 
 def _figure(
-    arms: Mapping[str, Curve], title: str | None, label: str, axis: str, confidence: float
+    arms: Mapping[str, Curve], title: str | None, label: str, axis: str, note: str
 ) -> "Figure":
     from matplotlib.figure import Figure
 
@@ -145,11 +152,10 @@ def _figure(
     for i, curve in enumerate(arms.values()):
         _draw(axes, curve, *look(i), shade)
     _style(axes, max(curve.step[-1] for curve in arms.values()))
-    axes.set_ylabel(label, color=INK, fontsize=_MEDIUM)
+    axes.set_ylabel(label, color=INK, fontsize=_MEDIUM, parse_math=False)
     axes.set_xlabel(axis, color=INK, fontsize=_MEDIUM)
     _name_lines(axes, arms)
     above = {"xycoords": "axes fraction", "textcoords": "offset points", "parse_math": False}
-    note = _note(arms, confidence)
     axes.annotate(note, (0, 1), (0, 8), color=MUTED, fontsize=_SMALL, **above)
     if title:
         text = textwrap.fill(title, 80)
@@ -241,12 +247,13 @@ def _spread(wanted: np.ndarray, size: np.ndarray, room: float) -> np.ndarray:
     return placed
 
 
-def _note(arms: Mapping[str, Curve], confidence: float) -> str:
+def _note(arms: Mapping[str, Curve], confidence: float, smooth: int) -> str:
     counts = sorted({curve.seeds for curve in arms.values()})
+    mean = f"; means of {smooth} points" if smooth > 1 else ""
     if counts == [1]:
-        return "One seed: no interval"
+        return f"One seed: no interval{mean}"
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    return f"Interquartile mean and {100 * confidence:g} % bootstrap interval, {seeds} seeds"
+    return f"Interquartile mean and {100 * confidence:g} % bootstrap interval, {seeds} seeds{mean}"
 
 
 def look(i: int) -> tuple[str, Any]:
@@ -281,14 +288,28 @@ def _grid(
     return steps, np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Each point's mean with those before it, `width` in all; NaN where a seed has none."""
+    if width == 1:
+        return values
+    starts = [max(0, i + 1 - width) for i in range(values.shape[1])]
+    windows = [values[:, start : i + 1] for i, start in enumerate(starts)]
+    means = [np.nansum(each, 1) / np.maximum((~np.isnan(each)).sum(1), 1) for each in windows]
+    return np.where(np.isnan(values), np.nan, np.stack(means, 1))
+
+
 def save(figure: "Figure", path: Path) -> Path:
-    """Writes beside the file, then renames: a reader never sees a part."""
+    """Writes beside the file, then renames: a reader never sees a part.
+
+    Fonts of a PDF are TrueType: journals refuse the Type 3 of matplotlib's default.
+    """
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
     path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
+    with replacing(path) as partial, matplotlib.rc_context({"pdf.fonttype": 42}):
         figure.savefig(
             partial, format=path.suffix[1:], dpi=160, bbox_inches="tight", pad_inches=0.12
         )

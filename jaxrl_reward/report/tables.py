@@ -1,14 +1,20 @@
 """Tables of arms: interquartile mean, its interval, and how many seeds.
 
+For Markdown, LaTeX, spreadsheets and a terminal.
+
 `arms` is the part of that name in `summary.json`: by arm, a mapping with
 `iqm`, `ci_low`, `ci_high`, `seeds` and `metric`, as
 `statistics.summarize` makes it.
 """
 
+import csv
+import io
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.types import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +22,11 @@ if TYPE_CHECKING:
 
 Arms = Mapping[str, Mapping[str, Any]]
 _UNKNOWN = "n/a"
+_NO_ARMS = "there are no arms to tabulate; the run has no results yet"
+_COLUMNS = ("metric", "iqm", "ci_low", "ci_high", "seeds")
+_TEX = {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
+_TEX |= {each: f"\\{each}" for each in "&%$#_{}"} | {"|": "\\textbar{}"}
+_TEX |= {"<": "\\textless{}", ">": "\\textgreater{}"}
 
 
 def markdown(arms: Arms, *, confidence: float = 0.95) -> str:
@@ -28,6 +39,51 @@ def markdown(arms: Arms, *, confidence: float = 0.95) -> str:
     lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
     lines.insert(1, "| :-- | --: | --: | --: |")
     return "\n".join(lines) + "\n"
+
+
+def latex(arms: Arms, *, confidence: float = 0.95) -> str:
+    """A `tabular` that needs no package, ending in a newline; the arms in the order given.
+
+    Raises:
+      UserError: there are no arms.
+    """
+    head, *rows = (_tex_row(row) for row in _rows(arms, confidence))
+    lines = ["\\begin{tabular}{lrrr}", "\\hline", head, "\\hline", *rows]
+    return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
+
+
+def comma_separated(arms: Arms) -> str:
+    """The numbers as they are, under a line of names; an unknown bound is empty.
+
+    Raises:
+      UserError: there are no arms.
+    """
+    if not arms:
+        raise UserError(_NO_ARMS)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("arm", *_COLUMNS))
+    writer.writerows((name, *(arm[key] for key in _COLUMNS)) for name, arm in arms.items())
+    return text.getvalue()
+
+
+# By the ends of files.
+KINDS = {".md": markdown, ".tex": latex, ".csv": comma_separated}
+
+
+def write(arms: Arms, path: Path | str) -> Path:
+    """Writes a table, as the end of the file's name says; what is there is replaced.
+
+    Raises:
+      UserError: there are no arms, or no such kind of file.
+    """
+    path = user_path(path)
+    if path.suffix not in KINDS:
+        raise UserError(f"{path} must end in one of: {', '.join(KINDS)}")
+    text = KINDS[path.suffix](arms)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.encode())
+    return path
 
 
 def rich_table(arms: Arms, *, title: str | None = None, confidence: float = 0.95) -> "Table":
@@ -66,7 +122,7 @@ def number(value: float, width: float = 0.0) -> str:
 
 def _rows(arms: Arms, confidence: float) -> list[tuple[str, str, str, str]]:
     if not arms:
-        raise UserError("there are no arms to tabulate; the run has no results yet")
+        raise UserError(_NO_ARMS)
     metrics = {str(arm["metric"]) for arm in arms.values()}
     # Arms measured by different metrics say so in their names instead.
     shared = metrics.pop() if len(metrics) == 1 else None
@@ -86,6 +142,12 @@ def _escaped(cell: str) -> str:
     for character in "\\|*_`<[":
         cell = cell.replace(character, "\\" + character)
     return " ".join(cell.split())
+
+
+def _tex_row(row: tuple[str, ...]) -> str:
+    cells = ("".join(_TEX.get(character, character) for character in cell) for cell in row)
+    line = " & ".join(" ".join(cell.split()) for cell in cells) + " \\\\"
+    return f"{{}}{line}" if line[0] == "[" else line  # else it is an argument of the row before
 
 
 def _magnitude(value: float) -> int:

@@ -10,6 +10,7 @@ from jaxrl_reward.rewards.core.inspect import (
     explain,
     needs_episodes,
     replay_problem,
+    scopes,
     terms,
     varies,
 )
@@ -282,6 +283,7 @@ __all__ = [
     "rudder",
     "scale",
     "scheduled",
+    "scopes",
     "shortfall",
     "sign",
     "signal",

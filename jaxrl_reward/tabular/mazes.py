@@ -43,15 +43,7 @@ def rooms(size: int = 7, slip: float = 0.1) -> MDP:
     """
     if size < 5 or size % 2 == 0:
         raise UserError(f"rooms need an odd size of at least 5, not {size}")
-    wall, doors, goal = size // 2, (size // 4, size - 1 - size // 4), (0, size - 1)
-    cells = [
-        (row, column)
-        for row in range(size)
-        for column in range(size)
-        if (row != wall or column in doors)
-        and (column != wall or row in doors)
-        and (row, column) != goal
-    ]
+    cells, goal = floor(size), (0, size - 1)
     index = {cell: i for i, cell in enumerate(cells)}
 
     def go(at: tuple[int, int], by: tuple[int, int]) -> tuple[int | None, float]:
@@ -66,6 +58,19 @@ def rooms(size: int = 7, slip: float = 0.1) -> MDP:
     return from_outcomes(
         [[outcomes(at, by) for by in MOVES] for at in cells], start=index[(size - 1, 0)]
     )
+
+
+def floor(size: int) -> list[tuple[int, int]]:
+    """The cells of four rooms without the goal: row and column of each state."""
+    wall, doors, goal = size // 2, (size // 4, size - 1 - size // 4), (0, size - 1)
+    return [
+        (row, column)
+        for row in range(size)
+        for column in range(size)
+        if (row != wall or column in doors)
+        and (column != wall or row in doors)
+        and (row, column) != goal
+    ]
 
 
 def line_key(length: int = 10, slip: float = 0.05) -> MDP:

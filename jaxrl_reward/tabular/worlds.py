@@ -100,8 +100,7 @@ def deep_sea_treasure(convex: bool = False) -> MDP:
     `convex` the treasures are those of Yang et al. 2019. Moves off the map or into the
     bed stay in place.
     """
-    values = CONVEX_TREASURES if convex else TREASURES
-    sea = [(row, column) for column, depth in enumerate(DEPTHS) for row in range(depth)]
+    values, sea = CONVEX_TREASURES if convex else TREASURES, open_sea()
 
     def outcome(at: tuple[int, int], by: tuple[int, int]) -> list[tuple[float, int | None, Any]]:
         row, column = _move(at, by, (max(DEPTHS) + 1, len(DEPTHS)))
@@ -112,6 +111,11 @@ def deep_sea_treasure(convex: bool = False) -> MDP:
         return [(1.0, sea.index((row, column)), (0.0, -1.0))]
 
     return from_outcomes([[outcome(at, by) for by in MOVES] for at in sea])
+
+
+def open_sea() -> list[tuple[int, int]]:
+    """Where one may dive for a treasure: row and column of each state."""
+    return [(row, column) for column, depth in enumerate(DEPTHS) for row in range(depth)]
 
 
 def risky_grid(hit: float = 0.1, cost: float = 8.0) -> MDP:

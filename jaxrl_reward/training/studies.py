@@ -3,10 +3,11 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxrl_reward import settings
 from jaxrl_reward.training import grids
 from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.devices.sharding import First, Probe, Programs, compile_together
@@ -15,7 +16,13 @@ from jaxrl_reward.training.progress import Progress, stage
 from jaxrl_reward.training.record import checkpoint
 from jaxrl_reward.training.record.metrics import Rows, Sink
 from jaxrl_reward.training.record.result import Result
-from jaxrl_reward.training.record.run_folder import RunFolder, merge_summaries, rows_to_parquet
+from jaxrl_reward.training.record.run_folder import (
+    RunFolder,
+    load_config,
+    merge_summaries,
+    rows_to_parquet,
+)
+from jaxrl_reward.training.record.write_up import write_up
 from jaxrl_reward.training.runs import Pack, Run, lanes_of, of_point, one, packs
 from jaxrl_reward.training.schedule import positive
 from jaxrl_reward.types import UserError
@@ -34,6 +41,8 @@ def train(
     sinks: Sequence[Sink] = (),
     checkpoint_seconds: float = 120.0,
     keep: int = 2,
+    title: str | None = None,
+    command: str = "",
     **numbers: Any,
 ) -> Result:
     """Trains one agent, with several seeds at once: a study of one run.
@@ -43,7 +52,7 @@ def train(
       vary: a grid or list of numbers to train with, in one program: see `grids.points`.
         There is an arm for each, called what varies. Where one is not finite its arm
         ends, and the others go on.
-      out, resume, progress, sinks, checkpoint_seconds, keep: as of `study`.
+      out, resume, progress, sinks, checkpoint_seconds, keep, title, command: as of `study`.
       **numbers: fields of `Run`, such as `seeds` and `total_steps`; without a `name` it
         is the agent's.
 
@@ -61,7 +70,8 @@ def train(
     with _claimed(out, resume, planned) as folder:
         ((_, result),) = _trained(planned, folder, **host)
         if folder is not None and folder is not out:
-            folder.write_summary(result.summary)
+            title = title or _title(planned)
+            _finish(folder, result.summary, result.curves, title=title, command=command)
     return result
 
 
@@ -79,13 +89,16 @@ def study(
     checkpoint_seconds: float = 120.0,
     keep: int = 2,
     compiled: Compiled | None = None,
+    title: str | None = None,
+    command: str = "",
 ) -> dict[str, Result]:
     """Trains runs, those that differ in numbers only side by side in one program.
 
     Args:
       runs: what to train, each with a name of its own.
-      out: a folder for the results, or one that is claimed, whose owner then writes the
-        summary. None keeps nothing on disk.
+      out: a folder for the results, in which there are then `summary.json`, `figure.png` and
+        `report.md` too; or one that is claimed, whose owner then writes these. None keeps
+        nothing on disk.
       probe: `probe(agent, state, key) -> {name: scalar}`, a pure function of one seed's
         state and its key, which is the same at every point. It is compiled, and looks at
         each lane where that is evaluated; what it finds are rows beside `return`.
@@ -94,13 +107,17 @@ def study(
       final: from a run, its agent and its final state, leaves `[S, ...]`, to what is kept
         of it, in place of the state.
       name: of the checkpoints, where all runs are one program; that of the first run.
-      resume: continue from the folder's newest good checkpoints, if it has any.
+      resume: continue from the folder's newest good checkpoints, if it has any. Runs may be
+        longer than they were, finished ones too: their states are to the bit those of runs
+        that were as long from the start, and a run that cannot be is refused.
       progress: draw a bar, or print a line per evaluation, on standard error.
       sinks: where rows also go; they are left open.
       checkpoint_seconds: the longest time without a checkpoint. There is one after each
         evaluation in any case.
       keep: how many checkpoints to keep of each program.
       compiled: programs of an earlier study, which are used again; new ones are added.
+      title: of figure and report; by default what is trained on what.
+      command: of the shell, that does it again, for the report.
 
     Returns:
       By name each run's own result. Steps and times of a program are shared out evenly.
@@ -124,7 +141,10 @@ def study(
                     own = dataclasses.replace(own, state=None, study=kept)
                 results[lane.run.name] = own
         if folder is not None and folder is not out:
-            folder.write_summary(merge_summaries([each.summary for each in results.values()]))
+            summary = merge_summaries([each.summary for each in results.values()])
+            rows = Rows.concatenate(each.curves for each in results.values())
+            labels = {"title": title or _title(planned), "command": command}
+            _finish(folder, summary, rows, metric=metric, **labels)
     return {run.name: results[run.name] for run in runs}
 
 
@@ -144,8 +164,50 @@ def _claimed(
     else:
         with RunFolder.join(out, resume=resume) as folder:
             processes.first_does(lambda: folder.expect(arms))
+            processes.first_does(lambda: _lengthen(folder, planned, arms))
             folder.register_all(arms)
             yield folder
+
+
+def _title(planned: Sequence[Pack]) -> str:
+    agents = [lane.agent for pack in planned for lane in pack.lanes]
+    names, envs = ({each.name for each in agents}, {each.env.name for each in agents})
+    return f"{', '.join(sorted(names))} on {', '.join(sorted(envs))}"
+
+
+def _finish(folder: RunFolder, summary: dict[str, Any], rows: Rows, **labels: Any) -> None:
+    """Writes what readers look at; the summary last, which says that the run is over."""
+    if processes.is_first():
+        write_up(folder.path, summary, rows, **labels)
+        folder.write_summary(summary)
+
+
+def _lengthen(folder: RunFolder, planned: Sequence[Pack], arms: Mapping[str, Any]) -> None:
+    """Lets a run that is resumed become longer, where its steps until now are the same so.
+
+    Raises:
+      UserError: they would have been others in a run of the new length.
+    """
+    if not folder.resume:
+        return
+    known = load_config(folder.path)["arms"] if (folder.path / "config.json").exists() else {}
+    for lane in (lane for pack in planned for lane in pack.lanes):
+        old, config = known.get(lane.run.name, {}), lane.agent.config
+        if lane.plan.requested <= old.get("total_steps", lane.plan.requested):
+            continue
+        if lane.run.adapt is not None:
+            raise UserError(
+                f"{folder.path}: what arm {lane.run.name!r} learns depends on the run's length; "
+                "train the longer run in another --out"
+            )
+        for name in settings.of_run(config):
+            if (was := old["config"].get(name)) != (now := float(getattr(config, name))):
+                raise UserError(
+                    f"{folder.path} was trained with {name} = {was:.0f}, which would have been "
+                    f"{now:.0f} in the longer run: say {name}={was:.0f} to go on from its end, or "
+                    "train the longer run in another --out"
+                )
+    folder.lengthen(arms)
 
 
 def _trained(

@@ -131,6 +131,8 @@ def test_another_discount_is_told_once():
     ) as told:
         make("env + potential('norm', gamma=0.99) | popart(gamma=0.5)", gamma=0.9)
     assert len(told) == 1
+    broken = "policies are no longer preserved and the scale is not that of the agent's returns; "
+    assert f"by a gamma of its own, so that optimal {broken}leave that out" in str(told[0].message)
     agent = make("env | normalize(gamma=0.99)")
     with pytest.warns(UserWarning, match="discounts by 0.5, and normalize") as told:
         grids.points(agent, {"gamma": [0.5, 0.6, 0.99]})
@@ -138,6 +140,14 @@ def test_another_discount_is_told_once():
     with pytest.warns(UserWarning, match="discounts by 0.7, and normalize") as told:
         grids.points(make("env | normalize(gamma=0.99)", gamma=0.7), {"gamma": [0.5, 0.6]})
     assert len(told) == 1
+
+
+def test_every_term_says_what_another_discount_breaks():
+    """But for the mistakes, which break it with any."""
+    for entry in rw.entries():
+        term = entry.build(**entry.examples[0])
+        takes = entry.arguments.get("gamma", 0.0) is None
+        assert bool(term.other_gamma) == (takes and entry.name != "mistaken_potential"), entry.name
 
 
 def test_a_discount_that_the_term_cannot_have_is_refused_with_the_agent():

@@ -154,8 +154,10 @@ def test_what_is_refused(settings, message):
 
 
 def test_agents_that_play_blocks_refuse_rules_for_groups():
-    with pytest.raises(UserError, match=r"ppo plays fixed blocks, and .* needs whole episodes"):
-        agents.make("ppo", "gymnax:CartPole-v1", "env | grpo()")
+    line = "plays {}, and env | grpo.. needs groups of whole episodes: use group_pg"
+    for name, plays in (("ppo", "no groups"), ("dqn", "fixed blocks")):
+        with pytest.raises(UserError, match=f"{name} {line.format(plays)}".replace("|", r"\|")):
+            agents.make(name, "gymnax:CartPole-v1", "env | grpo()")
     assert rw.replay_problem(rw.parse("env | grpo()")) == "grpo() needs groups of whole episodes"
 
 

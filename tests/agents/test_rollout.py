@@ -267,7 +267,7 @@ def test_evaluation_without_a_time_limit_is_cut():
             "stack(env, 1)",
             "ppo needs one number a step, and stack(env, 1) gives 2: add a scalariser",
         ),
-        ("env + whole_episodes()", "ppo plays fixed blocks, and"),
+        ("env + whole_episodes()", "ppo plays fixed blocks, and"),  # unless it is asked to
     ],
 )
 def test_rewards_that_do_not_fit_are_refused(text, message):

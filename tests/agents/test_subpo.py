@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import agents, training
+from jaxrl_reward.agents.common import rollout
 from jaxrl_reward.agents.on_policy import subpo
 from jaxrl_reward.submodular import oracles
 from jaxrl_reward.types import UserError
@@ -211,7 +212,7 @@ def test_credits_by_hand():
     """Two columns: one episode of three steps and more after it, one that is cut."""
     reward = np.array([[1.0, 2.0], [0.5, 4.0], [8.0, 6.0], [99.0, 8.0]], np.float32)
     last = np.array([[False, False], [False, False], [True, False], [True, False]])
-    alive = subpo.first_episode(jnp.asarray(last))
+    alive = rollout.first_episode(jnp.asarray(last))
     np.testing.assert_array_equal(alive[:, 0], [True, True, True, False])
     assert alive[:, 1].all()
     known = {

@@ -45,6 +45,8 @@ def line_of(outcome) -> str:
             [*TRAIN, "--learning-rat", "1"],
             "unknown argument --learning-rat; did you mean '--learning-rate'?",
         ),
+        ([*TRAIN, "--lr", "1"], "unknown argument --lr; did you mean '--learning-rate'?"),
+        ([*TRAIN, "--Seeds=1"], "unknown argument --Seeds; did you mean '--seeds'?"),
         (["plot", "a", "--metrics=x"], "unknown argument --metrics; did you mean '--metric'?"),
         ([*TRAIN, "--reward"], "--reward needs a value; see jaxrl-reward train --help"),
         (
@@ -182,6 +184,9 @@ def test_agents_that_learn_from_replay(run, argv, message):
 
 def test_unknown_agent(run):
     assert line_of(run("train", "pppo", CARTPOLE)) == "unknown agent 'pppo'; did you mean 'ppo'?"
+    for wrong, meant in (("PPO", "ppo"), ("TD3", "td3"), ("td4", "td3"), ("Group-PG", "group_pg")):
+        line = line_of(run("train", wrong, CARTPOLE))
+        assert line == f"unknown agent {wrong!r}; did you mean {meant!r}?"
     names = "bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo, td3"
     assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: {names}"
 
@@ -251,7 +256,7 @@ def test_the_caret_is_before_the_place(run):
     assert line_of(run("explain", "env +")).endswith(": env +^")
 
 
-def test_ppo_refuses_a_reward_of_whole_episodes(run, monkeypatch):
+def test_a_reward_of_whole_episodes_is_refused_with_those_who_play_them(run, monkeypatch):
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
 
     @registry.register("outcome")
@@ -260,8 +265,16 @@ def test_ppo_refuses_a_reward_of_whole_episodes(run, monkeypatch):
 
         scope = "episodic"
 
-    line = line_of(run(*TRAIN, "--reward", "env | outcome()"))
-    assert line == "ppo plays fixed blocks, and env | outcome() needs whole episodes"
+    line = line_of(run("train", "dqn", CARTPOLE, "--reward", "env | outcome()"))
+    known = "group_pg, ppo, subpo"
+    assert line == (
+        f"dqn plays fixed blocks, and env | outcome() needs whole episodes: use {known}"
+    )
+    line = line_of(run(*TRAIN, "--reward", "env | outcome()", "--placement", "step"))
+    assert line == (
+        "env | outcome() needs whole episodes, and nothing is known of them at a step: "
+        "use placement=block"
+    )
 
 
 def test_ppo_refuses_a_vector_reward(run):

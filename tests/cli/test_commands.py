@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from jaxrl_reward.report import tables
 from jaxrl_reward.training import progress
 
 EXPERIMENT = """
@@ -217,14 +218,17 @@ def test_reproduce_runs_an_experiment_of_ones_own(run, trained):
     Path("mine.py").write_text(EXPERIMENT)
     outcome = run("reproduce", "mine.py", "--preset", "smoke", "--out", "mine")
     assert outcome.status == 0, outcome.err
-    assert outcome.out.splitlines()[-2:] == [
+    note = "The preset smoke shows that it runs: it is too small for verdicts to mean anything."
+    assert outcome.out.splitlines()[-3:] == [
         "undecided: It is perfect",
         "           0 of 2 seeds of env end above 1e+06: 0%, 95 % interval [0%, 84%]",
+        note,
     ]
     summary = json.loads(Path("mine/summary.json").read_text())
     assert list(summary["arms"]) == ["env", "same"]
     assert [verdict["status"] for verdict in summary["verdicts"]] == ["undecided"]
     report = Path("mine/report.md").read_text()
+    assert f"## Verdicts\n\n**{note}**\n\n| Expected" in report
     assert "**Claim.** A claim" in report and "jaxrl-reward reproduce mine.py" in report
     assert "Drawn for env, same." in report and Path("mine/figure.png").read_bytes() == b"drawn"
 
@@ -283,3 +287,45 @@ def test_help_and_version(run):
     assert "--learning-rate X" in settings and "discount per step (0.99)" in settings
     version = importlib.import_module("jaxrl_reward").__version__
     assert run("--version").out.strip() == version
+
+
+def test_plot_shows_what_is_asked_for(run, trained):
+    flags = ("--title", "A title", "--label", "My label", "--smooth", 2)
+    outcome = run("plot", trained, trained, "--arms", f"{trained}/ppo", *flags, "--out", "a.svg")
+    assert (outcome.status, outcome.out) == (0, "a.svg\n")
+    for end in (".tex", ".csv", ".md"):
+        outcome = run("plot", trained, "--out", "b.pdf", "--table", f"t{end}")
+        assert (outcome.status, outcome.out) == (0, f"b.pdf\nt{end}\n")
+    summary = json.loads((trained / "summary.json").read_text())["arms"]
+    assert Path("t.csv").read_text() == tables.comma_separated(summary)
+    outcome = run("plot", trained, "--arms", "pp")
+    assert outcome.status == 2 and "there is no arm 'pp'; did you mean 'ppo'?" in outcome.err
+
+
+# ---- the home folder --------------------------------------------------------------
+
+
+def test_a_tilde_is_the_home_folder_in_every_command(run, tiny, copied, monkeypatch, tmp_path):
+    """Also behind `=`, where no shell reads it, and in the files that a command reads."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    shutil.move(copied, tmp_path / "home/run")
+    again = ("--out=~/run", "--resume", "--no-progress")
+    assert run(*tiny, *again).status == 0  # it is over: nothing is trained
+    assert run("evaluate", "~/run", "--episodes=1").status == 0
+    assert run("render", "~/run", "--max-steps=2", "--out=~/a.gif").status == 0
+    assert run("plot", "~/run", "--out=~/a.svg").status == 0
+    assert run("plot", "~/run/metrics.parquet", "--out", "~/b.svg").status == 0
+    spec = 'agent = "bc"\nenv = "gymnax:Pendulum-v1"\ndata = "~/absent.npz"\n[[trial]]\n'
+    (tmp_path / "home/sweep.toml").write_text(spec)
+    for words in (("sweep", "~/sweep.toml", "--dry-run"), ("train", "bc", "--data=~/absent.npz")):
+        outcome = run(*words)
+        assert outcome.status == 2 and f"{tmp_path}/home/absent.npz does not exist" in outcome.err
+    outcome = run(*tiny, "--no-progress", "--reward", "gail(demos='~/absent.npz', actions=2)")
+    assert outcome.status == 2 and f"{tmp_path}/home/absent.npz does not exist" in outcome.err
+    outcome = run("reproduce", "~/absent.py")
+    assert outcome.status == 2 and "there is no file" in outcome.err
+    options = ("--level=random", "--rows=8", "--play-envs=2", "--out=~/data", "--no-progress")
+    assert run("collect", "ppo", "gymnax:CartPole-v1", *options).status == 0
+    assert names(tmp_path / "home") >= {"run", "a.gif", "a.svg", "b.svg", "data"}
+    assert not [name for name in names(tmp_path) if name.startswith("~")]

@@ -1,7 +1,9 @@
 """The command `sweep` as a user runs it."""
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +52,53 @@ def spec(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "Local", Here)
     (tmp_path / "mine.toml").write_text(SPEC)
     return "mine.toml"
+
+
+def test_trials_are_shown_on_dashboards(run, spec, monkeypatch):
+    runs, written = [], []
+
+    class Run:
+        def __init__(self, **options):
+            self.options, self.rows, self.over = options, [], False
+            runs.append(self)
+
+        def define_metric(self, *_, **__): ...
+
+        def log(self, row):
+            self.rows.append(row["step"])
+
+        def finish(self):
+            self.over = True
+
+    class Writer:
+        def __init__(self, where, **_):
+            self.where = where
+
+        def add_scalar(self, name, value, step):
+            written.append((self.where, name, step))
+
+        def flush(self): ...
+
+        def close(self): ...
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **each: Run(**each)))
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Writer))
+    outcome = run("sweep", spec, "--out", "out", "--wandb", "--tensorboard", "--no-progress")
+    assert (outcome.status, outcome.err) == (0, "")
+    names = ["learning_rate=slow", "learning_rate=fast"]
+    assert [each.options["name"] for each in runs] == names
+    assert [each.options["group"] for each in runs] == ["mine", "mine"]
+    configs = [each.options["config"] for each in runs]
+    assert [each["learning_rate"] for each in configs] == [1e-3, 3e-3]
+    assert configs[0]["hidden"] == [4] and configs[0]["env"] == "gymnax:CartPole-v1"
+    assert configs[0]["command"].startswith("jaxrl-reward train ppo")
+    assert all(each.over and {0, 80, 160} <= set(each.rows) for each in runs)
+    folders = {f"out/trials/{name}/tensorboard/{name}" for name in names}
+    assert {where for where, name, step in written if (name, step) == ("return", 160)} == folders
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    outcome = run("sweep", spec, "--out", "other", "--wandb")
+    assert outcome.status == 2 and "pip install 'jaxrl-reward[wandb]'" in outcome.err
+    assert not Path("other").exists()
 
 
 def test_a_sweep_ends_in_a_table_and_a_folder(run, spec):

@@ -132,6 +132,33 @@ def test_brax_physics_are_those_of_brax(name, backend):
     assert_physics_of_brax(name, backend, 20)
 
 
+def test_brax_metrics_are_signals():
+    """The parts of a robot's reward add up to it, and are rewards by themselves."""
+    env = made("brax:reacher")
+
+    def run(actions):
+        state = env.reset(KEY)[1]
+
+        def step(state, action):
+            _, state, reward, _, _, info = env.step(KEY, state, action)
+            return state, (reward, info, state.brax.metrics)
+
+        return jax.lax.scan(step, state, actions)[1]
+
+    actions = jax.random.uniform(KEY, (5, 2), minval=-1.0)
+    reward, info, theirs = jax.jit(run, compiler_options=QUICK)(actions)
+    assert set(info) == set(theirs) == {"reward_dist", "reward_ctrl"}
+    for name, values in info.items():
+        np.testing.assert_array_equal(values, theirs[name])
+    np.testing.assert_allclose(info["reward_dist"] + info["reward_ctrl"], reward, rtol=1e-5)
+    block = rw.one_step.block(jnp.zeros((5, 1)))
+    block = block.replace(info=jax.tree.map(lambda x: x[:, None], info))
+    term = rw.parse("signal('reward_ctrl', when='step')")
+    paid = term.apply(term.init(KEY, block), block).reward
+    np.testing.assert_array_equal(paid[:, 0], info["reward_ctrl"])
+    assert (np.asarray(paid) < 0.0).all()
+
+
 def test_brax_does_not_write_into_the_state_that_it_is_given():
     env = made("brax:reacher")
 

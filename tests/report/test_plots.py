@@ -79,6 +79,20 @@ def test_many_points_are_averaged_within_each_seed():
     np.testing.assert_allclose(curve.estimate[1], iqm(values[:, 10:20].mean(1)))
 
 
+def test_a_smoothed_point_is_the_mean_of_the_last():
+    values = draws(3, 5)
+    values[0, 1] = np.nan
+    curve = curves(long_form({"env": values}, range(5)), smooth=3, resamples=50)["env"]
+    seeds = [values[1, 2:5].mean(), values[2, 2:5].mean(), values[0, 2:5].mean()]
+    np.testing.assert_allclose(curve.estimate[4], iqm(np.array(seeds)))
+    # Points that a seed lacks are left out of its mean, and not made up.
+    np.testing.assert_allclose(curve.estimate[1], iqm(values[1:, :2].mean(1)))
+    third = [values[0, [0, 2]].mean(), *values[1:, :3].mean(1)]
+    np.testing.assert_allclose(curve.estimate[2], iqm(np.array(third)))
+    axes = drawn(TABLE, smooth=3)
+    assert any(text.get_text().endswith("; means of 3 points") for text in axes.texts)
+
+
 def test_one_seed_has_a_line_without_a_band():
     curve = curves(long_form({"env": draws(1)}, STEPS))["env"]
     np.testing.assert_allclose(curve.estimate, draws(1)[0])
@@ -96,10 +110,10 @@ def test_pandas_and_pyarrow_tables():
 
 def drawn(table, **options):
     """The axes of a figure, without its file."""
-    figure = plots._figure(
-        *(curves(table), options.get("title"), "Return (reward)"),
-        *("Environment steps (per seed)", 0.95),
-    )
+    arms = curves(table, smooth=options.get("smooth", 1))
+    note = plots._note(arms, 0.95, options.get("smooth", 1))
+    labels = ("Return (reward)", "Environment steps (per seed)")
+    figure = plots._figure(arms, options.get("title"), *labels, note)
     return figure.axes[0]
 
 
@@ -134,7 +148,8 @@ def test_names_stand_in_the_order_of_the_ends():
     assert height["low"] < height["middle"] < height["high"]
 
 
-def test_names_are_not_read_as_mathematics():
+def test_names_are_not_read_as_mathematics(tmp_path):
+    learning_curves(TABLE, tmp_path / "a.svg", title="$\\frac$", label="$\\frac$", resamples=50)
     axes = drawn(long_form({"$x_1$ \\frac": draws()}, STEPS))
     axes.figure.canvas.draw()
     assert "$x_1$ \\frac" in [text.get_text() for text in axes.texts]
@@ -164,6 +179,11 @@ def test_files(tmp_path, suffix, start):
     assert learning_curves(TABLE, path, title="A title", resamples=50) == path
     assert path.read_bytes().startswith(start)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_pdf_has_no_type_3_fonts(tmp_path):
+    content = learning_curves(TABLE, tmp_path / "figure.pdf", resamples=50).read_bytes()
+    assert b"/Type3" not in content and b"/CIDFontType2" in content
 
 
 @pytest.mark.parametrize("seeds,points", [(1, 1), (3, 1), (1, 4), (4, 4)])

@@ -1,12 +1,20 @@
 """Tables as text."""
 
+import csv
 import io
 
 import pytest
 from rich.console import Console
 
 from jaxrl_reward.report.statistics import summarize
-from jaxrl_reward.report.tables import markdown, number, rich_table
+from jaxrl_reward.report.tables import (
+    comma_separated,
+    latex,
+    markdown,
+    number,
+    rich_table,
+    write,
+)
 from jaxrl_reward.types import UserError
 
 PIPES = "env + 0.1*rnd() | clip(-10, 10)"
@@ -87,7 +95,34 @@ def test_number(value, width, text):
     assert number(value, width) == text
 
 
+def test_latex():
+    text = latex({"env": arm(493.12, 488.04, 497.22), "[a_b] | {x}^2": arm(-0.5, None, None, 1)})
+    assert text == (
+        "\\begin{tabular}{lrrr}\n\\hline\n"
+        "Arm & IQM return & 95 \\% interval & Seeds \\\\\n\\hline\n"
+        "env & 493.1 & [488.0, 497.2] & 16 \\\\\n"
+        "{}[a\\_b] \\textbar{} \\{x\\}\\textasciicircum{}2 & -0.5000 & n/a & 1 \\\\\n"
+        "\\hline\n\\end{tabular}\n"
+    )
+
+
+def test_comma_separated_values_are_the_numbers_themselves():
+    arms = {PIPES: arm(1 / 3, 0.25, 0.5), 'a "b"': arm(-2.0, None, None, 1, "length")}
+    rows = list(csv.DictReader(io.StringIO(comma_separated(arms))))
+    assert [row["arm"] for row in rows] == list(arms)
+    assert float(rows[0]["iqm"]) == 1 / 3 and rows[0]["ci_high"] == "0.5"
+    assert list(rows[1].values()) == ['a "b"', "length", "-2.0", "", "", "1"]
+
+
+def test_a_table_is_written_as_its_name_says(tmp_path):
+    arms = {"env": arm(493.12, 488.04, 497.22)}
+    for end, kind in ((".md", markdown), (".tex", latex), (".csv", comma_separated)):
+        assert write(arms, tmp_path / f"new/a{end}").read_text() == kind(arms)
+    with pytest.raises(UserError, match=r"must end in one of: \.md, \.tex, \.csv"):
+        write(arms, tmp_path / "a.txt")
+
+
 def test_no_arms():
-    for table in (markdown, rich_table):
+    for table in (markdown, rich_table, latex, comma_separated):
         with pytest.raises(UserError, match="no arms"):
             table({})

@@ -1,5 +1,6 @@
 """Rows, and where they go."""
 
+import json
 import sys
 import time
 import types
@@ -100,11 +101,16 @@ def by_turns(step):
 
 def test_wandb_has_one_run_for_each_arm_that_reports_by_turns(tmp_path, monkeypatch):
     """Also when the run is resumed: its arms go on in W&B's runs of before."""
-    logged = {}
+    logged, configs = {}, []
+    arms = {
+        name: {"env": "e", "config": {"gamma": i, "hidden": [4]}} for i, name in enumerate("abc")
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"arms": arms}))
 
     class Run:
-        def __init__(self, id, name, reinit, **_):
-            assert reinit == "create_new"
+        def __init__(self, id, name, reinit, allow_val_change, config, **_):
+            assert reinit == "create_new" and allow_val_change
+            configs.append(config)
             self.steps = logged.setdefault((id, name), [])
             self.open = True
 
@@ -119,15 +125,17 @@ def test_wandb_has_one_run_for_each_arm_that_reports_by_turns(tmp_path, monkeypa
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **o: Run(**o)))
     for steps in ((0, 100, 200), (200, 300)):
-        sink = metrics.WandB("project", folder=tmp_path)
+        sink = metrics.WandB("project", folder=tmp_path, config={"command": "it"})
         for step in steps:
             sink.write(by_turns(step))
         sink.close()
+    said = {"env": "e", "hidden": [4], "command": "it"}
+    assert configs == 2 * [{"gamma": i, **said} for i in range(3)]
     assert sorted(name for _, name in logged) == ["a", "b", "c"]
     assert all(steps == [0, 100, 200, 200, 300] for steps in logged.values())
     sink = metrics.WandB("project", folder=tmp_path / "another")
     sink.write(by_turns(0))
-    assert len(logged) == 6
+    assert len(logged) == 6 and configs[-1] == {}
 
 
 def test_wandb_itself_keeps_several_runs_open(tmp_path, monkeypatch):

@@ -23,7 +23,12 @@ def ppo(**settings):
 
 
 def same(a, b):
-    return all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+    return all(map(np.array_equal, bits(a), bits(b)))
+
+
+def bits(tree):
+    keys = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
+    return [jax.random.key_data(x) if keys(x) else x for x in jax.tree.leaves(tree)]
 
 
 def test_annealing_ends_with_the_run():
@@ -64,6 +69,42 @@ def test_a_resumed_run_is_annealed_alike(tmp_path, monkeypatch):
         training.train(ppo(), total_steps=64, out=tmp_path, sinks=[StopsAt()], **options)
     again = training.train(ppo(), total_steps=64, out=tmp_path, resume=True, **options)
     assert same(whole.state.params, again.state.params)
+
+
+def test_a_finished_run_is_made_longer_to_the_bit(tmp_path):
+    """With its evaluations twice as many the curve of returns is that of the longer run too."""
+    agent = agents.make("ppo", ENV, "env + 0.1*counts()", **SMALL)
+    options = {**RUN, "vary": {"learning_rate": [1e-3, 1e-2]}}
+    training.train(agent, total_steps=30, out=tmp_path, **{**options, "evals": 2})
+    assert (tmp_path / "summary.json").exists()
+    options["evals"] = 4
+    whole = training.train(agent, total_steps=64, **options)
+    longer = training.train(agent, total_steps=64, out=tmp_path, resume=True, **options)
+    assert same(whole.state, longer.state) and np.array_equal(whole.returns, longer.returns)
+    for metric in ("return", "length"):
+        rows = [each.curves.where(metric=metric) for each in (whole, longer)]
+        assert rows[0] == rows[1]
+    assert longer.summary["env_steps"] == whole.summary["env_steps"] == 128
+    arms = training.load_config(tmp_path)["arms"].values()
+    assert [(arm["total_steps"], arm["evals"]) for arm in arms] == [(64, 4)] * 2
+    with pytest.raises(UserError, match="was started with total_steps = 64, not 48"):
+        training.train(agent, total_steps=48, out=tmp_path, resume=True, **options)
+
+
+def test_a_run_that_is_longer_in_vain_is_left_as_it_was(tmp_path):
+    training.train(ppo(gamma=0.9), total_steps=32, out=tmp_path, **RUN)
+    before = {name: (tmp_path / name).read_bytes() for name in ("config.json", "summary.json")}
+    others = {
+        "anneal_steps = 32, which would have been 64 in the longer": ppo(gamma=0.9),
+        "with config.gamma = 0.9, not 0.8": ppo(gamma=0.8, anneal_steps=32.0),
+    }
+    for line, agent in others.items():
+        with pytest.raises(UserError, match=line):
+            training.train(agent, total_steps=64, out=tmp_path, resume=True, **RUN)
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+    agent = ppo(gamma=0.9, anneal_steps=32.0)
+    longer = training.train(agent, total_steps=64, out=tmp_path, resume=True, **RUN)
+    assert same(longer.state, training.train(agent, total_steps=64, **RUN).state)
 
 
 def test_points_of_an_agent_without_a_run_are_annealed():

@@ -1,10 +1,14 @@
 """Studies: which runs are one program, what probes see, and where runs begin."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
+import jaxrl_reward as jr
 from jaxrl_reward import training
 from jaxrl_reward.training import Run
 from jaxrl_reward.training.devices import sharding
@@ -84,6 +88,32 @@ def test_what_a_probe_saw_survives_a_kill(fake_agent, stop_after, stopped, tmp_p
     }
     loaded = training.load(fake_agent(), tmp_path / "cut", "rate 0.2")
     np.testing.assert_array_equal(loaded.state.weights, whole["rate 0.2"].state.weights)
+
+
+def test_a_study_from_python_is_written_up_as_a_run_of_the_shell(fake_agent, tmp_path):
+    runs = two(fake_agent())
+    found = jr.study(runs, out=tmp_path / "study", probe=look, metric="sum", progress=False)
+    files = {"config.json", "metrics.parquet", "summary.json", "figure.png", "report.md"}
+    assert {each.name for each in (tmp_path / "study").iterdir()} == {
+        *files,
+        "checkpoints",
+        ".lock",
+    }
+    summary = json.loads((tmp_path / "study/summary.json").read_text())
+    assert list(summary["arms"]) == [run.name for run in runs] == list(found)
+    for name, result in found.items():
+        assert summary["arms"][name] == result.summary["arms"][name]
+    rows = training.load_rows(tmp_path / "study").table.sort_by("arm")
+    assert rows.num_rows == sum(len(each.curves) for each in found.values())
+    report = (tmp_path / "study/report.md").read_text()
+    assert report.startswith("# fake on fake:env\n") and "| rate 0.2 | `env` |" in report
+    assert "From Python" in report and "![Sum over environment steps" in report
+    Image.open(tmp_path / "study/figure.png").verify()
+    result = jr.train(runs[0], out=tmp_path / "one", title="My run", progress=False)
+    assert {each.name for each in (tmp_path / "one").iterdir()} == {*files, "checkpoints", ".lock"}
+    assert (tmp_path / "one/report.md").read_text().startswith("# My run\n")
+    assert json.loads((tmp_path / "one/summary.json").read_text())["arms"] == result.summary["arms"]
+    assert jr.Run is Run
 
 
 def test_runs_begin_where_the_first_one_does(fake_agent):

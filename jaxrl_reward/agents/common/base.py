@@ -12,8 +12,11 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents import table
 from jaxrl_reward.agents.common import offline_data
 from jaxrl_reward.envs import spaces
+from jaxrl_reward.rewards.core import inspect
 from jaxrl_reward.rewards.core.operators import no_reward
 from jaxrl_reward.types import UserError
+
+KINDS = ("pointwise", "causal", "learned", "episodic", "group")  # of terms, see `rewards.core.ways`
 
 
 class Agent(NamedTuple):
@@ -73,6 +76,17 @@ class Agent(NamedTuple):
     check: Callable[[Any], None] = lambda config: None
     data: Any = None
     data_origin: tuple[Any, ...] = ()
+
+
+def terms(name: str) -> tuple[str, ...]:
+    """The kinds of reward terms that the agent of that name takes, of `KINDS`.
+
+    A module may say so by `TERMS`; else all that see one step after the other, and whole
+    episodes where its `Learner` plays some.
+    """
+    found = table.module(name)
+    plays = getattr(getattr(found, "Learner", None), "whole_episodes", "never")
+    return getattr(found, "TERMS", KINDS[: 3 + (plays != "never")])
 
 
 def make(
@@ -209,14 +223,31 @@ def check_reward(
     return reward
 
 
+def check_terms(agent: str, reward: rw.RewardTransform, episodes: bool) -> None:
+    """Raises a `UserError` for terms of what it does not play; it names the agents that do.
+
+    Args:
+      agent: its name.
+      reward: what it is to learn from.
+      episodes: whether it can play whole ones.
+    """
+    missing = rw.scopes(reward) & (inspect.WHOLE.keys() - ({"episodic"} if episodes else set()))
+    for kind in sorted(missing, reverse=True):  # groups first, which few play
+        plays = "no groups" if episodes else "fixed blocks"
+        others = [name for name in table.names() if kind in terms(name)]
+        needs = f"{reward} needs {inspect.WHOLE[kind]}"
+        raise UserError(f"{agent} plays {plays}, and {needs}: use {', '.join(others)}")
+
+
 def other_discounts(agent: str, config: Any, reward: rw.RewardTransform) -> str | None:
     """What to say of terms whose `gamma` is another than the agent's; None if all is well."""
     apart = rw.discounts.others(reward, discount(config))
     if not apart:
         return None
+    broken = " and ".join(dict.fromkeys(filter(None, (term.other_gamma for term in apart))))
     return (
-        f"{agent} discounts by {discount(config):g}, and {', '.join(apart)} by a gamma of its "
-        "own; leave that out to take the agent's"
+        f"{agent} discounts by {discount(config):g}, and {', '.join(map(str, apart))} by a gamma "
+        f"of its own{broken and f', so that {broken}'}; leave that out to take the agent's"
     )
 
 

@@ -101,12 +101,16 @@ def _check(values: list[Array], flags: list[Array], scalars: list[float | Array]
     chex.assert_rank(scalars, 0)
 
 
-def explained(target: Array, guess: Array) -> Array:
+def explained(target: Array, guess: Array, where: Array | None = None) -> Array:
     """The share of the variance of `target` that `guess` explains; 0 where it has none.
 
     At most 1, and negative where the mean would be a better guess. The unit of the
-    two does not matter.
+    two does not matter. With `where` of what is not 0 there, the first entry among it.
     """
+    if where is not None:
+        where = where > 0.0
+        target, guess = (jnp.where(where, x, x.ravel()[0]) for x in (target, guess))
     some = rounding.varies(target)
-    left = jnp.var(target - guess) / jnp.where(some, jnp.var(target), 1.0)
+    left = jnp.var(target - guess, where=where)
+    left = left / jnp.where(some, jnp.var(target, where=where), 1.0)
     return jnp.where(some, 1.0 - left, 0.0)

@@ -10,12 +10,13 @@ import math
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents.common import batching
+from jaxrl_reward.agents.common import base, batching
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.envs.vector import step
 from jaxrl_reward.types import Array, Mean, Metrics, Transition, UserError
@@ -35,6 +36,7 @@ class Rollout(NamedTuple):
       metrics: the reward's own, scalars.
       features: what replay must store for the reward, `[T, N]`.
       memory: the policy's own after the block, `[N, ...]`, if it has one.
+      alive: the steps to learn from, `[T, N]` bool; None for all.
     """
 
     block: Transition
@@ -45,6 +47,7 @@ class Rollout(NamedTuple):
     metrics: Metrics
     features: Any = ()
     memory: Any = ()
+    alive: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +58,15 @@ class Player:
       env: one environment.
       vector: `num_envs` of it.
       placement: whether the policy sees the memory of the reward.
+      whole: whether the reward needs whole episodes: a block then begins with episodes, and
+        those that it does not end are cut there. Of each environment the first one is learned
+        from: which of the others are over by then depends on how they went.
     """
 
     env: envs.Env
     vector: envs.VectorEnv
     placement: Placement
+    whole: bool = False
 
     def observe(
         self, reward: Any, reward_state: Any, obs: Array, first: Array
@@ -118,6 +125,7 @@ class Player:
         (env_state, reward_state, memory), ((block, extra, episodes), scored) = played
         inputs = flatten(block.obs, 2) if blind else scored[0]
         known = batching.by_steps(policy_info, inputs, extra)
+        block = cut(block) if self.whole else block
         block = block.replace(reward=block.env_reward, policy=known)
         if blind:
             reward_state, total, metrics, features = reward.apply(reward_state, block)
@@ -128,12 +136,26 @@ class Player:
             next_inputs = policy_input(block.next_obs, observed)
         # No gradient of a policy's loss may reach the reward's parameters.
         block = block.replace(reward=jax.lax.stop_gradient(total))
-        rollout = Rollout(block, inputs, next_inputs, extra, episodes, metrics, features, memory)
-        return env_state, reward_state, rollout
+        found = (block, inputs, next_inputs, extra, episodes, metrics, features, memory)
+        alive = first_episode(block.last) if self.whole else None
+        return env_state, reward_state, Rollout(*found, alive)
 
     def example(self, num_envs: int, num_steps: int) -> Transition:
         """A block of zeros `[T, N, ...]` in the shape of what is played."""
         return example(self.env, num_envs, num_steps)
+
+
+def cut(block: Transition) -> Transition:
+    """The block with the episodes that are still running truncated at its end."""
+    running = ~block.last[-1]
+    return block.replace(truncated=block.truncated.at[-1].set(block.truncated[-1] | running))
+
+
+def first_episode(last: Array) -> Array:
+    """The steps up to and with the first ending of each column, `[T, N]` bool."""
+    chex.assert_rank(last, 2)
+    over = jnp.cumsum(last, axis=0, dtype=jnp.int32)
+    return over - last.astype(jnp.int32) == 0
 
 
 def example(env: envs.Env, num_envs: int, num_steps: int) -> Transition:
@@ -156,6 +178,7 @@ def player(
     env: envs.Env,
     reward: rw.RewardTransform,
     parts: tuple[int, ...] = (),
+    episodes: bool = False,
 ) -> Player:
     """What plays `env` for an agent that learns from blocks of steps.
 
@@ -165,6 +188,7 @@ def player(
       env: what it plays.
       reward: what it learns from.
       parts: `(m,)` for an agent that learns from m rewards a step.
+      episodes: whether it can play whole episodes, for a reward that needs them.
 
     Raises:
       UserError: the agent cannot play this environment or use this reward.
@@ -178,10 +202,15 @@ def player(
     if not isinstance(action, spaces.Box | spaces.Discrete):
         kind = type(action).__name__
         raise UserError(f"{agent} needs Discrete or Box actions; {env.name} has {kind}")
-    if rw.needs_episodes(reward):
-        raise UserError(f"{agent} plays fixed blocks, and {reward} needs whole episodes")
+    base.check_terms(agent, reward, episodes)
+    whole = rw.needs_episodes(reward)
+    if whole and config.placement == "step":
+        raise UserError(
+            f"{reward} needs whole episodes, and nothing is known of them at a step: "
+            "use placement=block"
+        )
     vector = envs.vectorize(env, config.num_envs, reset=config.reset)
-    made = Player(env, vector, config.placement)
+    made = Player(env, vector, config.placement, whole)
     example = jax.eval_shape(lambda: made.example(config.num_envs, config.num_steps))
     given = rw.trial.parts(reward, example)
     if given != parts:

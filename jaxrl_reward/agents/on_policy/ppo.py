@@ -36,7 +36,10 @@ class Config(PolicyGradient, ClippedAdam):
     """PPO's settings. Floats are leaves: `vmap` over them to sweep."""
 
     num_envs: int = 16
-    num_steps: int = setting(64, "steps of each in a block, T")
+    num_steps: int = setting(
+        64,
+        "steps of each in a block, T; for a reward that needs whole episodes the time limit",
+    )
     epochs: int = setting(4, "passes over a block", low=1)
     minibatches: int = setting(4, "gradient steps of a pass; must divide N * T", low=1)
     hidden: tuple[int, ...] = setting(help="widths of the hidden layers of actor and critic")
@@ -63,7 +66,7 @@ class Config(PolicyGradient, ClippedAdam):
         settings.RUN,
         "environment steps until the learning rate is zero; -1 is the length of the run",
         low=1.0,
-        of_run=True,
+        of_run="anneal",
     )
 
     def validate(self, owner: str) -> None:
@@ -85,7 +88,8 @@ class Choice(NamedTuple):
 class Batch(NamedTuple):
     """What an update learns from, `[B, ...]`; `noise` is what made `raw`.
 
-    `context` is what a network with a memory needs to begin, see `sequential`.
+    `context` is what a network with a memory needs to begin, see `sequential`; `weight`, where
+    some rows do not count, is 0 for those and alike for the others, 1 on average.
     """
 
     inputs: Array
@@ -96,6 +100,11 @@ class Batch(NamedTuple):
     advantage: Array
     target: Array
     context: Any = ()
+    weight: Any = ()
+
+    def mean(self, values: Array) -> Array:
+        """Over the rows that count."""
+        return (values if isinstance(self.weight, tuple) else values * self.weight).mean()
 
 
 def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None) -> base.Agent:
@@ -157,6 +166,7 @@ class Learner(on_policy.Learner):
     """
 
     init_keys = 2
+    whole_episodes = "asked"
 
     def check_start(self, config: Config) -> None:
         if config.anneal:
@@ -231,7 +241,8 @@ class Learner(on_policy.Learner):
         batch = self.batch(state, played, noise)
         params, opt_state, losses = self.optimise(state, batch, *keys)
         metrics = {name: Mean.of(values) for name, values in losses.items()}
-        metrics["explained_variance"] = Mean.of(returns.explained(batch.target, batch.value))
+        some = None if played.alive is None else batch.weight
+        metrics["explained_variance"] = Mean.of(returns.explained(batch.target, batch.value, some))
         return params, opt_state, metrics
 
     def batch(self, state: Any, played: rollout.Rollout, noise: Array) -> Batch:
@@ -249,6 +260,8 @@ class Learner(on_policy.Learner):
         inputs, raw = common.normalize(state, played.inputs), played.extra.raw
         log_prob, value = known["log_prob"], known["value"]
         batch = Batch(inputs, raw, noise, log_prob, value, advantage, target)
+        if played.alive is not None:
+            batch = batch._replace(weight=played.alive.astype(jnp.float32))
         memory, first = state.memory, block.first
         context = {
             "actor": self.actor.context(memory["actor"], first),
@@ -288,7 +301,7 @@ class Learner(on_policy.Learner):
 
         def minibatch_step(carry: tuple[Array, Any], rows: Array) -> Any:
             vector, opt_state = carry
-            fair = self.standardize(config, batch, rows)
+            fair = self.standardize(config, weighed(batch, rows), rows)
             loss = partial(self.loss, config)
             gradient, metrics = batching.mean_gradient(loss, tree_of(vector), fair, rows)
             change, opt_state = optimiser.update(ravel_pytree(gradient)[0], opt_state)
@@ -305,36 +318,54 @@ class Learner(on_policy.Learner):
         """
         if not config.normalize_advantage:
             return batch
-        some = batch.advantage[rows]
-        scaled = (batch.advantage - some.mean()) / (some.std() + 1e-8)
+        some, where = batch.advantage[rows], None
+        if not isinstance(batch.weight, tuple):
+            where = batch.weight[rows] > 0.0
+            some = jnp.where(where, some, jnp.mean(some, where=where))
+        middle, spread = jnp.mean(some, where=where), jnp.std(some, where=where)
+        scaled = (batch.advantage - middle) / (spread + 1e-8)
         return batch._replace(advantage=jnp.where(rounding.varies(some), scaled, 0.0))
 
     def loss(self, config: Config, params: Any, batch: Batch) -> tuple[Array, dict[str, Array]]:
         """Equation 9 of Schulman et al. (2017), to be minimised, and what to log."""
         policy, value = self.replay(params, batch)
         log_ratio = self.dist.log_prob(policy, batch.raw) - batch.log_prob
+        if not isinstance(batch.weight, tuple):  # what does not count may be out of range
+            log_ratio = jnp.where(batch.weight > 0.0, log_ratio, 0.0)
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
-        policy_loss = -jnp.minimum(ratio * batch.advantage, clipped * batch.advantage).mean()
+        gain = jnp.minimum(ratio * batch.advantage, clipped * batch.advantage)
+        policy_loss = -batch.mean(gain)
         error = jnp.square(value - batch.target)
         if config.clip_value:
             near = batch.value + jnp.clip(value - batch.value, -config.clip, config.clip)
             error = jnp.maximum(error, jnp.square(near - batch.target))
-        value_loss = 0.5 * error.mean()
+        value_loss = 0.5 * batch.mean(error)
         # A draw from the new policy by the old noise: a squashed normal has no
         # closed form of the entropy, and estimates it from a draw.
-        entropy = self.dist.entropy(policy, self.dist.sample(policy, batch.noise)).mean()
+        entropy = batch.mean(self.dist.entropy(policy, self.dist.sample(policy, batch.noise)))
         loss = policy_loss + config.value_coef * value_loss - config.entropy_coef * entropy
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
             # Schulman's low-variance estimator, joschu.net/blog/kl-approx.html.
-            "approx_kl": (ratio - 1.0 - log_ratio).mean(),
+            "approx_kl": batch.mean(ratio - 1.0 - log_ratio),
             # Of those whose bound binds: a ratio beyond the other one keeps its slope.
-            "clip_fraction": ((ratio - 1.0) * jnp.sign(batch.advantage) > config.clip).mean(),
+            "clip_fraction": batch.mean((ratio - 1.0) * jnp.sign(batch.advantage) > config.clip),
         }
         return loss, metrics
+
+
+def weighed(batch: Batch, rows: Array) -> Batch:
+    """The batch with weights that are 1 on average in a minibatch.
+
+    So means over parts of it, however many rows count in each, add up to that of all.
+    """
+    if isinstance(batch.weight, tuple):
+        return batch
+    share = batch.weight[rows].mean()
+    return batch._replace(weight=batch.weight / jnp.where(share > 0.0, share, 1.0))
 
 
 def _optimiser(config: Config, iteration: Array) -> optax.GradientTransformation:

@@ -14,7 +14,6 @@ import dataclasses
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -101,13 +100,6 @@ def check(config: Config) -> None:
 # ---- the estimator ----------------------------------------------------------------
 
 
-def first_episode(last: Array) -> Array:
-    """The steps up to and with the first ending of each column, `[T, N]` bool."""
-    chex.assert_rank(last, 2)
-    over = jnp.cumsum(last, axis=0, dtype=jnp.int32)
-    return over - last.astype(jnp.int32) == 0
-
-
 def credit(kind: str, reward: Array, alive: Array, gamma: float | Array) -> Array:
     """What weighs the log-probability of each action, before the baseline.
 
@@ -157,7 +149,7 @@ class Learner(on_policy.Learner):
     """
 
     update_keys = 0
-    whole_episodes = True
+    whole_episodes = "always"
 
     def init(self, config: Config, inputs: Array, key: Array) -> tuple[Any, Any]:
         params = {"actor": self.actor.init(key, inputs)}
@@ -224,7 +216,7 @@ class Learner(on_policy.Learner):
     def batch(self, state: Any, played: rollout.Rollout, noise: Array) -> Batch:
         """The weights of a block's actions, as a batch `[T * N, ...]`."""
         config, block = state.config, played.block
-        alive = first_episode(block.last)
+        alive = rollout.first_episode(block.last)
         weight = credit(config.credit, block.reward, alive, config.gamma)
         weight = without_baseline(config.baseline, weight, alive)
         inputs, alive = common.normalize(state, played.inputs), alive.astype(jnp.float32)

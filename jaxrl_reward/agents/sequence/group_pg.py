@@ -42,6 +42,8 @@ from jaxrl_reward.rewards.groups import likelihoods
 from jaxrl_reward.rewards.groups.ways import groups_of
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
+TERMS = base.KINDS  # of rewards
+
 
 class State(common.State):
     """As every agent's; `env_state` and `obs_stats` are empty.

@@ -5,8 +5,9 @@ updates the networks on it.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, rollout
 from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.shells import shell
-from jaxrl_reward.types import Array, Mean
+from jaxrl_reward.types import Array, Mean, UserError
 
 
 class State(common.State):
@@ -29,10 +30,11 @@ class Learner(shell.Learner):
     """What one agent has of its own.
 
     Attributes:
-      whole_episodes: whether each block begins with episodes.
+      whole_episodes: whether each block begins with episodes, `always`, or `asked` where the
+        reward needs whole ones; its update then leaves out what is not `played.alive`.
     """
 
-    whole_episodes: ClassVar[bool] = False
+    whole_episodes: ClassVar[Literal["never", "asked", "always"]] = "never"
 
     def check_start(self, config: Any) -> None:
         """Raises a `UserError` for a config with which no run can start."""
@@ -77,17 +79,38 @@ def make(
       UserError: a setting is out of range, or the environment or the reward is not for
         this agent.
     """
-    check(config)
     env = envs.given(env)
     reward = base.check_reward(name, config, env, reward)
-    player = rollout.player(name, config, env, reward)
+    plays = learner(config, env.action_space).whole_episodes
+    if plays == "asked" and rw.needs_episodes(reward):
+        config = _of_episodes(name, config, env, reward)
+    check(config)
     own = shell.learner_of(name, config, env, learner)
+    player = rollout.player(name, config, env, reward, episodes=plays != "never")
     made = OnPolicy(name, config, reward, player, own, check)
 
     def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
         return make(name, config, env, reward if other is None else other, learner, check)
 
     return made.agent(config.num_envs * config.num_steps, shards_envs=True, remake=remake)
+
+
+def _of_episodes(name: str, config: Any, env: envs.Env, reward: rw.RewardTransform) -> Any:
+    """The config with blocks in which any episode ends.
+
+    Raises:
+      UserError: there is no bound on their length.
+    """
+    limit = env.max_steps
+    if limit is None:
+        raise UserError(f"{reward} needs whole episodes, and those of {env.name} may never end")
+    if config.num_steps not in (limit, type(config)().num_steps):
+        warnings.warn(
+            f"{name} plays whole episodes for {reward}: num_steps is {limit}, their time limit, "
+            f"not {config.num_steps}",
+            stacklevel=4,
+        )
+    return config.replace(num_steps=limit)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +139,8 @@ class OnPolicy(shell.Shell):
         key, key_noise, key_env, *keys, key_learn = split
         shape = (state.config.num_steps, state.config.num_envs)
         noise = self.learner.noise(state, key_noise, shape)
-        state = self.from_the_start(state) if self.learner.whole_episodes else state
+        if self.player.whole or self.learner.whole_episodes == "always":
+            state = self.from_the_start(state)
         keys_env = jax.random.split(key_env, shape)
         env_state, reward_state, played = self.player.rollout(
             state, self.learner, state.memory, noise, keys_env

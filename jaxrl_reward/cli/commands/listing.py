@@ -17,14 +17,27 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the names of one kind, with a line on each."""
+    """Prints the names of one kind, with a line on each; of agents what they learn from too."""
     columns(list(LISTS[args.LIST]()))
+    if args.LIST == "agents":
+        print(f"\n{terms()}")
 
 
 def _agents() -> Iterable[tuple[str, str]]:
     from jaxrl_reward import agents
 
     return [(name, _summary(agents.module(name))) for name in agents.names()]
+
+
+def terms() -> str:
+    """Which kinds of reward terms each agent takes, as a Markdown table."""
+    from jaxrl_reward import agents
+    from jaxrl_reward.agents.common.base import KINDS
+    from jaxrl_reward.training.record.write_up import markdown_table
+
+    taken = {name: agents.terms(name) for name in agents.names()}
+    rows = [(n, *("yes" if kind in each else "" for kind in KINDS)) for n, each in taken.items()]
+    return markdown_table(("Agent", *KINDS), rows)
 
 
 def _envs() -> Iterable[tuple[str, str]]:

@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from jaxrl_reward.cli import runs
 from jaxrl_reward.cli.parser import command
-from jaxrl_reward.errors import UserError
+from jaxrl_reward.cli.values import whole
+from jaxrl_reward.errors import UserError, nearest
 from jaxrl_reward.files import user_path
 
 
@@ -15,17 +17,25 @@ def add(subparsers: Any) -> None:
     made = command(subparsers, "plot", run, "Draw learning curves of one or several runs.")
     made.add_argument("folders", metavar="RUN_FOLDER", nargs="+", help="folders that `train` wrote")
     made.add_argument("--metric", default="return", help="of metrics.parquet (return)")
+    made.add_argument("--title", metavar="TEXT", help="above the figure")
+    made.add_argument("--label", metavar="TEXT", help="of the vertical axis")
+    made.add_argument("--arms", metavar="ARM", nargs="+", help="only these, in this order")
+    made.add_argument(
+        "--smooth", type=whole, metavar="N", default=1, help="mean of each seed's last N points (1)"
+    )
+    made.add_argument("--table", metavar="FILE", help="the last points too, in a .tex, .csv or .md")
     made.add_argument(
         "--out", help="a .png, .pdf or .svg, replaced if it is there (a new figure.png)"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draws the arms of all folders into one figure."""
+    """Draws the arms of all folders into one figure, and makes a table of them."""
     import pyarrow as pa
 
     from jaxrl_reward import training
     from jaxrl_reward.report import plots
+    from jaxrl_reward.report import tables as reports
 
     tables, configs = [], {}
     for folder in args.folders:
@@ -41,5 +51,30 @@ def run(args: argparse.Namespace) -> None:
         tables.append(table)
     out = runs.file(args.out, "figure.png")
     axis = training.steps_axis(configs) or "Steps (per seed)"
-    plots.learning_curves(pa.concat_tables(tables), out, metric=args.metric, axis=axis)
+    rows = _chosen(training.Rows(pa.concat_tables(tables)), args.arms)
+    options = {"metric": args.metric, "title": args.title, "label": args.label}
+    plots.learning_curves(rows.table, out, axis=axis, smooth=args.smooth, **options)
     print(out)
+    if args.table is not None:
+        print(reports.write(_last(rows, args.metric), args.table))
+
+
+def _chosen(rows: Any, arms: Sequence[str] | None) -> Any:
+    """The rows of these arms, in their order; all of them without a choice."""
+    known = rows.by_arm()
+    for arm in arms or ():
+        if arm not in known:
+            raise UserError(f"there is no arm {arm!r}; {nearest(arm, known)}")
+    return rows if arms is None else type(rows).concatenate(known[arm] for arm in arms)
+
+
+def _last(rows: Any, metric: str) -> dict[str, Any]:
+    """Each arm's last point, as in its run's summary."""
+    import numpy as np
+
+    from jaxrl_reward.report import statistics
+
+    last = {
+        arm: own.curve(metric)[1][:, -1] for arm, own in rows.where(metric=metric).by_arm().items()
+    }
+    return {arm: statistics.summarize(x[~np.isnan(x)], metric) for arm, x in last.items()}

@@ -39,3 +39,5 @@ def run(args: argparse.Namespace) -> None:
     runs.print_results(outcome.summary, experiment.title, out)
     for verdict in outcome.verdicts:
         print(f"{verdict.status + ':':<10} {verdict.claim}\n{'':<10} {verdict.evidence}")
+    if outcome.verdicts and (note := experiments.NOTES.get(args.preset)):
+        print(note)

@@ -1,6 +1,7 @@
 """The command `sweep`."""
 
 import argparse
+import dataclasses
 from typing import Any
 
 from jaxrl_reward.cli import cache, own, runs
@@ -46,12 +47,14 @@ def add(subparsers: Any) -> None:
     made.add_argument("--resume", action="store_true", help="continue the sweep in the folder")
     own.add_trust(made)
     made.add_argument("--no-progress", action="store_true", help="draw no progress bar")
+    runs.add_dashboards(made)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs every trial of a file; writes its folder and prints a table."""
     _check(args)
     _on_the_cpu()
+    from jaxrl_reward.training.record import metrics
     from jaxrl_reward.training.record.run_folder import steps_of
     from jaxrl_reward.training.sweeps import sweep as sweeps
     from jaxrl_reward.training.sweeps import sweep_spec
@@ -64,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(planned.trials)} trials, {steps_of(planned.steps)}")
         return 0
     out = runs.folder(args, planned.name)
+    planned = dataclasses.replace(planned, dashboards=runs.wanted(args))
+    metrics.dashboards(planned.dashboards, out, planned.name)  # an extra may be missing
     with runs.Resumable(out):
         outcome = sweeps.run(
             planned,

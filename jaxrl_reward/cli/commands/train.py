@@ -32,13 +32,12 @@ def run(args: argparse.Namespace) -> None:
     """Trains an agent; writes its folder and prints a table."""
     devices.start()
     from jaxrl_reward import training
-    from jaxrl_reward.training.record.write_up import write_up
 
     vary = grid(args.vary)
     agent, template = training_flags.build(args, {name: values[0] for name, values in vary.items()})
     points = training.points(agent, vary, template) if vary else None
     name = f"{agent.name}-{args.env or agent.env.name}"
-    out = runs.folder(args, name)
+    out, title = runs.folder(args, name), f"{agent.name} on {agent.env.name}"
     with runs.Sinks(args, out, name) as sinks, runs.Resumable(out):
         result = training.train(
             agent,
@@ -53,12 +52,11 @@ def run(args: argparse.Namespace) -> None:
             sinks=sinks,
             vary=points,
             shard=args.shard,
+            title=title,
+            command=runs.command(args),
         )
-    if not training.is_first_process():
-        return
-    title = f"{agent.name} on {agent.env.name}"
-    write_up(out, result.summary, result.curves, title=title, command=runs.command(args))
-    runs.print_results(result.summary, title, out)
+    if training.is_first_process():
+        runs.print_results(result.summary, title, out)
 
 
 def grid(words: list[str]) -> dict[str, list[float]]:

@@ -81,6 +81,7 @@ class RewardTransform:
     varies = False  # may the same transition earn another reward later on?
     reads_history = False  # does the output depend on the rewards of earlier steps?
     learns_in_order = False  # does `learn` need the steps of an agent's block in order?
+    other_gamma = ""  # what a `gamma` that is not the agent's breaks
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
 

@@ -33,15 +33,15 @@ def bind(reward: Any, gamma: Any) -> Any:
     return reward.replace(**changes) if changes else reward
 
 
-def others(reward: Any, gamma: Any) -> list[str]:
-    """The terms with a discount of their own that is not this one, as texts."""
+def others(reward: Any, gamma: Any) -> list[RewardTransform]:
+    """The terms with a discount of their own that is not this one."""
     if not isinstance(reward, RewardTransform):
         return []
-    found = [text for part in reward.children() for text in others(part, gamma)]
+    found = [term for part in reward.children() for term in others(part, gamma)]
     for field in dataclasses.fields(reward):  # type: ignore[arg-type]
         own, wanted = number(getattr(reward, field.name)), number(gamma)
         if _is_discount(reward, field.name) and own is not None and wanted is not None:
-            found += [str(reward)] if not math.isclose(own, wanted, rel_tol=1e-6) else []
+            found += [reward] if not math.isclose(own, wanted, rel_tol=1e-6) else []
     return found
 
 

@@ -30,6 +30,12 @@ def needs_episodes(reward: RewardTransform) -> bool:
     return reward.scope in WHOLE or any(map(needs_episodes, reward.children()))
 
 
+def scopes(reward: RewardTransform) -> set[str]:
+    """The scopes of an expression's terms; those of `WHOLE` are not for every agent."""
+    own = set() if reward.scope == "operator" else {reward.scope}
+    return own.union(*map(scopes, reward.children()))
+
+
 def varies(reward: RewardTransform) -> bool:
     """True if the same transition may earn another reward later on."""
     return reward.varies or any(map(varies, reward.children()))

@@ -84,6 +84,8 @@ class gail(Learned):  # noqa: N801
       width: of both hidden layers.
     """
 
+    other_gamma = "absorbing states are not worth what the agent's returns say"
+
     demos: Any = static(default=None)
     episodes: CountOrNone = static(default=0)
     every: Count = static(default=1)
@@ -244,6 +246,8 @@ class airl(gail):  # noqa: N801
     Attributes:
       shaped: pay the whole sum; else g alone, which outlives a change of dynamics.
     """
+
+    other_gamma = "the difference of h is no shaping of the agent's task"
 
     form: Annotated[str, OneOf(FORMS)] = static(default="logit")
     shaped: bool = static(default=True)

@@ -29,6 +29,8 @@ class stock(Causal):  # noqa: N801
     sees `gamma^t c_t / scale`, which stays bounded, and `gamma^t`.
     """
 
+    other_gamma = "the stock is not that of the agent's return"
+
     c0: Finites = 0.0
     gamma: Divisor = None
     scale: Positive = 1.0

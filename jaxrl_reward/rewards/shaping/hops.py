@@ -77,6 +77,8 @@ class hop_potential(Causal):  # noqa: N801
     that is `low` where nothing and `high` where all is achieved.
     """
 
+    other_gamma = "optimal policies are no longer preserved"
+
     function: Any = static()
     low: Finite = 0.0
     high: Finite = 1.0

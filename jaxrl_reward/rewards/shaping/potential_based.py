@@ -30,6 +30,8 @@ class dynamic_potential(Causal):  # noqa: N801
     `start` to `end` in `steps` environment steps; a block is given the one at its start.
     """
 
+    other_gamma = "optimal policies are no longer preserved"
+
     function: str | Callable[[Array], Array] = static()
     gamma: Discount = None
     start: Finite = 1.0
@@ -73,6 +75,8 @@ class learned_potential(Learned):  # noqa: N801
     under does not quite telescope.
     """
 
+    other_gamma = "optimal policies are no longer preserved"
+
     gamma: Discount = None
     width: Count = static(default=64)
 
@@ -111,6 +115,8 @@ class look_back(Causal):  # noqa: N801
     (`potentials.advice_names()`); `gamma` is the agent's, if it is left out.
     """
 
+    other_gamma = "optimal policies are no longer preserved"
+
     function: str | Callable[[Array, Array], Array] = static()
     gamma: Divisor = None
 
@@ -136,6 +142,8 @@ class look_ahead(Episodic):  # noqa: N801
     Nothing follows the last step of an episode. `function` and `gamma` are those of
     `look_back`, for an agent that does not know Phi.
     """
+
+    other_gamma = "optimal policies are no longer preserved"
 
     function: str | Callable[[Array, Array], Array] = static()
     gamma: Discount = None

@@ -93,6 +93,8 @@ class potential(Pointwise):  # noqa: N801
     is the agent's, if it is left out.
     """
 
+    other_gamma = "optimal policies are no longer preserved"
+
     function: str | Callable[[Array], Array] = static()
     gamma: Discount = None
 

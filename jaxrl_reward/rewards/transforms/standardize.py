@@ -181,6 +181,8 @@ class OfReturns(Running):
       episodic: whether the return begins anew with every episode.
     """
 
+    other_gamma = "the scale is not that of the agent's returns"
+
     gamma: Discount = None
     episodic: bool = static(default=True, kw_only=True)
 

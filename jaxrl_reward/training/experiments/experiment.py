@@ -122,6 +122,10 @@ class Preset:
     probe: Probe | None = None
 
 
+# Of presets: what there is to know of their verdicts.
+NOTES = {
+    "smoke": "The preset smoke shows that it runs: it is too small for verdicts to mean anything."
+}
 DEMOS = "{demos}"  # in an arm's reward, where the path of its demonstrations belongs
 
 Measure = Callable[[Sequence[Arm], Preset, jax.Array, Ticker], Mapping[str, Measured]]
@@ -274,6 +278,7 @@ def run(
             sections=sections,
             metric=experiment.metric,
             axis=experiment.axis,
+            note=NOTES.get(preset, ""),
         )
         folder.write_summary(summary)
     return Outcome(results, verdicts, summary, folder.path)

@@ -10,6 +10,7 @@ from training, averaged since the log point before.
 import hashlib
 import importlib
 import json
+import os
 import time
 import urllib.parse
 import uuid
@@ -242,12 +243,13 @@ class TensorBoard(_ByArm):
 class WandB(_ByArm):
     """Means over seeds in Weights & Biases; each arm is a run in one group.
 
-    With a folder, a resumed run goes on in W&B's runs of before.
+    With a folder, a resumed run goes on in W&B's runs of before, and the configuration is
+    that of the arm, all of its settings, as the folder's `config.json` has it.
 
     Args:
       project: W&B's project.
       group: what the arms have in common, such as the run's name.
-      config: what to show as the configuration.
+      config: what else to show as the configuration.
       mode: `offline` needs no network and no account; None leaves it to W&B.
       folder: where W&B keeps its files.
 
@@ -274,7 +276,9 @@ class WandB(_ByArm):
         del step
         # By default it would end the run of the arm before.
         options = self._options | {"id": self._id(arm), "resume": "allow", "reinit": "create_new"}
-        run = self._module.init(name=arm, **options)
+        options["config"] = self._settings(arm) | self._options["config"]
+        # A run may be made longer, and W&B remembers how long it was.
+        run = self._module.init(name=arm, allow_val_change=True, **options)
         # W&B's own step must never go back, as a resumed run's does.
         run.define_metric("*", step_metric="step")
         return run
@@ -292,8 +296,54 @@ class WandB(_ByArm):
             write_atomic(file, (json.dumps(known, indent=2) + "\n").encode())
         return known[arm]
 
+    def _settings(self, arm: str) -> dict[str, Any]:
+        """What `config.json` has of the arm; its agent's settings by their own names."""
+        file = None if self._folder is None else self._folder / "config.json"
+        if file is None or not file.exists():
+            return {}
+        found = json.loads(file.read_bytes())["arms"].get(arm, {})
+        return found.get("config", {}) | {k: v for k, v in found.items() if k != "config"}
+
     def _log(self, run: Any, step: int, metrics: Mapping[str, float]) -> None:
         run.log({"step": step, **metrics})
 
     def _end(self, run: Any) -> None:
         run.finish()
+
+
+# ---- those that are asked for ------------------------------------------------------
+
+
+DASHBOARDS = ("tensorboard", "wandb")
+
+
+def dashboards(names: Sequence[str], folder: Path, group: str, **config: Any) -> list[Sink]:
+    """Sinks of these names for a run's folder.
+
+    Args:
+      names: of `DASHBOARDS`.
+      folder: the run's.
+      group: what W&B calls the arms together.
+      **config: what W&B is to show beside the arm's settings.
+
+    Raises:
+      UserError: an extra is not installed.
+    """
+    found: list[Sink] = []
+    if "tensorboard" in names:
+        found.append(TensorBoard(folder / "tensorboard"))
+    if "wandb" in names:
+        project = os.environ.get("WANDB_PROJECT", "jaxrl-reward")
+        mode = os.environ.get("WANDB_MODE")  # W&B itself reads it once per process
+        found.append(WandB(project, group=group, config=config, mode=mode, folder=folder))
+    return found
+
+
+def close(sinks: Sequence[Sink]) -> None:
+    """Closes all; one that fails, as of a connection that is gone, is told of."""
+    for sink in sinks:
+        try:
+            sink.close()
+        except Exception as error:
+            line = " ".join(str(error).split())
+            warnings.warn(f"{type(sink).__name__} is not closed: {line}", stacklevel=2)

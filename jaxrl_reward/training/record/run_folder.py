@@ -12,6 +12,7 @@ new one, never a part.
 import contextlib
 import io
 import json
+import math
 import os
 import platform
 import warnings
@@ -42,6 +43,7 @@ except ImportError:  # not on Windows; there the folder is not locked
 _RESULTS = ("summary.json", "metrics.parquet")
 MARKS = {"sweep.json": "sweep", "study.log": "search"}
 _WRITTEN = (*_RESULTS, "config.json", "report.md", "failure.json", *MARKS, "study.log.lock")
+_LENGTH = ("total_steps", "evals", "log_points")  # of a configuration, may change with the first
 _PACKAGES = "jax jaxlib flax optax chex numpy orbax-checkpoint gymnax brax mujoco mujoco-mjx"
 
 
@@ -215,6 +217,28 @@ class RunFolder:
                 "not have; choose another --out"
             )
 
+    def lengthen(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
+        """Lets these arms go on to more steps than they were started with, all or none.
+
+        Evaluations and log points may then be others too.
+
+        Raises:
+          UserError: an arm that is to be longer was started with another configuration.
+        """
+        if not (self.path / "config.json").exists():
+            return
+        old, longer = load_config(self.path), {}
+        for arm in arms.keys() & old["arms"].keys():
+            before, config = old["arms"][arm], json.loads(to_json(plain(arms[arm])))
+            if config["total_steps"] > before.get("total_steps", math.inf):
+                longer[arm] = before | {key: config[key] for key in _LENGTH}
+                if found := difference(longer[arm], config):
+                    raise self._another(arm, found)
+        if longer:
+            (self.path / "summary.json").unlink(missing_ok=True)  # it is not over any more
+            merged = {**old, "arms": {**old["arms"], **longer}}
+            write_atomic(self.path / "config.json", to_json(merged))
+
     def register_all(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
         """Registers the arms of one run; only the first process does."""
         processes.first_does(lambda: [self.register(arm, arms[arm]) for arm in arms])
@@ -238,11 +262,7 @@ class RunFolder:
         imported.check_same(self.path, old)
         if arm in old["arms"]:
             if found := difference(old["arms"][arm], config):
-                key, was, now = found
-                raise UserError(
-                    f"{self.path} holds another run: arm {arm!r} was started with {key} = {was}, "
-                    f"not {now}; use the same, or choose another --out"
-                )
+                raise self._another(arm, found)
             if changes := ", ".join(_changes(old, new)):
                 warnings.warn(
                     f"{self.path} was started with {changes}: what rounds otherwise soon learns "
@@ -253,6 +273,13 @@ class RunFolder:
             kept = {key: old[key] for key in ("imports", "vouched") if key in old}
             merged = {"arms": {**old["arms"], arm: config}, **new, **kept, **imported.record()}
             write_atomic(self.path / "config.json", to_json(merged))
+
+    def _another(self, arm: str, found: tuple[str, Any, Any]) -> UserError:
+        key, was, now = found
+        return UserError(
+            f"{self.path} holds another run: arm {arm!r} was started with {key} = {was}, "
+            f"not {now}; use the same, or choose another --out"
+        )
 
     def checkpoints(self, arm: str) -> Path:
         return checkpoints_of(self.path, arm)

@@ -25,12 +25,13 @@ def write_up(
     rows: Rows,
     *,
     title: str,
-    command: str,
+    command: str = "",
     claim: str = "",
     source: str = "",
     sections: Sequence[str] | None = None,
     metric: str = "return",
     axis: str | None = None,
+    note: str = "",
 ) -> None:
     """Writes both files into a run's folder.
 
@@ -39,13 +40,14 @@ def write_up(
       summary: the content of `summary.json`.
       rows: those of all arms.
       title: of both.
-      command: how to run it again.
+      command: of the shell, that runs it again, if there is one.
       claim: what was to be shown, if anything.
       source: who claimed it.
       sections: what stands below the returns in place of the learning curves, for
         a figure that is drawn already.
       metric: what the summary reports and the figure shows.
       axis: what the figure's horizontal axis counts, if not the steps of agents.
+      note: what to know before the verdicts are read.
     """
     from jaxrl_reward.report import plots
 
@@ -60,17 +62,18 @@ def write_up(
         parts.append(f"**Claim.** {claim}")
     if source:
         parts.append(f"**Source.** {source}")
-    parts += [*_verdicts(summary), *_results(path, summary, metric), *sections]
+    parts += [*_verdicts(summary, note), *_results(path, summary, metric), *sections]
     parts += [*_setup(path, summary), *_again(summary, command)]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
 
-def _verdicts(summary: Mapping[str, Any]) -> list[str]:
+def _verdicts(summary: Mapping[str, Any], note: str) -> list[str]:
     verdicts = summary["verdicts"]
     if not verdicts:
         return []
     rows = [(v["claim"], f"**{v['status']}**", v["evidence"], v["source"]) for v in verdicts]
-    return ["## Verdicts", markdown_table(("Expected", "Verdict", "Evidence", "Source"), rows)]
+    table = markdown_table(("Expected", "Verdict", "Evidence", "Source"), rows)
+    return ["## Verdicts", *([f"**{note}**"] if note else []), table]
 
 
 def _results(path: Path, summary: Mapping[str, Any], metric: str) -> list[str]:
@@ -123,7 +126,8 @@ def _again(summary: Mapping[str, Any], command: str) -> list[str]:
     spent = f"{summary['wall_seconds']:,.0f} s on {summary['device']}, compiling included."
     if steps_of(summary):
         spent = _speed(summary)
-    return ["## Run it again", f"```\n{command}\n```", spent, f"Versions: {packages}."]
+    again = f"```\n{command}\n```" if command else "From Python, with what `config.json` has."
+    return ["## Run it again", again, spent, f"Versions: {packages}."]
 
 
 def _speed(summary: Mapping[str, Any]) -> str:

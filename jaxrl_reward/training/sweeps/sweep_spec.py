@@ -68,12 +68,14 @@ class Sweep:
       trials: in the order of the file.
       steps: what all of them will take together, by `env_steps` and `gradient_steps`.
       rounding: of each trial that takes more steps than it asks for, one line.
+      dashboards: where rows of all trials go besides, of `metrics.DASHBOARDS`.
     """
 
     name: str
     trials: tuple[Trial, ...]
     steps: Mapping[str, int] = field(default_factory=dict)
     rounding: Mapping[str, str] = field(default_factory=dict)
+    dashboards: tuple[str, ...] = ()
 
 
 def read(path: Path | str) -> Sweep:

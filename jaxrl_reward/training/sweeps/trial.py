@@ -33,6 +33,7 @@ from jaxrl_reward.imports import Import
 from jaxrl_reward.training import imported
 from jaxrl_reward.training.devices.sharding import use_all_cores
 from jaxrl_reward.training.record import checkpoint
+from jaxrl_reward.training.record.metrics import Sink, close, dashboards
 from jaxrl_reward.training.record.result import NonFiniteError
 from jaxrl_reward.training.record.run_folder import BusyError, RunFolder, plain, to_json
 from jaxrl_reward.training.record.write_up import write_up
@@ -58,8 +59,8 @@ class Failure(NamedTuple):
 def write_sweep(out: Path, sweep: Sweep) -> None:
     """Writes `sweep.json`."""
     trials = [plain(trial) for trial in sweep.trials]
-    content = {"name": sweep.name, "trials": trials, **imported.record()}
-    write_atomic(out / "sweep.json", to_json(content))
+    known = {"name": sweep.name, "trials": trials, "dashboards": list(sweep.dashboards)}
+    write_atomic(out / "sweep.json", to_json(known | imported.record()))
 
 
 def read_sweep(out: Path) -> Sweep:
@@ -71,7 +72,8 @@ def read_sweep(out: Path) -> Sweep:
     file = out / "sweep.json"
     try:
         content = json.loads(file.read_bytes())
-        return Sweep(content["name"], tuple(Trial(**each) for each in content["trials"]))
+        trials = tuple(Trial(**each) for each in content["trials"])
+        return Sweep(content["name"], trials, dashboards=tuple(content.get("dashboards", ())))
     except FileNotFoundError:
         raise UserError(f"{out} holds no sweep: there is no sweep.json in it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -150,7 +152,7 @@ def run(out: Path, trial: Trial, wanted: Sequence[Import] = ()) -> None:
                     return
                 _note("started")
                 imported.again(wanted)
-                _train(trial, folder)
+                _train(trial, folder, _dashboards(out, trial))
                 _note("finished")
         except NonFiniteError as error:
             record_failure(out, trial, "non_finite", error)
@@ -169,8 +171,17 @@ def run(out: Path, trial: Trial, wanted: Sequence[Import] = ()) -> None:
             record_failure(out, trial, "error", f"{type(error).__name__}: {error}")
 
 
-def _train(trial: Trial, folder: RunFolder) -> None:
-    result = train(trial, out=folder)
+def _dashboards(out: Path, trial: Trial) -> list[Sink]:
+    """Those that the sweep was asked for, with their files in the trial's folder."""
+    sweep, command = read_sweep(out), as_command(trial)
+    return dashboards(sweep.dashboards, folder_of(out, trial), sweep.name, command=command)
+
+
+def _train(trial: Trial, folder: RunFolder, sinks: Sequence[Sink]) -> None:
+    try:
+        result = train(trial, out=folder, sinks=sinks)
+    finally:
+        close(sinks)
     rows, command = result.curves, as_command(trial)
     write_up(folder.path, result.summary, rows, title=trial.name, command=command)
     folder.write_summary(result.summary)
