@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jaxrl_reward.agents.sequence import group_pg
     from jaxrl_reward.deploy import export, load
     from jaxrl_reward.nn import lipschitz
+    from jaxrl_reward.plugins import imports
     from jaxrl_reward.training import Run, study, train
     from jaxrl_reward.types import Mean, Transition, UserError
 
@@ -53,6 +54,7 @@ __all__ = [
     "eta",
     "export",
     "group_pg",
+    "imports",
     "iql",
     "lipschitz",
     "load",
@@ -74,6 +76,7 @@ __all__ = [
 
 # Of the modules `agents`, `deploy`, `training` and `types`, for short.
 _AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo", "td3")
+_INSIDE = {"imports": "plugins.imports", "lipschitz": "nn.lipschitz"}
 _HOMES = {
     "deploy": ("export", "load"),
     "training": ("Run", "study", "train"),
@@ -90,7 +93,7 @@ def __getattr__(name: str) -> Any:
     elif name in _AGENTS:
         found = importlib.import_module(f"{__name__}.agents").module(name)
     else:
-        found = importlib.import_module(f"{__name__}{'.nn' * (name == 'lipschitz')}.{name}")
+        found = importlib.import_module(f"{__name__}.{_INSIDE.get(name, name)}")
     globals()[name] = found
     return found
 

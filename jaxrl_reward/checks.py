@@ -39,8 +39,6 @@ _ADVICE = (
      "use jax.numpy, such as take or lax.dynamic_index_in_dim"),
     (errors.ConcretizationTypeError, "a Python number is made of a traced value: use jax.numpy "
      "in place of float(), int() and numpy"),
-    (errors.UnexpectedTracerError, "it keeps a traced value from one call to the next: "
-     "give it back instead"),
 )  # fmt: skip
 
 

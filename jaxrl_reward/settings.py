@@ -224,8 +224,8 @@ def override(owner: str, config: Any, values: dict[str, Any]) -> Any:
             raise UserError(f"{owner} has no setting {name!r}, {nearest(name, known)}")
         default = known[name]
         if isinstance(default, float):
-            fits = isinstance(value, numbers.Real | Tracer) or hasattr(value, "dtype")
-            fits = fits and not isinstance(value, bool) and np.ndim(value) == 0
+            array = hasattr(value, "dtype") and np.ndim(value) == 0
+            fits = array or (isinstance(value, numbers.Real) and not isinstance(value, bool))
         elif isinstance(default, str) and name in _open(config):
             fits = True  # a name, or what it would be the name of
         elif isinstance(default, bool | str):

@@ -23,7 +23,7 @@ import hypothesis
 import jax
 import pytest
 
-from jaxrl_reward import imports
+from jaxrl_reward.plugins import imports
 from jaxrl_reward.training.devices import sharding
 
 # Before the first computation: programs are tested on a mesh of two devices.

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from jaxrl_reward import UserError, ppo
-from jaxrl_reward.definitions import check_free, home
+from jaxrl_reward.plugins.definitions import check_free, home
 
 
 def written(source, path, name):
@@ -42,7 +42,7 @@ def test_another_one_is_refused_by_name(tmp_path, modules):
         check_free("name 'a'", one.term, two.term)
     with pytest.raises(UserError, match=r"terms.py \(term\); choose another"):
         check_free("name 'a'", one.term, one.other)
-    with pytest.raises(UserError, match=r"taken by jaxrl_reward\.agents\.ppo; choose"):
+    with pytest.raises(UserError, match=r"taken by jaxrl_reward\.agents\.on_policy\.ppo; choose"):
         check_free("name 'ppo'", "jaxrl_reward.agents.on_policy.ppo", one)
     check_free("name 'ppo'", "jaxrl_reward.agents.on_policy.ppo", ppo)
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,13 +17,17 @@ from jaxrl_reward.training.record import checkpoint
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+QUICK = ROOT / "examples" / "data_format.py"  # compiles least
 
-# Each command in turn, as the shell would run it; the status is that of the last.
+# Each command in turn, as the shell would run it; a folder's run is as if it had been killed.
 IN_TURN = """
-import json, sys
+import json, pathlib, sys
 from jaxrl_reward import cli
-for argv in json.loads(sys.argv[1]):
-    if status := cli.main(argv):
+from test_examples import forget_the_end
+for each in json.loads(sys.argv[1]):
+    if isinstance(each, str):
+        forget_the_end(pathlib.Path(each))
+    elif status := cli.main(each):
         sys.exit(status)
 """
 
@@ -57,9 +62,9 @@ def of_a_resumed_run(train):
     return [*train[:at], *train[at + 2 :], "--resume", "--no-progress"]
 
 
-def check_written(out):
+def check_written(out, example):
     """What a run of an example leaves: a report that names it, and an episode."""
-    assert "--import examples/" in (out / "report.md").read_text()
+    assert re.search(rf"--import \S*examples/{example.name}", (out / "report.md").read_text())
     assert (out / "episode.gif").stat().st_size > 100
 
 
@@ -72,11 +77,11 @@ def test_each_has_its_commands(example):
 
 
 def test_one_is_trained_evaluated_drawn_and_resumed(place, registers, capsys):
-    known, out = commands(ROOT / "examples" / "pointwise_term.py")
+    known, out = commands(QUICK)
     assert cli.main([*known["train"], "--no-progress"]) == 0
     before = (out / "metrics.parquet").read_bytes()
     assert cli.main(known["evaluate"]) == 0 and cli.main(known["render"]) == 0
-    check_written(out)
+    check_written(out, QUICK)
     forget_the_end(out)
     assert cli.main([*of_a_resumed_run(known["train"])]) == 0
     assert (out / "metrics.parquet").read_bytes() == before
@@ -91,7 +96,8 @@ def test_it_works_in_fresh_processes(example, place):
 
     def fresh(*several):
         words = [sys.executable, "-c", IN_TURN, json.dumps(several)]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        known = [str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        path = os.pathsep.join(filter(None, known))
         environ = {**os.environ, "PYTHONPATH": path}
         done = subprocess.run(words, env=environ, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -99,9 +105,9 @@ def test_it_works_in_fresh_processes(example, place):
 
     fresh([*known["train"], "--no-progress"])
     before = (out / "metrics.parquet").read_bytes()
-    told = fresh(known["evaluate"], known["render"])
+    # The first of these knows nothing but the folder; the others share its process.
+    several = known["evaluate"], known["render"], str(out), of_a_resumed_run(known["train"])
+    told = fresh(*several)
     assert f"imports {Path.cwd() / 'examples' / example.name}, as {out} says" in told
-    check_written(out)
-    forget_the_end(out)
-    fresh(of_a_resumed_run(known["train"]))
+    check_written(out, example)
     assert (out / "metrics.parquet").read_bytes() == before

@@ -9,7 +9,8 @@ from importlib import metadata
 
 import pytest
 
-from jaxrl_reward import UserError, imports
+from jaxrl_reward import UserError
+from jaxrl_reward.plugins import imports
 
 SAYS = "import os\nos.environ['RAN'] = os.environ.get('RAN', '') + {!r}\n"
 

@@ -11,7 +11,6 @@ from jaxrl_reward import agents
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.cli import arguments, devices, settings, training_flags
 from jaxrl_reward.cli.commands import search, train
-from jaxrl_reward.rewards.core import registry
 from jaxrl_reward.training.experiments import experiment
 from jaxrl_reward.training.sweeps import sweep_spec
 
@@ -29,20 +28,20 @@ def lines():
 
 
 @pytest.mark.timeout(300)
-def test_the_python_snippets_run_in_order(monkeypatch, capsys):
-    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+def test_the_python_snippets_run_in_order(registers, capsys):
     space = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), space)
     assert "env + action_cost(weight=0.5)" in capsys.readouterr().out
     ways = (rw.Pointwise, rw.Causal, rw.Episodic, rw.Grouped, rw.Learned)
     terms = [entry.build for entry in rw.entries()]
-    written = [term for term in terms if not term.__module__.startswith("jaxrl_reward.")]
+    written = [term for term in terms if not (term.__module__ or "").startswith("jaxrl_reward.")]
     assert all(any(issubclass(term, way) for term in written) for way in ways)
 
 
 @pytest.mark.parametrize("line", [each for each in lines() if each.startswith("jaxrl")], ids=str)
-def test_the_commands_are_understood(line, monkeypatch):
+def test_the_commands_are_understood(line, monkeypatch, registers):
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(devices, "use_all_cores", lambda: None)
     args = arguments.parse(shlex.split(line)[1:])
     if args.command in ("train", "search"):
@@ -58,7 +57,7 @@ def test_the_commands_are_understood(line, monkeypatch):
     if args.command == "reproduce":
         assert args.preset in experiment.load(args.name).presets
     if args.command == "explain":
-        assert rw.parse(args.reward)
+        assert isinstance(rw.parse(args.reward), rw.RewardTransform)
 
 
 def test_the_sweep_is_one():

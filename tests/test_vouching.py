@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from jaxrl_reward import vouching
+from jaxrl_reward.plugins import vouching
 
 WHAT = [{"name": "/home/me/terms.py", "files": {"/home/me/terms.py": "ab"}}]
 

@@ -202,7 +202,10 @@ experiment = Experiment(
         Arm(
             "rally eta",
             env=study.RALLY,
-            config={**_AIM, "c0": (-1.0,), "stock_low": (-5.0,), "stock_high": (5.0,)},
+            config={
+                **{**_AIM, "c0": (-1.0,), "stock_low": (-5.0,), "stock_high": (5.0,)},
+                "network": "mlp",
+            },
         ),
         Arm("lotteries eta", env="tabular:lotteries", config=_DRAW, share=0.4),
         Arm("lotteries frozen", env="tabular:lotteries", config={**_DRAW, **_FROZEN}, share=0.4),

@@ -4,8 +4,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from jaxrl_reward.definitions import check_free
 from jaxrl_reward.errors import UserError, nearest
+from jaxrl_reward.plugins.definitions import check_free
 
 _MODULES: Mapping[str, str] = {
     "bc": "jaxrl_reward.agents.from_data.bc",

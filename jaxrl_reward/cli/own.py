@@ -1,15 +1,18 @@
 """`--import` and `--trust`: modules of the user's own, before and after a command is parsed."""
 
 import argparse
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward import imports
 from jaxrl_reward.cli.console import say
 from jaxrl_reward.cli.parser import Parser
+from jaxrl_reward.errors import UserError
 from jaxrl_reward.files import user_path
+from jaxrl_reward.plugins import imports
 
 
 def add_import(parser: Any) -> None:
@@ -66,8 +69,25 @@ def load_recorded(args: argparse.Namespace, folder: str) -> None:
 
 def hint(message: str) -> str:
     """What to add to an error about a name that nothing has, where a plugin may bring it."""
-    unknown = re.search(r"\bunknown (?:reward term|agent|environment)|no format that is", message)
-    return imports.hint() if unknown else ""
+    return imports.hint() if _is_unknown(message) else ""
+
+
+@contextlib.contextmanager
+def names_of(folder: str) -> Iterator[None]:
+    """Says what is missing where a run has names that nothing has, as one that Python made may."""
+    try:
+        yield
+    except UserError as error:
+        if not _is_unknown(str(error)):
+            raise
+        raise UserError(
+            f"{folder} has what no import of it brings, name your file with --import: {error}"
+        ) from error
+
+
+def _is_unknown(message: str) -> bool:
+    pattern = r"\bunknown (?:reward term|agent|environment) |no format that is known"
+    return re.search(pattern, message) is not None
 
 
 def as_flags(argv: list[str]) -> list[str]:

@@ -127,4 +127,5 @@ def load(folder: str, arm: str | None) -> tuple[Any, Any]:
     """An arm's agent, and its state in the newest good checkpoint."""
     from jaxrl_reward.training.restoring import restore
 
-    return restore(folder, arm)
+    with own.names_of(folder):
+        return restore(folder, arm)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxrl_reward.data import d4rl, dataset, files, minari, ogbench
 from jaxrl_reward.data.dataset import Dataset
-from jaxrl_reward.definitions import check_free
 from jaxrl_reward.files import user_path
+from jaxrl_reward.plugins.definitions import check_free
 from jaxrl_reward.types import UserError, nearest
 
 PREFIX = "minari:"

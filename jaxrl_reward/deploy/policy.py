@@ -84,13 +84,15 @@ class Policy:
             self._memory, self._first = None, None
             return
         ended, known = np.atleast_1d(np.asarray(ended, bool)), self._first
-        if known is not None and ended.shape != known.shape:
+        if known is None:
+            return  # all begin
+        if ended.shape != known.shape:
             raise UserError(f"reset takes [{len(known)}] bool, which episodes ended, not {ended}")
-        self._first = ended if known is None else ended | known
+        self._first = ended | known
 
     def _rows(self, obs: ArrayLike) -> tuple[np.ndarray, bool]:
         """Observations `[N, *O]` float32, and whether one came alone."""
-        rows, rank = np.asarray(obs), len(self.obs_shape)
+        rows, rank = _array(obs), len(self.obs_shape)
         one = rows.shape == self.obs_shape
         known = rows.dtype.kind in "biuf" and (one or rows.shape[1:] == self.obs_shape)
         if not known or not (one or rows.ndim == rank + 1) or not rows.size:
@@ -126,10 +128,11 @@ class Policy:
                     "environment paid for the step before, or call reset() where episodes begin"
                 )
             return np.zeros(count, np.float32)
-        paid = np.asarray(reward, np.float32)
-        if paid.shape not in ((), (count,)):
-            raise UserError(f"reward= must be a number or [{count}], not {list(paid.shape)}")
-        return np.broadcast_to(paid, (count,))
+        paid = _array(reward)
+        if paid.dtype.kind not in "biuf" or paid.shape not in ((), (count,)):
+            found = f"{paid.dtype} {list(paid.shape)}"
+            raise UserError(f"reward= must be a number or [{count}], not {found}")
+        return np.broadcast_to(paid.astype(np.float32), (count,))
 
 
 def load(
@@ -149,6 +152,14 @@ def load(
     """
     agent, loaded = restore(out, arm, **settings)
     return Policy(agent, of_seed(loaded, seed))
+
+
+def _array(given: ArrayLike) -> np.ndarray:
+    """What was given, as text where it is no array."""
+    try:
+        return np.asarray(given)
+    except ValueError:  # lists of several lengths
+        return np.asarray(str(given))
 
 
 def _is_key(key: Any) -> bool:

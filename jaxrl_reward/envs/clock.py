@@ -100,7 +100,7 @@ def _owner(environment: Any, name: str) -> Any:
 
 def _ours(owner: Any) -> bool:
     """Whether a class is gymnax's or one of this package, which keep to gymnax 1.x."""
-    return owner is not None and owner.__module__.split(".")[0] in ("gymnax", "jaxrl_reward")
+    return owner is not None and str(owner.__module__).split(".")[0] in ("gymnax", "jaxrl_reward")
 
 
 def _reads(environment: Any, params: Any, action_space: Any) -> tuple[bool, str]:

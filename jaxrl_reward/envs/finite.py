@@ -11,7 +11,7 @@ from gymnax.environments import environment, spaces
 
 from jaxrl_reward.options import check
 from jaxrl_reward.tabular import maps
-from jaxrl_reward.tabular.maps import Places
+from jaxrl_reward.tabular.maps import Map
 from jaxrl_reward.tabular.mdp import with_clock
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.tabular.worlds import WORLDS
@@ -39,11 +39,11 @@ class Finite(environment.Environment):
 
     Attributes:
       mdp: as it is by default; what is played is that of the parameters.
-      places: row and column of each state, where they lie on a map: for drawings.
+      map: where its states lie on a map: for drawings.
     """
 
-    def __init__(self, mdp: MDP, name: str = "finite", places: Places | None = None):
-        self.mdp, self.places = mdp, places
+    def __init__(self, mdp: MDP, name: str = "finite", map: Map | None = None):
+        self.mdp, self.map = mdp, map
         self._name = name
 
     @property
@@ -101,10 +101,9 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     every = {"max_steps_in_episode": 100, "horizon": 0}
     given = check(f"tabular:{name}", options, {**own, **every})
     limit, horizon = (given.pop(key, default) for key, default in every.items())
-    mdp, places = world(**given), maps.places(name, **{**own, **given})
-    if horizon:  # times follow each other
-        mdp, places = with_clock(mdp, horizon), places and places * horizon
-    finite = Finite(mdp, name, places)
+    mdp, where = world(**given), maps.of(name, **{**own, **given})
+    mdp = with_clock(mdp, horizon) if horizon else mdp
+    finite = Finite(mdp, name, where and where.with_clock(horizon))
     return finite, finite.default_params.replace(max_steps_in_episode=limit)
 
 

@@ -3,18 +3,16 @@
 What is tried is tried on shapes alone, before anything is compiled.
 """
 
-import types
 from typing import Any
 
 import jax
 from gymnax.environments import spaces
 
 from jaxrl_reward.checks import difference, is_real, on_shapes, shown
-from jaxrl_reward.envs import registry
+from jaxrl_reward.envs import registry, strangers
 from jaxrl_reward.envs.bounds import limits
 from jaxrl_reward.types import UserError
 
-NEEDED = ("reset_env", "step_env", "observation_space", "action_space")
 _PACKAGES = ("jaxrl_reward", "gymnax")  # whose environments are known to keep the contract
 _STEP = "step_env(key, state, action, params)"
 _GIVES = "(obs, state, reward, terminated, info)"
@@ -55,41 +53,12 @@ def from_gymnax(environment: Any, params: Any = None, name: str = "") -> registr
     Raises:
       UserError: it is no such environment.
     """
-    if (problem := _stranger(environment)) is not None:
-        raise UserError(problem)
+    strangers.check(environment)
     if params is None:
         params = getattr(environment, "default_params", None)
     own = getattr(environment, "name", None)
     name = name or (own if isinstance(own, str) else type(environment).__name__)
     return registry.Env(name, environment, params)
-
-
-def _stranger(what: Any) -> str | None:
-    """Why this is no environment of gymnax's kind, and what to do; None if it is one."""
-    kind = what if isinstance(what, type) else type(what)
-    name = kind.__name__
-    packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
-    if packages & {"gymnasium", "gym", "dm_env"}:
-        return (
-            f"{name} is a {min(packages & {'gymnasium', 'gym', 'dm_env'})} environment, whose "
-            "steps run in Python; here they are compiled: write reset_env and step_env in "
-            "jax.numpy, as in gymnax"
-        )
-    if isinstance(what, type):
-        return f"{name} is a class, and an environment is needed: write {name}()"
-    if "brax" in packages:
-        return f"{name} is a brax environment: name it, as in 'brax:ant'"
-    if what is None or isinstance(what, types.FunctionType | types.ModuleType | int | float):
-        return f"an environment or its name is needed, such as 'gymnax:CartPole-v1', not {what!r}"
-    missing = [each for each in NEEDED if not callable(getattr(what, each, None))]
-    if missing == ["step_env"] and callable(getattr(what, "step", None)):
-        return (
-            f"{name} has step and no step_env: a step that resets by itself, as in gymnax 0.x, "
-            "does not tell where an episode ended; write step_env, which does not reset"
-        )
-    if missing:
-        return f"{name} is no gymnax environment: it has no {', '.join(missing)}"
-    return None
 
 
 # ---- the contract, on shapes ---------------------------------------------------------------
@@ -100,7 +69,7 @@ def check(env: registry.Env, every: bool = False) -> None:
 
     Those of gymnax and of this package do, and are looked at only with `every`.
     """
-    if not every and type(env.environment).__module__.partition(".")[0] in _PACKAGES:
+    if not every and str(type(env.environment).__module__).partition(".")[0] in _PACKAGES:
         return
     key = jax.random.key(0)
     observation, action = (_space(env, kind) for kind in ("observation", "action"))

@@ -12,8 +12,19 @@ import jax.numpy as jnp
 from gymnax.environments import spaces
 
 from jaxrl_reward import options
-from jaxrl_reward.definitions import check_free
-from jaxrl_reward.envs import arena, brax, clock, finite, noisy_tv, probes, rally, sequence, walk
+from jaxrl_reward.envs import (
+    arena,
+    brax,
+    clock,
+    finite,
+    noisy_tv,
+    probes,
+    rally,
+    sequence,
+    strangers,
+    walk,
+)
+from jaxrl_reward.plugins.definitions import check_free
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
 
@@ -158,6 +169,7 @@ def make(name: str, **settings: Any) -> Env:
     if base not in names():
         raise _unknown(base)
     environment, params = _FAMILIES[prefix].factory(short, given)
+    strangers.check(environment)
     env = Env(
         ",".join([base, *(f"{k}={v}" for k, v in sorted(given.items()))]), environment, params
     )

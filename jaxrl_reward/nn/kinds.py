@@ -16,30 +16,42 @@ from jaxrl_reward.nn.own import Own
 from jaxrl_reward.types import Array, UserError
 
 AUTO, MLP, CNN, GRU = "auto", "mlp", "cnn", "gru"
-_OWN: dict[str, Own] = {}
+# What each is, in a line; of a user's, the network itself.
+TABLE: dict[str, str | Own] = {
+    AUTO: "`cnn` for observations [H, W, C], else `mlp`",
+    MLP: "the hidden layers alone",
+    CNN: "16 filters of 3 x 3 before the hidden layers",
+    GRU: "the last hidden layer remembers the episode; of ppo",
+}
 
 Given = TypeVar("Given")
 
 
-class Names(Collection[str]):
-    """The names of networks, with those that will be registered."""
-
-    def __init__(self, *more: str):
-        self._known = (AUTO, MLP, CNN, *more)
+class _Forgetful(Collection[str]):
+    """The names of networks without a memory, with those that will be registered."""
 
     def __contains__(self, name: object) -> bool:
-        return name in self._known or name in _OWN
+        return name in TABLE and name != GRU
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._known, *sorted(_OWN)))
+        return (name for name in TABLE if name != GRU)
 
     def __len__(self) -> int:
-        return len(self._known) + len(_OWN)
+        return len(TABLE) - 1
+
+
+FORGETFUL = _Forgetful()
 
 
 def names() -> list[str]:
-    """Every name of a network; `gru` is one for `ppo` alone."""
-    return list(Names(GRU))
+    """Every name of a network."""
+    return list(TABLE)
+
+
+def summary(name: str) -> str:
+    """What the network of that name is, in a line."""
+    known = TABLE[name]
+    return known.summary if isinstance(known, Own) else known
 
 
 def register(name: str) -> Callable[[Given], Given]:
@@ -57,10 +69,10 @@ def register(name: str) -> Callable[[Given], Given]:
         raise UserError(f"network name {name!r} is not an identifier")
 
     def add(given: Given) -> Given:
-        own, known = Own(given), _OWN.get(name)
-        if name in (AUTO, MLP, CNN, GRU) or (known and known.text != own.text):
-            raise UserError(f"network name {name!r} is taken{f' by {known}' if known else ''}")
-        _OWN[name] = own
+        own, known = Own(given), TABLE.get(name)
+        if known is not None and str(known) != own.text:
+            raise UserError(f"network name {name!r} is taken by {known}")
+        TABLE[name] = own
         return given
 
     return add
@@ -93,8 +105,8 @@ def check(owner: str, kind: Any, shape: tuple[int, ...], seen: str) -> None:
             f"{owner}'s network='cnn' needs observations [H, W, C] of {least} x {least} at least; "
             f"{seen} has {list(shape)}: use network='mlp'"
         )
-    own = _OWN.get(kind) if isinstance(kind, str) else kind
-    if own is not None:
+    own = TABLE[kind] if isinstance(kind, str) else kind
+    if isinstance(own, Own):
         own.check(owner, shape)
 
 
@@ -121,10 +133,9 @@ def make(
 
 def _front(kind: Any, shape: tuple[int, ...]) -> networks.Network | None:
     """What sees the observation; None where the dense layers do."""
-    if isinstance(kind, Own):
-        return kind.front(shape)
-    if kind in _OWN:
-        return _OWN[kind].front(shape)
+    own = TABLE[kind] if isinstance(kind, str) else kind
+    if isinstance(own, Own):
+        return own.front(shape)
     image = kind == CNN or (kind == AUTO and images.fits(shape))
     return images.convolution() if image else None
 

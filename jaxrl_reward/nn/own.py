@@ -46,6 +46,15 @@ class Own:
     def __repr__(self) -> str:
         return self.text
 
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring that the user wrote, if any."""
+        given = self.given
+        if isinstance(given, networks.Network | linen.Module):
+            given = given.apply if isinstance(given, networks.Network) else type(given)
+        line = (given.__doc__ or "").strip().partition("\n")[0]
+        return "" if line.startswith(f"{given.__name__}(") else line  # as dataclasses make it
+
     def front(self, shape: tuple[int, ...]) -> networks.Network:
         """The network itself, of batches of observations of that shape.
 

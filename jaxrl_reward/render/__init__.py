@@ -42,8 +42,8 @@ def frames(env: Any, episode: Episode) -> "Iterator[Image]":
         drawn = walks.draw(world.task, episode.obs)
     elif family == texts.FAMILY:
         drawn = (texts.draw(world.task, obs) for obs in episode.obs)
-    elif getattr(world, "places", None):
-        drawn = walks.draw_map(world.places, env.params.mdp, episode.obs)
+    elif getattr(world, "map", None):
+        drawn = walks.draw_map(world.map, env.params.mdp, episode.obs)
     if drawn is not None:
         for i, canvas in enumerate(drawn):
             yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")

@@ -111,7 +111,7 @@ class Tried(Wrapper):
 
 def is_own(term: RewardTransform) -> bool:
     """Whether a term is a user's, not of this package."""
-    return type(term).__module__.partition(".")[0] != PACKAGE
+    return str(type(term).__module__).partition(".")[0] != PACKAGE
 
 
 # ---- one method at a time ----------------------------------------------------------------
@@ -151,7 +151,7 @@ def _check_methods(term: Any, state: State, block: Transition) -> None:
         given = _method(term, Learned, "reward", "params, transition", state.shared.params, one)
         _check_number(term, "reward(params, transition)", given, one.reward)
     elif isinstance(term, Episodic) and type(term).apply is Episodic.apply:
-        index = jax.ShapeDtypeStruct(block.first.shape, jnp.int32)
+        index: Any = jax.ShapeDtypeStruct(block.first.shape, jnp.int32)
         given = _method(term, Episodic, "reward", "block, episodes", block, Episodes(index))
         _check_steps(term, "reward(block, episodes)", given, [block.first.shape])
     elif isinstance(term, Grouped) and type(term).apply is Grouped.apply:
@@ -208,12 +208,12 @@ def _guarded(term: Any, words: str, call: Callable[[], Any]) -> Any:
 
 
 def _check_reward(term: Any, reward: Any, block: Transition) -> None:
-    """One number a step; a term of the most general kind may give several."""
+    """One number a step; a term of this package or of the most general kind may give several."""
     steps = block.first.shape
-    shape = getattr(reward, "shape", None)
-    general = is_own(term) and type(term).__mro__[1] is RewardTransform
-    several = general and shape is not None and shape[:2] == steps and len(shape) == 3
-    if is_real(reward) and (shape in (steps, block.reward.shape) or (several and shape[2] > 1)):
+    shape: Any = getattr(reward, "shape", None)
+    general = not is_own(term) or type(term).__mro__[1] is RewardTransform
+    several = general and len(shape or ()) == 3 and shape[:2] == steps and shape[2] > 1
+    if is_real(reward) and (shape in (steps, block.reward.shape) or several):
         return
     raise UserError(
         f"{term} gives {shown(reward)} for {steps[0]} steps of {steps[1]} environments, and one "
@@ -235,16 +235,8 @@ def _check_learning(term: Any, state: State, block: Transition) -> None:
         return
     key = jax.random.key(0)
     if isinstance(term, Learned) and type(term).learn is Learned.learn:
-        row = lambda x: jax.ShapeDtypeStruct((term.batch_size, *x.shape[2:]), x.dtype)  # noqa: E731
-        batch = jax.tree.map(row, block).replace(
-            reward=jax.ShapeDtypeStruct((term.batch_size,), jnp.float32)
-        )
-        loss = _method(term, Learned, "loss", "params, key, batch", state.shared.params, key, batch)
-        if not is_number(loss) or not jnp.issubdtype(loss.dtype, jnp.floating):
-            raise UserError(
-                f"{term}: loss(params, key, batch) gives {shown(loss)}, and one real number is "
-                "wanted: take the mean"
-            )
+        _check_loss(term, state.shared.params, key, block)
+        return
     scored = block.replace(reward=jax.ShapeDtypeStruct(block.first.shape, jnp.float32))
     given = on_shapes(str(term), term.learn, "learn(state, key, block)", state, key, scored)
     if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], dict):
@@ -252,21 +244,37 @@ def _check_learning(term: Any, state: State, block: Transition) -> None:
     _check_state(term, "learn", state, given[0])
 
 
+def _check_loss(term: Any, params: Any, key: Array, block: Transition) -> None:
+    """What `Learned.learn` asks: its own steps, around the loss, need not be traced."""
+    row = lambda x: jax.ShapeDtypeStruct((term.batch_size, *x.shape[2:]), x.dtype)  # noqa: E731
+    paid: Any = jax.ShapeDtypeStruct((term.batch_size,), jnp.float32)
+    batch = jax.tree.map(row, block).replace(reward=paid)
+    loss = _method(term, Learned, "loss", "params, key, batch", params, key, batch)
+    if not is_number(loss) or not jnp.issubdtype(loss.dtype, jnp.floating):
+        raise UserError(
+            f"{term}: loss(params, key, batch) gives {shown(loss)}, and one real number is "
+            "wanted: take the mean"
+        )
+    settled = on_shapes(str(term), term.settle, "settle(params)", params)
+    if (apart := difference(params, settled)) is not None:
+        raise UserError(f"{term}: settle(params) changes their types, {apart}")
+
+
 def _check_view(term: Any, state: State, block: Transition) -> None:
     """What the policy may see of the memory, and the beginning of an episode."""
-    begun = on_shapes(
-        str(term), term.begin, "begin(state, obs, first)", state, block.obs[0], block.first[0]
-    )
-    _check_state(term, "begin", state, begun)
+    whose = str(term)
+    if type(term).begin is not RewardTransform.begin:
+        words = "begin(state, obs, first)"
+        begun = on_shapes(whose, term.begin, words, state, block.obs[0], block.first[0])
+        _check_state(term, "begin", state, begun)
     if isinstance(term, Causal) and type(term).view is not Causal.view:
-        memory = _rows(state.local, 1)
-        seen = on_shapes(str(term), term.view, "view(memory)", memory)
+        seen = on_shapes(whose, term.view, "view(memory)", _rows(state.local, 1))
         if getattr(seen, "ndim", None) != 1 or not is_real(seen):
             raise UserError(f"{term}: view(memory) gives {shown(seen)}, and an array [F] is wanted")
-        return
-    seen = on_shapes(str(term), term.observe, "observe(local)", state.local)
-    if getattr(seen, "ndim", None) != 2 or seen.shape[0] != block.first.shape[1]:
-        raise UserError(f"{term}: observe(local) gives {shown(seen)}, and [N, F] is wanted")
+    elif type(term).observe not in (RewardTransform.observe, Causal.observe):
+        seen = on_shapes(whose, term.observe, "observe(local)", state.local)
+        if getattr(seen, "ndim", None) != 2 or seen.shape[0] != block.first.shape[1]:
+            raise UserError(f"{term}: observe(local) gives {shown(seen)}, and [N, F] is wanted")
 
 
 def _rows(tree: Any, axes: int) -> Any:

@@ -1,5 +1,6 @@
 """What every agent must keep, over two short iterations."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +15,9 @@ SEEDS = (0, 1)
 QUICK: Any = {"xla_backend_optimization_level": 0}
 
 
-def check_agent(agent: Any, *, iterations: int = 2, tolerance: float = 1e-3) -> None:
+def check_agent(
+    agent: Any, *, iterations: int = 2, beside: bool = True, tolerance: float = 1e-3
+) -> None:
     """Tries what an agent must keep. Give it a small one: programs are compiled.
 
     A state that a loop can carry; metrics that are `Mean`s of scalars and finite; the same
@@ -24,6 +27,7 @@ def check_agent(agent: Any, *, iterations: int = 2, tolerance: float = 1e-3) -> 
     Args:
       agent: as `agents.make` gives it.
       iterations: of each run.
+      beside: whether to compare with seeds side by side, which are other programs.
       tolerance: for seeds side by side, whose sums may be taken in another order.
 
     Raises:
@@ -33,24 +37,32 @@ def check_agent(agent: Any, *, iterations: int = 2, tolerance: float = 1e-3) -> 
     if not hasattr(agent, "iterate"):
         raise UserError(f"check_agent takes an agent, as agents.make gives, not {agent!r}")
     _check_types(agent)
-    data = () if agent.data is None else (agent.data,)
-
-    def run(key: Any) -> Any:
-        state, metrics = agent.init(key), {}
-        for _ in range(iterations):
-            state, metrics = agent.iterate(state, *data)
-        return state, metrics
-
-    alone = jax.jit(run, compiler_options=QUICK)
     keys = [jax.random.key(seed) for seed in SEEDS]
-    each = [alone(key) for key in keys]
-    same(f"{agent.name}: the same key gives the same run", alone(keys[0]), each[0], 0.0)
-    both = jax.jit(jax.vmap(run), compiler_options=QUICK)(jax.numpy.stack(keys))
-    for i, one in enumerate(each):
-        law = f"{agent.name}: seeds side by side are those alone"
-        same(law, jax.tree.map(lambda x, i=i: x[i], both), one, tolerance)
+    run = _runner(agent, iterations, lambda function: function)
+    each = [run(key) for key in keys]
+    same(f"{agent.name}: the same key gives the same run", run(keys[0]), each[0], 0.0)
+    if beside:
+        both = _runner(agent, iterations, jax.vmap)(jax.numpy.stack(keys))
+        for i, one in enumerate(each):
+            law = f"{agent.name}: seeds side by side are those alone"
+            same(law, jax.tree.map(lambda x, i=i: x[i], both), one, tolerance)
     _check_metrics(agent, each[0][1])
     _check_playing(agent, each[0][0])
+
+
+def _runner(agent: Any, iterations: int, over: Callable[..., Any]) -> Callable[[Any], Any]:
+    """What gives the state and the metrics after some iterations from a key."""
+    data = () if agent.data is None else (agent.data,)
+    begin = jax.jit(over(agent.init), compiler_options=QUICK)
+    iterate = jax.jit(over(lambda state: agent.iterate(state, *data)), compiler_options=QUICK)
+
+    def run(key: Any) -> Any:
+        state, metrics = begin(key), {}
+        for _ in range(iterations):
+            state, metrics = iterate(state)
+        return state, metrics
+
+    return run
 
 
 def _check_types(agent: Any) -> None:
@@ -88,7 +100,8 @@ def _check_playing(agent: Any, state: Any) -> None:
         return  # what its policy sees is its own
     zeros, space = np.zeros((4, inputs.shape[0]), np.float32), agent.env.action_space
     for key in (None, jax.random.key(0)):
-        action = np.asarray(agent.act(state, zeros, key))
+        act = jax.jit(agent.act, compiler_options=QUICK)
+        action = np.asarray(act(state, zeros, key))
         if action.shape != (4, *space.shape):
             wanted = (4, *space.shape)
             raise LawError(f"{agent.name}: an action is of its space: {action.shape}, not {wanted}")

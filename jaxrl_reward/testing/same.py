@@ -32,8 +32,10 @@ def same(law: str, found: Any, wanted: Any, tolerance: float = TOLERANCE) -> Non
 def _same_leaf(law: str, path: str, x: np.ndarray, y: np.ndarray, tolerance: float) -> None:
     if x.shape != y.shape:
         raise LawError(f"{law}: the shape{path and f' of {path}'} is {x.shape}, not {y.shape}")
-    if x.dtype == y.dtype == np.float32 and (np.abs(x - y) <= tolerance * (1 + np.abs(y))).all():
-        return
+    if x.dtype == y.dtype == np.float32:
+        with np.errstate(invalid="ignore"):
+            if (np.abs(x - y) <= tolerance * (1 + np.abs(y))).all():
+                return  # in a tenth of the time of what follows
     good = np.isclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
     if not good.all():
         place = tuple(int(i) for i in np.argwhere(~good)[0])

@@ -133,7 +133,8 @@ def random_block(seed: int, whole: bool = False, env: envs.Env | None = None) ->
     action = rng.integers(0, 2, (T, N)).astype(np.int32) if env is None else _actions(env, seed)
     policy = {"entropy": rng.random((T, N)).astype(np.float32)}
     ends = (terminated, truncated)
-    block = Transition(obs, action, reward, reward, next_obs, first, *ends, policy=policy)
+    made: Any = Transition  # of numpy's arrays
+    block = made(obs, action, reward, reward, next_obs, first, *ends, policy=policy)
     if env is None:
         return block
     known = rollout.example(env, N, T)
@@ -308,11 +309,13 @@ def no_gradient(tested: Tested, seed: int) -> None:
     if not isinstance(term, rw.Learned):
         return
 
-    def total(params: Any) -> Array:
+    def total(params: Any, scale: Array) -> Array:
         shared = state.shared.replace(params=params)
-        return term.apply(state.replace(shared=shared), block).reward.sum()
+        return scale * term.apply(state.replace(shared=shared), block).reward.sum()
 
-    if uses_its_input(jax.make_jaxpr(jax.grad(total))(state.shared.params).jaxpr):
+    # A gradient is in proportion to the scale, also where it is the same for all parameters.
+    traced = jax.make_jaxpr(jax.grad(total))(state.shared.params, np.float32(1.0))
+    if uses_its_input(traced.jaxpr):
         law = _said(tested, "no gradient of a reward reaches its parameters", seed)
         raise LawError(f"{law}: one does; use jax.lax.stop_gradient in apply")
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward import imports, vouching
 from jaxrl_reward.errors import UserError
-from jaxrl_reward.imports import Import
+from jaxrl_reward.plugins import imports, vouching
+from jaxrl_reward.plugins.imports import Import
 
 
 def record() -> dict[str, Any]:
@@ -31,8 +31,12 @@ def checksum(records: Sequence[Import]) -> str:
     return hashlib.sha256(content.encode()).hexdigest() if records else ""
 
 
-def again(records: Iterable[Import]) -> None:
+def again(records: Iterable[Import], tell: Callable[[str], None]) -> None:
     """Imports in another process what one has imported, if it is as it was.
+
+    Args:
+      records: what that is.
+      tell: is told of each, in a line.
 
     Raises:
       UserError: it is not, or cannot be imported.
@@ -40,6 +44,7 @@ def again(records: Iterable[Import]) -> None:
     for each in records:
         if changed := imports.changes(each):
             raise UserError(f"{_shown(changed[0])} has changed since it was imported")
+        tell(f"imports {_shown(each.name)}")
         imports.load(each.name, each.files)
 
 
@@ -102,8 +107,9 @@ def load(
         return
     names = ", ".join(_shown(each.name) for each in missing)
     if not trust and not vouching.holds(config["imports"], config.get("vouched")):
+        files = ", ".join(_shown(path) for each in missing for path in _run(each))
         raise UserError(
-            f"{where} was not made here and would run {names}: read that, and say --trust, or "
+            f"{where} was not made here and would run {files}: read that, and say --trust, or "
             "name what you have with --import"
         )
     changed = {each.name: imports.changes(each) for each in missing}
@@ -134,6 +140,11 @@ def _match(record: Import) -> Import | None:
     same += [each for each in known if each.files and _sums(each) == _sums(record)]
     same += [each for each in known if Path(each.name).name == Path(record.name).name]
     return same[0] if same else None
+
+
+def _run(record: Import) -> list[str]:
+    """What an import would run: files of the user's, or a module with what that needs."""
+    return sorted({record.name, *record.files}) if imports.is_file(record.name) else [record.name]
 
 
 def _differ(before: Import, now: Import) -> list[str]:

@@ -101,7 +101,7 @@ def other_make(config, env, reward=None): ...
     [
         (
             ("ppo", Learner, Config),
-            r"agent name 'ppo' is taken by jaxrl_reward\.agents\.ppo; choose",
+            r"agent name 'ppo' is taken by jaxrl_reward\.agents\.on_policy\.ppo; choose",
         ),
         (
             ("taken", Learner, Config),

@@ -110,9 +110,10 @@ def test_rewards_are_the_term_on_each_whole_episode(network):
     np.testing.assert_array_equal(np.asarray(weight).reshape(16, 4), alive)
     after = learner.next_value(state, found)
     for n, rows in by_hand(block):
-        own = [x[list(rows), n : n + 1] for x in (block.reward, block.policy["value"], after)]
-        ends = [x[list(rows), n : n + 1] for x in (block.terminated, block.truncated)]
-        advantage = returns.gae(*own, *ends, 0.9, learner.config.gae_lambda)[0][:, 0]
+        parts = (block.reward, block.policy["value"], after, block.terminated, block.truncated)
+        own = [x[list(rows), n : n + 1] for x in parts]
+        numbers = (0.9, learner.config.gae_lambda)
+        advantage = returns.gae(*own, *numbers)[0][:, 0]  # pyright: ignore[reportCallIssue]
         given = np.asarray(batch.advantage)
         given = given.T if network == "gru" else given.reshape(16, 4)
         np.testing.assert_allclose(given[list(rows), n], advantage, rtol=1e-4, atol=1e-5)

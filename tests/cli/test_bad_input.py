@@ -332,7 +332,7 @@ def test_out_holds_another_run(run, tiny, copied):
         (["--learning-rate", "0.1"], "config.learning_rate = 0.001, not 0.1"),
         (["--reward", "2*env"], "reward = env, not 2*env"),
         (["--seeds", "4"], "seeds = 2, not 4"),
-        (["--total-steps", "320"], "total_steps = 160, not 320"),
+        (["--total-steps", "80"], "total_steps = 160, not 80"),
         (["--shard", "envs"], "shard = auto, not envs"),
     ],
 )

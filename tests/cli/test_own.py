@@ -1,16 +1,16 @@
 """What a user wrote, named on the command line: `--import`, `--trust`, and what a run keeps."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from jaxrl_reward import imports
+from jaxrl_reward.plugins import imports
+from jaxrl_reward.training import imported
 
 TERMS = """
 from jaxrl_reward import agents, envs, rewards as rw
-from jaxrl_reward.agents import ppo
+from jaxrl_reward.agents.on_policy import ppo
 
 with open({mark!r}, "a") as file:
     file.write("x")
@@ -55,6 +55,7 @@ def own_run(tiny):
     return ("train", "ppo_own", "own:pole", *tiny[3:], "--reward", "env | half()")
 
 
+@pytest.mark.slow
 def test_a_run_with_what_a_user_wrote(run, tiny, mine, again):
     done = run(*own_run(tiny), "--import", "mine.py", "--out", "a", "--no-progress")
     assert done.status == 0, done.err
@@ -62,8 +63,7 @@ def test_a_run_with_what_a_user_wrote(run, tiny, mine, again):
     config = json.loads(Path("a/config.json").read_text())
     assert list(config["arms"]) == ["ppo_own"] and config["arms"]["ppo_own"]["env"] == "own:pole"
     assert [each["name"] for each in config["imports"]] == [str(mine)]
-    command = next(x for x in Path("a/report.md").read_text().splitlines() if "train ppo" in x)
-    assert command.endswith("--import mine.py") or "--import mine.py " in command
+    assert "half()' --import mine.py" in Path("a/report.md").read_text()
 
     again()
     shown = run("evaluate", "a", "--episodes", 1)
@@ -75,67 +75,107 @@ def test_a_run_with_what_a_user_wrote(run, tiny, mine, again):
     assert drawn.status == 0 and f"imports {mine}, as a says" in drawn.err
     assert marks(mine) == 3 and Path("a.gif").exists()
 
-    again()  # curves are numbers: nothing is run to draw them
-    assert run("plot", "a", "--out", "a.png").err == "" and marks(mine) == 3
-
     rows = Path("a/metrics.parquet").read_bytes()
     again()
     resumed = run(*own_run(tiny), "--out", "a", "--resume", "--no-progress")
     assert resumed.status == 0 and f"imports {mine}, as a says" in resumed.err
     assert Path("a/metrics.parquet").read_bytes() == rows and marks(mine) == 4
-    assert f"--import {mine}" in Path("a/report.md").read_text()
-
-    elsewhere(run, tiny, mine, again)
-    changed(run, tiny, mine, again)
+    assert f"half()' --import {mine}" in Path("a/report.md").read_text()
 
 
-def elsewhere(run, tiny, mine, again):
-    """The folder as another user's machine would have made it."""
-    shutil.copytree("a", "b")
-    config = json.loads(Path("b/config.json").read_text())
-    config["vouched"] = "0" * 64
-    Path("b/config.json").write_text(json.dumps(config))
-    before = marks(mine)
-    commands = [
-        ("evaluate", "b", "--episodes", 1),
-        ("render", "b", "--max-steps", 2, "--out", "b.gif"),
-        (*own_run(tiny), "--out", "b", "--resume", "--no-progress"),
+# ---- a run's folder, with what it imports ---------------------------------------------
+
+
+@pytest.fixture
+def folder(copied, mine, again) -> Path:
+    """The shared run as if it had imported the file."""
+    imports.load(str(mine))
+    rewrite(copied, **imported.record())
+    again()
+    (mine.parent / "mark").unlink()
+    return copied
+
+
+def rewrite(folder, **entries):
+    """Puts entries into a run's `config.json`."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **entries}))
+
+
+def uses(folder, tiny):
+    """The commands that load what a run has imported."""
+    return [
+        ("evaluate", folder, "--episodes", 1),
+        ("render", folder, "--max-steps", 2, "--out", "a.gif"),
+        (*tiny, "--out", folder, "--resume", "--no-progress"),
     ]
-    for command in commands:
-        again()
+
+
+def test_a_folder_from_elsewhere_runs_nothing_without_trust(run, tiny, mine, folder):
+    rewrite(folder, vouched="0" * 64)
+    for command in uses(folder, tiny):
         refused = run(*command)
-        assert refused.status == 2 and marks(mine) == before
+        assert (refused.status, refused.out, marks(mine)) == (2, "", 0)
         assert refused.err == (
-            f"jaxrl-reward: error: b was not made here and would run {mine}: read that, and say "
-            "--trust, or name what you have with --import\n"
+            f"jaxrl-reward: error: {folder} was not made here and would run {mine}: read that, "
+            "and say --trust, or name what you have with --import\n"
         )
-    for i, command in enumerate(commands):
-        again()
-        assert run(*command, "--trust").status == 0 and marks(mine) == before + i + 1
-    again()  # what the user names needs no trust
-    assert run("evaluate", "b", "--episodes", 1, "--import", "mine.py").status == 0
+    assert run("plot", folder, "--out", "a.png").err == ""  # curves are numbers
+    assert marks(mine) == 0
+    trusted = run(*tiny, "--out", folder, "--resume", "--no-progress", "--trust")
+    assert trusted.status == 0, trusted.err
+    assert f"imports {mine}, as {folder} says" in trusted.err and marks(mine) == 1
 
 
-def changed(run, tiny, mine, again):
-    """The file as somebody has edited it since."""
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("reward", "env + halv()", "reward: unknown reward term 'halv', "),
+        ("agent", "ppo_mine", "unknown agent 'ppo_mine', did you mean 'ppo"),
+        ("env", "mine:pole", "unknown environment 'mine:pole', "),
+    ],
+)
+def test_names_that_no_import_brings(run, copied, registers, key, value, message):
+    arms = json.loads((copied / "config.json").read_text())["arms"]
+    rewrite(copied, arms={"ppo": {**arms["ppo"], key: value}})
+    told = run("evaluate", copied, "--episodes", 1)
+    line = f"jaxrl-reward: error: {copied} has what no import of it brings, name your file with "
+    assert told.status == 2 and told.err.startswith(f"{line}--import: {message}")
+
+
+def test_a_hostile_folder_brings_its_own_file(run, tiny, mine, folder):
+    hostile = folder / "terms.py"
+    hostile.write_text(mine.read_text())
+    sums = {str(hostile): imports._checksum(str(hostile))}
+    rewrite(folder, imports=[{"name": str(hostile), "files": sums}])  # under the old signature
+    for command in uses(folder, tiny):
+        refused = run(*command)
+        assert refused.status == 2 and marks(mine) == 0
+        assert f"was not made here and would run {hostile}: read that" in refused.err
+
+
+def test_what_has_changed_is_not_run_without_a_word(run, tiny, mine, folder):
     mine.write_text(mine.read_text() + "\n")
-    before = marks(mine)
-    again()
-    refused = run("evaluate", "a", "--episodes", 1)
-    assert refused.status == 2 and marks(mine) == before
-    assert refused.err.startswith(f"jaxrl-reward: error: {mine} is not what it was when a was made")
-    for word in (("--trust",), ("--import", "mine.py")):
-        again()
-        told = run("evaluate", "a", "--episodes", 1, *word)
-        assert told.status == 0
-        assert f"warning: {mine} has changed since a was made" in told.err
-    before = marks(mine)
-    again()
-    refused = run(*own_run(tiny), "--out", "a", "--resume", "--trust")
+    evaluate, render, resume = uses(folder, tiny)
+    for command in (evaluate, render):
+        refused = run(*command)
+        assert (refused.status, marks(mine)) == (2, 0)
+        line = f"jaxrl-reward: error: {mine} is not what it was when {folder} was made: say --trust"
+        assert refused.err.startswith(line)
+    for word in ((), ("--trust",)):
+        refused = run(*resume, *word)
+        assert (refused.status, marks(mine)) == (2, 0)
+        assert f"{mine} is not what it was when {folder} was started, which goes on" in refused.err
+    refused = run(*resume, "--import", mine)
     assert refused.status == 2 and "goes on with that alone" in refused.err
-    assert marks(mine) == before
-    refused = run(*own_run(tiny), "--out", "a", "--resume", "--import", "mine.py")
-    assert refused.status == 2 and "goes on with that alone" in refused.err
+
+
+def test_what_is_named_needs_no_trust_and_a_change_is_told(run, mine, folder):
+    rewrite(folder, vouched="")
+    mine.write_text(mine.read_text() + "\n")
+    told = run("evaluate", folder, "--episodes", 1, "--import", "mine.py")
+    assert told.status == 0 and marks(mine) == 1
+    assert f"warning: {mine} has changed since {folder} was made" in told.err
 
 
 # ---- what is named ------------------------------------------------------------------
@@ -156,7 +196,7 @@ def test_help_and_lists_know_it(run, mine):
     "argv",
     [
         ("explain", "env + half()"),
-        ("compare", "env", "env + half()", "tabular:deep_sea"),
+        ("compare", "--help"),
         ("search", "ppo_own", "--help"),
         ("collect", "ppo_own", "--help"),
         ("sweep", "--help"),
@@ -241,19 +281,17 @@ def test_a_sweep_imports_and_its_trials_do(run, tiny, mine, again, monkeypatch):
         def close(self): ...
 
     monkeypatch.setattr(engines, "Local", Here)
-    sizes = dict(zip((x.strip("-").replace("-", "_") for x in tiny[3::2]), tiny[4::2], strict=True))
-    keys = "".join(f"{key} = {value}\n" for key, value in sizes.items() if key != "hidden")
-    Path("mine.toml").write_text(
-        f'import = ["mine.py"]\nagent = "ppo_own"\nenv = "own:pole"\nhidden = [4]\n{keys}'
-        'reward = "env | half()"\n[grid]\nlearning_rate = [1e-3, 2e-3]\n'
-    )
+    sizes = dict(zip(tiny[3::2], tiny[4::2], strict=True)) | {"--hidden": "[4]"}
+    keys = [f"{key[2:].replace('-', '_')} = {value}" for key, value in sizes.items()]
+    head = f'import = ["mine.py"]\nenv = "{tiny[2]}"\n'
+    Path("mine.toml").write_text("\n".join([head, *keys, "[grid]\nlearning_rate = [1e-3, 3e-3]"]))
     done = run("sweep", "mine.toml", "--out", "s", "--no-progress")
     assert done.status == 0, done.err
     assert marks(mine) == 3
-    for folder in (Path("s"), Path("s/trials/learning_rate-0.001")):
+    for folder in (Path("s"), Path("s/trials/learning_rate=0.001")):
         config = json.loads((folder / "config.json").read_text())
         assert [each["name"] for each in config["imports"]] == [str(mine)] and config["vouched"]
-    assert f"--import {mine}" in Path("s/trials/learning_rate-0.001/report.md").read_text()
+    assert f"--import {mine}" in Path("s/trials/learning_rate=0.001/report.md").read_text()
     mine.write_text(mine.read_text() + "\n")
     again()
     told = run("sweep", "mine.toml", "--out", "s", "--resume")

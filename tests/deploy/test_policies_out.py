@@ -15,6 +15,7 @@ from jaxrl_reward import agents, deploy, training
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import playing
 from jaxrl_reward.deploy import Policy
+from jaxrl_reward.rewards.core import registry
 from jaxrl_reward.types import UserError
 
 CARTPOLE, PENDULUM = "gymnax:CartPole-v1", "gymnax:Pendulum-v1"
@@ -50,7 +51,7 @@ CASES = {
 @pytest.fixture(scope="module", autouse=True)
 def decaying_sum():
     """A reward whose memory is made of what the environment paid."""
-    known = dict(rw.registry._ENTRIES)
+    known = dict(registry._ENTRIES)
 
     @rw.register("decaying_sum")
     class DecayingSum(rw.Causal):
@@ -67,8 +68,8 @@ def decaying_sum():
             return total[None]
 
     yield
-    rw.registry._ENTRIES.clear()
-    rw.registry._ENTRIES.update(known)
+    registry._ENTRIES.clear()
+    registry._ENTRIES.update(known)
 
 
 def played(agent, state, steps=6, key=None):
@@ -124,18 +125,21 @@ def test_a_drawn_action_is_that_of_its_key():
 def test_what_cannot_be_is_told_in_a_line():
     agent, state = trained("ppo", CARTPOLE, "decaying_sum()", placement="step")
     policy = Policy(agent, state)
-    for obs in (np.ones(3), np.ones((2, 2, 4)), np.ones((0, 4)), ["a"] * 4, 1.0):
+    for obs in (np.ones(3), np.ones((2, 2, 4)), np.ones((0, 4)), ["a"] * 4, 1.0, [[1], [1, 2]]):
         with pytest.raises(UserError, match=r"takes numbers \[4\], or \[N, 4\] at once, not"):
             policy(obs)
     with pytest.raises(UserError, match="key=3 is no key"):
         policy(np.ones(4), key=3)
+    policy.reset([True])  # nothing to begin anew yet
     policy(np.ones((2, 4)))
     with pytest.raises(UserError, match="remembers 2 episodes, and 3 observations came"):
         policy(np.ones((3, 4)), reward=1.0)
     with pytest.raises(UserError, match="give reward=, what the environment paid"):
         policy(np.ones((2, 4)))
-    with pytest.raises(UserError, match=r"reward= must be a number or \[2\], not \[3\]"):
+    with pytest.raises(UserError, match=r"reward= must be a number or \[2\], not float64 \[3\]"):
         policy(np.ones((2, 4)), reward=np.ones(3))
+    with pytest.raises(UserError, match=r"must be a number or \[2\], not <U1"):
+        policy(np.ones((2, 4)), reward="a")
     with pytest.raises(UserError, match=r"reset takes \[2\] bool"):
         policy.reset([True])
     with pytest.raises(UserError, match="export takes a policy"):

@@ -326,7 +326,7 @@ def following(digits: int = 3, max_tokens: int = 2) -> sequence.Task:
         return sequence.Question(jnp.array([number + 1]), jnp.int32(0), number + 2)
 
     def verify(question, tokens, luck):
-        return sequence.Verdict((tokens[0] == question.truth).astype(jnp.float32), {})
+        return sequence.Score((tokens[0] == question.truth).astype(jnp.float32), {})
 
     def solve(question, key):
         return base.response(question.truth[None], max_tokens, digits + 1)

@@ -40,6 +40,7 @@ def begin(key, obs):
 
 
 def forward(params, obs):
+    "A linear layer, squashed."
     return jnp.tanh(obs @ params["w"] + params["b"][None])
 
 
@@ -160,10 +161,14 @@ def test_what_a_run_has_in_place_of_it_holds_no_address():
 
 
 def test_a_registered_one_has_a_name(monkeypatch):
-    monkeypatch.setattr(kinds, "_OWN", {})
+    for name in ("five", "layer"):
+        monkeypatch.setitem(kinds.TABLE, name, None)  # removed again
+        del kinds.TABLE[name]
     register = kinds.register("five")
     assert register(Linen) is Linen and register(Linen) is Linen
     assert "five" in kinds.names() and plain(ppo.Config(network="five"))["network"] == "five"
+    kinds.register("layer")((begin, forward))
+    assert [kinds.summary(name) for name in ("five", "layer")] == ["", "A linear layer, squashed."]
     agent = agents.make("dqn", CARTPOLE, network="five", **SMALL, **STORE)
     params = jax.eval_shape(agent.init, KEY).params["online"]
     assert params["front"]["params"]["Dense_0"]["kernel"].shape == (4, 5)

@@ -7,7 +7,7 @@ import pytest
 
 from jaxrl_reward import envs, render
 from jaxrl_reward.render import canvas, texts
-from jaxrl_reward.render.canvas import INK, ORANGE
+from jaxrl_reward.render.canvas import GREEN, INK, ORANGE
 
 
 def where(picture, colour):
@@ -63,21 +63,25 @@ def test_a_world_on_a_grid_is_drawn_as_one():
 @pytest.mark.parametrize("name", ["rooms", "rooms,size=9", "deep_sea_treasure", "rooms,horizon=3"])
 def test_what_is_no_state_is_a_wall(name):
     env = envs.make(f"tabular:{name}")
-    places = env.environment.places
+    places, ends = env.environment.map
     assert len(places) == env.observation_space.shape[0] == env.params.mdp.states
+    assert not set(places) & set(ends)
     picture = frames_of(env, [0])[0]
-    where(picture, INK)
+    assert where(picture, INK) != where(picture, GREEN)
+    if name == "rooms,size=9":  # the goal is in the upper right corner
+        column, row = where(picture, GREEN)
+        assert column > 0.7 and row < 0.15
 
 
 def test_places_follow_the_moves_of_the_world():
     """One step leads to a neighbour, or nowhere; the cliff's fall leads to the start."""
     for name in ("pantry,size=5", "rooms", "chain", "line_key", "risky_grid", "deep_sea_treasure"):
         env = envs.make(f"tabular:{name}")
-        mdp, places = env.params.mdp, np.asarray(env.environment.places)
+        mdp, places = env.params.mdp, np.asarray(env.environment.map.places)
         there = np.asarray((mdp.probability > 0.0) & ~mdp.ends)
         far = np.abs(places[np.asarray(mdp.successor)] - places[:, None, None]).sum(-1)
         assert far[there].max() == 1, name
-    assert envs.make("tabular:lotteries").environment.places is None
+    assert envs.make("tabular:lotteries").environment.map is None
 
 
 # ---- texts ----------------------------------------------------------------------------

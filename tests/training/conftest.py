@@ -1,5 +1,6 @@
 """A small agent with every kind of state that a real one has."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import pytest
 from flax import struct
 
 from jaxrl_reward import rewards as rw
+from jaxrl_reward.training.experiments import experiment as experiments
 from jaxrl_reward.types import Mean
 
 
@@ -141,3 +143,11 @@ def assert_same() -> Callable[[Any, Any], None]:
             assert bits(left) == bits(right)
 
     return compare
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """What lies beside the experiments, by the name of its file."""
+    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
+        monkeypatch.syspath_prepend(folder)
+    return importlib.import_module

@@ -27,7 +27,7 @@ def test_a_code_pays_what_its_formula_says(code, value, text):
     rewards = jnp.array([2.0, 3.0, 5.0])
     assert float(postfix(code=code).combine(rewards)) == pytest.approx(value)
     assert formula(code, PARTS) == text
-    assert rw.parse(text)  # of the algebra
+    assert isinstance(rw.parse(text), rw.RewardTransform)  # of the algebra
 
 
 @pytest.mark.parametrize(

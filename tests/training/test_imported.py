@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from jaxrl_reward import UserError, imports
+from jaxrl_reward import UserError
+from jaxrl_reward.plugins import imports
 from jaxrl_reward.training import imported
 from jaxrl_reward.training.record.run_folder import RunFolder, load_config
 from jaxrl_reward.training.sweeps import sweep_spec, trial
@@ -79,6 +80,13 @@ def test_a_signature_is_of_all_that_is_named(mine, config):
         with pytest.raises(UserError, match="was not made here"):
             load({**config, "imports": each})
     assert marks(mine) == ""
+
+
+def test_all_files_that_would_be_run_are_named(mine, config):
+    helper = str(mine.with_name("a_helper.py"))
+    files = {**config["imports"][0]["files"], helper: "0" * 64}
+    with pytest.raises(UserError, match=rf"would run {helper}, {mine}: read that"):
+        load({"imports": [{"name": str(mine), "files": files}]})
 
 
 def test_a_file_that_has_changed_needs_trust_too_and_is_told(mine, config):
@@ -196,13 +204,14 @@ def test_another_process_imports_what_the_sweep_did_or_nothing(mine, tmp_path):
     checksum = imported.checksum(imports.loaded())
     forget(mine)
     found = trial.read_imports(tmp_path, checksum)
-    imported.again(found)
-    assert marks(mine) == "x"
+    told = []
+    imported.again(found, told.append)
+    assert marks(mine) == "x" and told == [f"imports {mine}"]
     with pytest.raises(UserError, match=r"sweep.json has changed; start the sweep again with"):
         trial.read_imports(tmp_path, "0" * 64)
     forget(mine)
     mine.write_text(mine.read_text() + "\n")
     with pytest.raises(UserError, match=rf"^{mine} has changed since it was imported"):
-        imported.again(found)
+        imported.again(found, told.append)
     trial.run(tmp_path, sweep.trials[0], found)
     assert trial.failure(tmp_path, sweep.trials[0]).kind == "bad_input" and marks(mine) == ""

@@ -1,6 +1,5 @@
 """The experiment `lipschitz_gail`: its arms, how it judges, and its smallest preset."""
 
-import importlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,14 +8,6 @@ import pytest
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.training.experiments import experiment as experiments
 from jaxrl_reward.training.record.metrics import Rows
-
-
-@pytest.fixture
-def beside(monkeypatch):
-    """What lies beside the experiments, by the name of its file."""
-    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
-        monkeypatch.syspath_prepend(folder)
-    return importlib.import_module
 
 
 def result(arm, returns, known, **late):

@@ -36,8 +36,8 @@ from jaxrl_reward.types import UserError
 training.join_processes()
 assert jax.device_count() == 4
 import numpy as np
-from jaxrl_reward.training.devices import sharding
 from jaxrl_reward.training.record import checkpoint
+from jaxrl_reward.training.devices import sharding
 from test_mesh import PPO, REWARD, RUN, make
 
 class Interrupt:

@@ -1,7 +1,5 @@
 """The experiments of the library of rewards: their worlds, and the smallest preset of each."""
 
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,14 +9,6 @@ from jaxrl_reward.tabular import worlds
 from jaxrl_reward.training.experiments import experiment as experiments
 
 MEASURED = ("overoptimization", "hacking", "pareto", "preferences")
-
-
-@pytest.fixture
-def beside(monkeypatch):
-    """What lies beside the experiments, by the name of its file."""
-    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
-        monkeypatch.syspath_prepend(folder)
-    return importlib.import_module
 
 
 def test_the_sea_is_solved_as_the_mdp_is(beside):

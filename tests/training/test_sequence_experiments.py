@@ -1,6 +1,5 @@
 """The experiments on writing tasks: what they measure by hand, and the smallest preset of each."""
 
-import importlib
 import itertools
 from functools import partial
 from types import SimpleNamespace
@@ -20,14 +19,6 @@ from jaxrl_reward.training.experiments import experiment as experiments
 
 NAMES = ("group_normalisation", "length", "entropy")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
-@pytest.fixture
-def beside(monkeypatch):
-    """What lies beside the experiments, by the name of its file."""
-    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
-        monkeypatch.syspath_prepend(folder)
-    return importlib.import_module
 
 
 def responses(env, count=8, group=4, seed=0):

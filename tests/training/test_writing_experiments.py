@@ -1,7 +1,6 @@
 """The experiments `calibration`, `boundary` and `proxy`: how they share programs, and run."""
 
 import dataclasses
-import importlib
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,14 +16,6 @@ from jaxrl_reward.training import lanes
 from jaxrl_reward.training.experiments import experiment as experiments
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
-@pytest.fixture
-def beside(monkeypatch):
-    """What lies beside the experiments, by the name of its file."""
-    for folder in {file.parent for file in experiments.folders()[-1].rglob("*.py")}:
-        monkeypatch.syspath_prepend(folder)
-    return importlib.import_module
 
 
 def test_arms_whose_settings_differ_in_numbers_are_one_expression(beside):
@@ -55,7 +46,7 @@ def test_what_has_no_mass_has_no_slope_either(beside):
     env = envs.make("sequence:tree,depth=3,leaves=16,max_tokens=4")
     agent = SimpleNamespace(config=group_pg.Config(network="gru", width=4), env=env)
     task, rng = env.environment.task, np.random.default_rng(0)
-    writer = group_pg.writer_of(agent.config, task)
+    writer = group_pg.model_of(agent.config, task)
     shapes = jax.eval_shape(writer.init, jax.random.key(0))
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
 

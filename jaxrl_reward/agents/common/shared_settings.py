@@ -26,7 +26,7 @@ class Networks(Settings):
         kinds.AUTO,
         "what sees the observation, before the hidden layers: nothing (`mlp`), a convolution "
         "(`cnn`), `auto`, which is `cnn` for observations [H, W, C], or one's own, see `nn.own`",
-        choices=kinds.Names(),
+        choices=kinds.FORGETFUL,
     )
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ class Config(PolicyGradient, ClippedAdam):
         "(`cnn`), `auto`, which is `cnn` for observations [H, W, C], or one's own, see `nn.own`; "
         "or `gru`, which remembers the episode: the last hidden layer is then the memory, and "
         "minibatches are of whole environments",
-        choices=kinds.Names(kinds.GRU),
+        choices=kinds.TABLE,
     )
     normalize_advantage: bool = setting(
         True, "within each minibatch, which must then hold two steps"

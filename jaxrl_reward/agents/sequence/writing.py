@@ -46,7 +46,7 @@ def block_of(task: Task, prompts: Prompts, written: language_models.Generated) -
     tokens, (length, count) = written.tokens, written.tokens.shape
     nothing = task.vocabulary
     alive, step = tokens < nothing, jnp.arange(length)[:, None]
-    verdict = jax.vmap(task.verify)(prompts.question, tokens.T, prompts.luck)
+    verdict = jax.vmap(task.score)(prompts.question, tokens.T, prompts.luck)
     ended = tokens == END
     reward = jnp.where(ended, verdict.outcome[None], 0.0)
     facts = {"prompt": prompts.number, "level": prompts.question.level, "group": prompts.group}
@@ -108,7 +108,7 @@ def score(
     written = language_models.generate(
         model, params, prompts.question.prompt, task.max_tokens, draws
     )
-    verdict = jax.vmap(task.verify)(prompts.question, written.tokens.T, prompts.luck)
+    verdict = jax.vmap(task.score)(prompts.question, written.tokens.T, prompts.luck)
     ended = (written.tokens == END).any(0)
     length = (written.tokens < task.vocabulary).sum(0, dtype=jnp.int32)
     return jnp.where(ended, verdict.outcome, 0.0), length

@@ -5,9 +5,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from jaxrl_reward import imports
 from jaxrl_reward.cli.console import columns
 from jaxrl_reward.cli.parser import command
+from jaxrl_reward.plugins import imports
 
 
 def add(subparsers: Any) -> None:
@@ -63,6 +63,12 @@ def _potentials() -> Iterable[tuple[str, str]]:
     return [(name, _summary(potentials.lookup(name))) for name in potentials.names()]
 
 
+def _networks() -> Iterable[tuple[str, str]]:
+    from jaxrl_reward import nn
+
+    return [(name, nn.summary(name)) for name in nn.names()]
+
+
 def _experiments() -> Iterable[tuple[str, str]]:
     from jaxrl_reward.training.experiments import experiment as experiments
 
@@ -91,6 +97,7 @@ LISTS = {
     "envs": _envs,
     "rewards": _rewards,
     "potentials": _potentials,
+    "networks": _networks,
     "experiments": _experiments,
     "formats": _formats,
     "plugins": _plugins,

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from jaxrl_reward.definitions import check_free
 from jaxrl_reward.envs.sequence import arithmetic, copying, outcomes
 from jaxrl_reward.envs.sequence.base import (
     END,
@@ -16,6 +15,7 @@ from jaxrl_reward.envs.sequence.base import (
 )
 from jaxrl_reward.errors import UserError
 from jaxrl_reward.options import check
+from jaxrl_reward.plugins.definitions import check_free
 
 Function = TypeVar("Function", bound=Callable[..., Task])
 

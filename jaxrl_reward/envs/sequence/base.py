@@ -95,6 +95,11 @@ class Task(NamedTuple):
         before = jnp.cumsum(sizes) - sizes
         return before[level] + jax.random.randint(key_place, (), 0, sizes[level])
 
+    def score(self, question: Question, tokens: Array, luck: Array) -> Score:
+        """As `verify`, whose facts need not speak of scratch where a task has none."""
+        found = self.verify(question, tokens, luck)
+        return found._replace(facts={"scratch": jnp.float32(0.0), **found.facts})
+
     def text(self, tokens: Any) -> str:
         """Tokens as they print, without what is not there."""
         known = [int(token) for token in tokens if 0 <= int(token) < self.vocabulary]
@@ -225,10 +230,9 @@ class Sequence(environment.Environment):
         del key, params
         token = jnp.asarray(action, jnp.int32)
         after = state.replace(tokens=state.tokens.at[state.time].set(token), time=state.time + 1)
-        score = self.task.verify(state.question, after.tokens, state.luck)
+        score = self.task.score(state.question, after.tokens, state.luck)
         terminated = token == END
-        info = {"prompt": state.number, "level": state.question.level, "scratch": jnp.float32(0.0)}
-        info |= score.facts
+        info = {"prompt": state.number, "level": state.question.level, **score.facts}
         info |= {name: value[state.time] for name, value in score.steps.items()}
         reward = jnp.where(terminated, score.outcome, 0.0)
         return self._observe(after), after, reward, terminated, info

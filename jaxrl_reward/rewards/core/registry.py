@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from jaxrl_reward.definitions import check_free
+from jaxrl_reward.plugins.definitions import check_free
 from jaxrl_reward.rewards.core import checks
 from jaxrl_reward.rewards.core.base import RewardTransform
 from jaxrl_reward.types import UserError, nearest

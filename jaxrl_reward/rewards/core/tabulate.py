@@ -60,4 +60,5 @@ def remembers(reward: RewardTransform) -> RewardTransform | None:
     """The first term whose value depends on more than one step, None if none does."""
     if reward.scope in ("causal", "episodic"):
         return reward
-    return next(filter(None, map(remembers, reward.children())), None)
+    found = map(remembers, reward.children())
+    return next((term for term in found if term is not None), None)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from jaxrl_reward import imports
+from jaxrl_reward.plugins import imports
 from jaxrl_reward.training import imported
 from jaxrl_reward.training.devices.sharding import _available_cores, use_all_cores
 from jaxrl_reward.training.sweeps import trial as trials

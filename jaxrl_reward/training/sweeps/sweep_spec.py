@@ -33,8 +33,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jaxrl_reward import imports
 from jaxrl_reward.files import read_text, user_path
+from jaxrl_reward.plugins import imports
 from jaxrl_reward.training.record.run_folder import plain
 from jaxrl_reward.training.runs import Run
 from jaxrl_reward.training.schedule import Plan, first_seed, plan, positive

@@ -27,9 +27,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from jaxrl_reward import imports
 from jaxrl_reward.files import is_full, write_atomic
-from jaxrl_reward.imports import Import
+from jaxrl_reward.plugins import imports
+from jaxrl_reward.plugins.imports import Import
 from jaxrl_reward.training import imported
 from jaxrl_reward.training.devices.sharding import use_all_cores
 from jaxrl_reward.training.record import checkpoint
@@ -151,7 +151,7 @@ def run(out: Path, trial: Trial, wanted: Sequence[Import] = ()) -> None:
                 if is_finished(out, trial):
                     return
                 _note("started")
-                imported.again(wanted)
+                imported.again(wanted, _note)
                 _train(trial, folder, _dashboards(out, trial))
                 _note("finished")
         except NonFiniteError as error:
@@ -173,6 +173,8 @@ def run(out: Path, trial: Trial, wanted: Sequence[Import] = ()) -> None:
 
 def _dashboards(out: Path, trial: Trial) -> list[Sink]:
     """Those that the sweep was asked for, with their files in the trial's folder."""
+    if not (out / "sweep.json").exists():  # it is run by itself
+        return []
     sweep, command = read_sweep(out), as_command(trial)
     return dashboards(sweep.dashboards, folder_of(out, trial), sweep.name, command=command)
 
