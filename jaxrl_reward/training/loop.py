@@ -200,12 +200,10 @@ class Training:
             self.save()
 
     def record(self, values: dict[str, np.ndarray]) -> None:
-        parts, count = [], len(self.seeds)
-        for i, arm in enumerate(self.arms):
-            if arm not in self.stopped:
-                own = {name: each[i * count : (i + 1) * count] for name, each in values.items()}
-                parts.append(Rows.at(arm, self.seeds, self.step, own))
-        rows = Rows.concatenate(parts)
+        shape = (len(self.arms), len(self.seeds))
+        going = [i for i, arm in enumerate(self.arms) if arm not in self.stopped]
+        own = {name: each.reshape(shape)[going] for name, each in values.items()}
+        rows = Rows.of_arms([self.arms[i] for i in going], self.seeds, self.step, own)
         self.rows.append(rows)
         self.sinks = show(rows, self.sinks)
 

@@ -159,13 +159,13 @@ def _claimed(
     if out is None:
         yield None
     elif isinstance(out, RunFolder):
-        out.register_all(arms)
+        out.register(arms)
         yield out
     else:
         with RunFolder.join(out, resume=resume) as folder:
             processes.first_does(lambda: folder.expect(arms))
             processes.first_does(lambda: _lengthen(folder, planned, arms))
-            folder.register_all(arms)
+            folder.register(arms)
             yield folder
 
 

@@ -159,17 +159,17 @@ def test_a_name_does_not_move_the_cursor(registers):
 def test_a_folder_keeps_it_and_refuses_to_go_on_with_another(mine, tmp_path):
     imports.load(str(mine))
     with RunFolder.claim(tmp_path / "out") as folder:
-        folder.register("a", {"x": 1})
+        folder.register({"a": {"x": 1}})
         (folder.checkpoints("a") / "1").mkdir(parents=True)
     config = load_config(tmp_path / "out")
     assert [each["name"] for each in config["imports"]] == [str(mine)] and config["vouched"]
     with RunFolder.claim(tmp_path / "out", resume=True) as folder:
-        folder.register("a", {"x": 1})
+        folder.register({"a": {"x": 1}})
     mine.write_text(mine.read_text() + "\n")
     imports.load(str(mine))
     changed = pytest.raises(UserError, match=rf"^{mine} is not what it was when .*out was star")
     with RunFolder.claim(tmp_path / "out", resume=True) as folder, changed:
-        folder.register("a", {"x": 1})
+        folder.register({"a": {"x": 1}})
     assert load_config(tmp_path / "out") == config
 
 

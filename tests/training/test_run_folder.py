@@ -22,7 +22,7 @@ def rows(arm, step=8, value=1.5):
 
 def run(path, resume=False, arm="env", finish=True, **config):
     with RunFolder.claim(path, resume=resume) as folder:
-        folder.register(arm, {"seeds": 4, **config})
+        folder.register({arm: {"seeds": 4, **config}})
         if finish:
             folder.write_rows(rows(arm))
             folder.write_summary({"arms": {}})
@@ -91,11 +91,11 @@ def test_two_processes_cannot_share_a_folder(tmp_path):
 
 def test_an_arm_is_named_once(tmp_path):
     with RunFolder.claim(tmp_path) as folder:
-        folder.register("env", {})
+        folder.register({"env": {}})
         with pytest.raises(UserError, match="two arms are called 'env'"):
-            folder.register("env", {})
+            folder.register({"env": {}})
         with pytest.raises(UserError, match="needs a name"):
-            folder.register("", {})
+            folder.register({"": {}})
 
 
 def test_rows_of_an_arm_are_replaced_in_place(tmp_path):
@@ -123,7 +123,7 @@ def test_a_crash_leaves_the_old_file(tmp_path, monkeypatch, call):
             patch.setattr(os, call, crash)
             folder.write_rows(rows("env", value=9.0))
         assert load_rows(tmp_path) == rows("env")
-        folder.register("env", {})
+        folder.register({"env": {}})
     assert not list(tmp_path.glob(".partial-*"))
 
 

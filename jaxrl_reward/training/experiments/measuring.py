@@ -76,8 +76,7 @@ def measured(
     """
     seeds = positive("seeds", seeds)
     first = first_seed(seed, seeds)
-    for arm, config in arms.items():
-        folder.register(arm, config)
+    folder.register(arms)
     keys = jax.vmap(jax.random.key)(jnp.arange(first, first + seeds))
     started = time.perf_counter()
     with Ticker(name, enabled=progress) as tick:

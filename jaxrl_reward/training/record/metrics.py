@@ -58,20 +58,25 @@ class Rows(Sequence[Row]):
     @classmethod
     def at(cls, arm: str, seeds: Sequence[int], step: int, values: Mapping[str, Any]) -> "Rows":
         """Rows of one moment: each metric's values are `[S]`, NaN for no row."""
-        parts = []
-        for metric in sorted(values):
-            column = np.asarray(values[metric], np.float64)
-            present = ~np.isnan(column)
-            count = int(present.sum())
-            columns = [
-                pa.repeat(arm, count),
-                pa.array(np.asarray(seeds, np.int64)[present]),
-                pa.repeat(pa.scalar(step, pa.int64()), count),
-                pa.repeat(metric, count),
-                pa.array(column[present]),
-            ]
-            parts.append(cls(pa.Table.from_arrays(columns, names=SCHEMA.names)))
-        return cls.concatenate(parts)
+        return cls.of_arms([arm], seeds, step, {name: [each] for name, each in values.items()})
+
+    @classmethod
+    def of_arms(
+        cls, arms: Sequence[str], seeds: Sequence[int], step: int, values: Mapping[str, Any]
+    ) -> "Rows":
+        """Rows of one moment of several arms: each metric's values are `[A, S]`, NaN for no row."""
+        names = sorted(values)
+        table = np.array([np.asarray(values[name], np.float64) for name in names])
+        table = table.reshape(len(names), len(arms), len(seeds)).swapaxes(0, 1)  # [A, M, S]
+        arm, name, seed = np.nonzero(~np.isnan(table))
+        columns = [
+            pa.array(np.asarray(arms, object)[arm], pa.string()),
+            pa.array(np.asarray(seeds, np.int64)[seed]),
+            pa.array(np.full(len(seed), step, np.int64)),
+            pa.array(np.asarray(names, object)[name], pa.string()),
+            pa.array(table[arm, name, seed]),
+        ]
+        return cls(pa.Table.from_arrays(columns, names=SCHEMA.names))
 
     @classmethod
     def concatenate(cls, parts: Iterable["Rows"]) -> "Rows":
@@ -86,7 +91,14 @@ class Rows(Sequence[Row]):
         return Rows(table)
 
     def by_arm(self) -> dict[str, "Rows"]:
-        return {arm: self.where(arm=arm) for arm in self.table["arm"].unique().to_pylist()}
+        """The rows of each arm, in their order."""
+        found = self.table["arm"].combine_chunks().dictionary_encode()
+        codes = found.indices.to_numpy()
+        order = np.argsort(codes, kind="stable")
+        ends = np.searchsorted(codes[order], np.arange(len(found.dictionary) + 1))
+        table = self.table.take(order)
+        arms = zip(found.dictionary.to_pylist(), ends, np.diff(ends), strict=False)
+        return {arm: Rows(table.slice(start, count)) for arm, start, count in arms}
 
     def curve(self, metric: str, arm: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """One metric over time, seeds in ascending order.

@@ -239,39 +239,38 @@ class RunFolder:
             merged = {**old, "arms": {**old["arms"], **longer}}
             write_atomic(self.path / "config.json", to_json(merged))
 
-    def register_all(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
-        """Registers the arms of one run; only the first process does."""
-        processes.first_does(lambda: [self.register(arm, arms[arm]) for arm in arms])
-
-    def register(self, arm: str, config: Mapping[str, Any]) -> None:
-        """Adds an arm to `config.json`, or checks that it is the one there.
+    def register(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
+        """Adds arms to `config.json`, or checks that they are those there; only one process does.
 
         Raises:
-          UserError: the arm was started with another configuration, or its
-            name is used twice.
+          UserError: an arm was started with another configuration, or its name is used twice.
         """
-        if not arm:
-            raise UserError("an arm needs a name; give it one, such as 'env'")
-        if arm in self._arms:
-            raise UserError(f"two arms are called {arm!r}; give each its own name")
-        self._arms.add(arm)
-        new = {"python": platform.python_version(), "packages": versions()}
-        new |= {"device": device_name(), "devices": jax.device_count()}
+        processes.first_does(lambda: self._register(arms))
+
+    def _register(self, arms: Mapping[str, Mapping[str, Any]]) -> None:
+        for arm in arms:
+            if not arm:
+                raise UserError("an arm needs a name; give it one, such as 'env'")
+            if arm in self._arms:
+                raise UserError(f"two arms are called {arm!r}; give each its own name")
+            self._arms.add(arm)
+        now = {"python": platform.python_version(), "packages": versions()}
+        now |= {"device": device_name(), "devices": jax.device_count()}
         old = load_config(self.path) if (self.path / "config.json").exists() else {"arms": {}}
-        config = json.loads(to_json(plain(config)))
         imported.check_same(self.path, old)
-        if arm in old["arms"]:
-            if found := difference(old["arms"][arm], config):
-                raise self._another(arm, found)
-            if changes := ", ".join(_changes(old, new)):
-                warnings.warn(
-                    f"{self.path} was started with {changes}: what rounds otherwise soon learns "
-                    "otherwise, and each seed may go on as another would",
-                    stacklevel=2,
-                )
-        else:
+        new = {name: json.loads(to_json(plain(config))) for name, config in arms.items()}
+        for name in [each for each in new if each in old["arms"]]:
+            if found := difference(old["arms"][name], new.pop(name)):
+                raise self._another(name, found)
+        if len(new) < len(arms) and (changes := ", ".join(_changes(old, now))):
+            warnings.warn(
+                f"{self.path} was started with {changes}: what rounds otherwise soon learns "
+                "otherwise, and each seed may go on as another would",
+                stacklevel=3,
+            )
+        if new:
             kept = {key: old[key] for key in ("imports", "vouched") if key in old}
-            merged = {"arms": {**old["arms"], arm: config}, **new, **kept, **imported.record()}
+            merged = {"arms": {**old["arms"], **new}, **now, **kept, **imported.record()}
             write_atomic(self.path / "config.json", to_json(merged))
 
     def _another(self, arm: str, found: tuple[str, Any, Any]) -> UserError:
