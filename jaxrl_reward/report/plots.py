@@ -33,6 +33,7 @@ _LABELS = {
     "entropy": "Policy entropy (nats)",
     "approx_kl": "Change of the policy, KL (nats)",
 }
+MOST = 20  # arms that are told apart in one figure
 _STEPS = "Environment steps (per seed)"
 _FORMATS = (".png", ".pdf", ".svg")
 INK, MUTED, GRID = "#222222", "#666666", "#E4E4E4"
@@ -148,10 +149,14 @@ def _figure(
 
     figure = Figure(figsize=(7.0, 4.0), facecolor="white")
     axes = figure.add_axes((0.11, 0.13, 0.62, 0.72))
+    last = max(curve.step[-1] for curve in arms.values())
+    arms, others = _best(arms)
+    for curve in others.values():
+        axes.plot(curve.step, curve.estimate, color=GRID, linewidth=0.8)
     shade = 0.16 if len(arms) <= 5 else 0.08  # many bands on each other hide the lines
     for i, curve in enumerate(arms.values()):
         _draw(axes, curve, *look(i), shade)
-    _style(axes, max(curve.step[-1] for curve in arms.values()))
+    _style(axes, last)
     axes.set_ylabel(label, color=INK, fontsize=_MEDIUM, parse_math=False)
     axes.set_xlabel(axis, color=INK, fontsize=_MEDIUM)
     _name_lines(axes, arms)
@@ -161,6 +166,15 @@ def _figure(
         text = textwrap.fill(title, 80)
         axes.annotate(text, (0, 1), (0, 23), color=INK, fontsize=_LARGE, fontweight="bold", **above)
     return figure
+
+
+def _best(arms: Mapping[str, Curve]) -> tuple[dict[str, Curve], dict[str, Curve]]:
+    """The arms that can be told apart in one figure, those that end highest, and the others."""
+    ranked = sorted(arms, key=lambda name: -arms[name].estimate[-1])
+    shown = {name for name in ranked[:MOST] if np.isfinite(arms[name].estimate[-1])}
+    parts = ([name for name in arms if (name in shown) == best] for best in (True, False))
+    best, others = ({name: arms[name] for name in part} for part in parts)
+    return (best, others) if len(arms) > MOST else (dict(arms), {})
 
 
 def _draw(axes: "Axes", curve: Curve, colour: str, line_style: Any, shade: float) -> None:
@@ -250,6 +264,8 @@ def _spread(wanted: np.ndarray, size: np.ndarray, room: float) -> np.ndarray:
 def _note(arms: Mapping[str, Curve], confidence: float, smooth: int) -> str:
     counts = sorted({curve.seeds for curve in arms.values()})
     mean = f"; means of {smooth} points" if smooth > 1 else ""
+    if len(arms) > MOST:
+        mean += f"; the best {MOST} of {len(arms)} are named"
     if counts == [1]:
         return f"One seed: no interval{mean}"
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])

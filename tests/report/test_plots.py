@@ -232,3 +232,22 @@ print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "True", "False"]
+
+
+# Many arms --------------------------------------------------------------------
+
+
+def test_of_many_arms_the_best_are_told_apart_and_it_is_said(tmp_path):
+    arms = {f"arm {i:03d}": np.array([[i, i + 0.5]]) for i in range(60)}
+    found = curves(long_form(arms, STEPS[:2]))
+    best, others = plots._best(found)
+    assert list(best) == [f"arm {i:03d}" for i in range(40, 60)] and len(others) == 40
+    figure = plots._figure(found, None, "Return", "Steps", plots._note(found, 0.95, 1))
+    (axes,) = figure.axes
+    texts = [each.get_text() for each in axes.texts]
+    assert "arm 059" in texts and "arm 039" not in texts
+    assert any("the best 20 of 60 are named" in text for text in texts)
+    few = dict(list(found.items())[:20])
+    assert plots._best(few) == (few, {})
+    path = learning_curves(long_form(arms, STEPS[:2]), tmp_path / "many.png", resamples=10)
+    assert imread(path).std() > 0.01
