@@ -198,10 +198,7 @@ def check(owner: str, config: Settings) -> None:
       owner: whose settings they are, for messages.
       config: the settings.
     """
-    if not isinstance(config, Settings):
-        name = getattr(config, "__name__", None)
-        fix = f"write {name}()" if isinstance(config, type) else f"not {type(config).__name__}"
-        raise UserError(f"{owner}'s config must be an object of its Config: {fix}")
+    check_kind(owner, config)
     for name, each in declared(config).items():
         value = getattr(config, name)
         for part in value if isinstance(value, tuple | list) else (value,):
@@ -210,6 +207,14 @@ def check(owner: str, config: Settings) -> None:
             elif each.interval is not None and not (each.of_run and is_run(part)):
                 check_number(owner, name, part, each.interval)
     config.validate(owner)
+
+
+def check_kind(owner: str, config: Any) -> None:
+    """Raises a `UserError` unless it is an object of a `Config`, whatever its values are."""
+    if not isinstance(config, Settings):
+        name = getattr(config, "__name__", None)
+        fix = f"write {name}()" if isinstance(config, type) else f"not {type(config).__name__}"
+        raise UserError(f"{owner}'s config must be an object of its Config: {fix}")
 
 
 def override(owner: str, config: Any, values: dict[str, Any]) -> Any:

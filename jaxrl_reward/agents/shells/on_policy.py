@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, rollout
 from jaxrl_reward.agents.common import state as common
@@ -79,13 +79,13 @@ def make(
       UserError: a setting is out of range, or the environment or the reward is not for
         this agent.
     """
-    check(config)
+    settings.check_kind(name, config)
     env = envs.given(env)
     reward = base.check_reward(name, config, env, reward)
     plays = learner(config, env.action_space).whole_episodes
     if plays == "asked" and rw.needs_episodes(reward):
         config = _of_episodes(name, config, env, reward)
-        check(config)
+    check(config)
     own = shell.learner_of(name, config, env, learner)
     player = rollout.player(name, config, env, reward, episodes=plays != "never")
     made = OnPolicy(name, config, reward, player, own, check)
