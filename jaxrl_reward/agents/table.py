@@ -39,6 +39,11 @@ def learns_from_data(name: str) -> bool:
     return _OWN[name][2] if name in _OWN else name in _OFFLINE
 
 
+def is_own(name: str) -> bool:
+    """Whether the agent of that name is one that a user has registered."""
+    return name in _OWN
+
+
 def module(name: str) -> Any:
     """The module of an agent, or what a user has registered in its place: `Config` and `make`.
 

@@ -17,6 +17,7 @@ from jaxrl_reward.cli.console import say
 from jaxrl_reward.cli.parser import UsageError
 from jaxrl_reward.errors import UserError
 from jaxrl_reward.files import is_full
+from jaxrl_reward.plugins import imports
 
 OK, CRASHED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -84,6 +85,10 @@ def _failed(error: Exception) -> int:
 
         if processes.is_loss(error):
             lost.explain()
+    if where := imports.place(error):
+        # The error's place in the user's own file is what they need of the traceback.
+        line = " ".join(str(error).strip().partition("\n")[0].split())
+        return fail(f"{where}: {type(error).__name__}: {line}", CRASHED)
     if "RESOURCE_EXHAUSTED" in str(error):
         return fail("the device's memory is full; use fewer --seeds or --num-envs", CRASHED)
     raise error

@@ -168,7 +168,7 @@ def make(name: str, **settings: Any) -> Env:
     prefix, _, short = base.partition(":")
     if base not in names():
         raise _unknown(base)
-    environment, params = _FAMILIES[prefix].factory(short, given)
+    environment, params = _made(base, _FAMILIES[prefix].factory(short, given))
     strangers.check(environment)
     env = Env(
         ",".join([base, *(f"{k}={v}" for k, v in sorted(given.items()))]), environment, params
@@ -177,6 +177,17 @@ def make(name: str, **settings: Any) -> Env:
         if not isinstance(space, spaces.Box | spaces.Discrete):
             raise UserError(f"{base} has no array {kind}, but {type(space).__name__}")
     return env
+
+
+def _made(name: str, made: Any) -> tuple[Any, Any]:
+    """An environment and its parameters, its own by default, as a factory gave them."""
+    if isinstance(made, tuple) and len(made) == 2:
+        return made
+    if made is None or isinstance(made, tuple):
+        raise UserError(
+            f"{name}: its factory gives {made!r}, and an environment and its parameters are wanted"
+        )
+    return made, getattr(made, "default_params", None)
 
 
 def from_mdp(mdp: MDP, name: str = "finite", max_steps: int = 100) -> Env:
@@ -207,6 +218,10 @@ def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
     """
     if not prefix.isidentifier():
         raise UserError(f"a prefix of environments must be a plain word, not {prefix!r}")
+    if not callable(factory):
+        raise UserError(f"{prefix}: a factory(name, options) is wanted, not {factory!r}")
+    if isinstance(names, str):
+        raise UserError(f"{prefix}: the names must be several, such as [{names!r}]")
     holder = _FAMILIES[prefix].factory if prefix in _FAMILIES else None
     check_free(f"the prefix {prefix!r} of environments", holder, factory)
     known = tuple(names)

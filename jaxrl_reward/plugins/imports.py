@@ -87,6 +87,11 @@ def hint() -> str:
     return f"; what a plugin brings needs {' or '.join(waiting)}" if waiting else ""
 
 
+def place(error: BaseException) -> str | None:
+    """Where in what was imported an error comes from, `terms.py, line 3`; None if elsewhere."""
+    return _place(error, {path: "" for each in loaded() for path in each.files})
+
+
 def is_file(name: str) -> bool:
     """Whether it is the path of a file, and not the name of a module."""
     return name.endswith(".py") or os.sep in name
@@ -194,7 +199,7 @@ def _one_line(what: str, files: Mapping[str, str]) -> Iterator[None]:
         raise UserError(f"{place} fails as it is imported: {line}") from error
 
 
-def _place(error: Exception, files: Mapping[str, str]) -> str | None:
+def _place(error: BaseException, files: Mapping[str, str]) -> str | None:
     """`terms.py, line 3`, of the user's files."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"

@@ -161,3 +161,30 @@ def test_it_trains_as_others_do():
     agent = agents.make("ppo_pulled", ENV, **SMALL)
     result = training.train(agent, total_steps=32, evals=1, eval_episodes=1, progress=False)
     assert list(result.summary["arms"]) == ["ppo_pulled"]
+
+
+# ---- what fails in a loss of one's own ---------------------------------------------------
+
+
+class Spoilt(Learner):
+    """PPO whose loss is made by `how`."""
+
+    def loss(self, config, params, batch):
+        return self.how(*super().loss(config, params, batch))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (lambda self, loss, metrics: (jnp.stack([loss, loss]), metrics), "scalar-output functions"),
+        (lambda self, loss, metrics: loss, "two-element tuple"),
+        (lambda self, loss, metrics: (self.nope, metrics), "no attribute 'nope'"),
+        (lambda self, loss, metrics: (loss if loss > 0 else -loss, metrics), "boolean conversion"),
+    ],
+)
+def test_a_loss_that_fails_is_told_in_a_line(how, message):
+    agents.register("spoilt", type("Spoilt", (Spoilt,), {"how": how}), Config)
+    agent = agents.make("spoilt", ENV, **SMALL)
+    with pytest.raises(UserError, match=f"^agent 'spoilt' fails: .*{message}") as error:
+        training.train(agent, total_steps=16, evals=1, progress=False)
+    assert "\n" not in str(error.value)

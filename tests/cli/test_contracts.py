@@ -11,6 +11,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.envs import registry as environments
 from jaxrl_reward.rewards.core import registry as terms
+from jaxrl_reward.types import UserError
 
 SMALL = ("--num-envs", 2, "--num-steps", 4, "--minibatches", 1, "--epochs", 1, "--hidden", 4)
 ENV = "probe:truncation"
@@ -125,3 +126,51 @@ def test_a_term_that_is_not_finite(run):
     assert outcome.status == 3 and "Traceback" not in outcome.err
     last = outcome.err.splitlines()[-1]
     assert "reward term mine() gives a value that is not finite (seed 0, step 8): stopped" in last
+
+
+# ---- what is registered --------------------------------------------------------------------
+
+
+@rw.pointwise
+def shifted(transition, by: int = 0):
+    return transition.env_reward + by
+
+
+@pytest.mark.parametrize("by", [0, -1, 7])
+def test_a_whole_number_of_a_term_of_ones_own_may_be_any(by):
+    rw.register("shifted", {"by": by})(shifted)
+    term = rw.parse(f"shifted(by={by})")
+    assert term == shifted(by=by)
+    assert rw.parse(str(term)) == term
+
+
+def test_what_is_no_term_is_refused_as_it_is_registered():
+    with pytest.raises(UserError, match=r"reward term 'qq' is no term: write @rewards\.pointwise"):
+        rw.register("qq")(int)
+    with pytest.raises(UserError, match="a term is registered under a name"):
+        rw.register(shifted)
+
+
+@pytest.mark.parametrize(
+    ("factory", "names", "message"),
+    [
+        (3, ["a"], "mine: a factory"),
+        (
+            lambda name, options: None,
+            "plain",
+            r"names must be several, such as \['plain'",
+        ),
+        (lambda name, options: None, ["a"], "mine:a: its factory gives None"),
+        (lambda name, options: (1, 2, 3), ["a"], r"mine:a: its factory gives \(1, 2, 3\)"),
+    ],
+)
+def test_a_factory_gives_an_environment_and_its_parameters(factory, names, message):
+    with pytest.raises(UserError, match=message):
+        envs.register("mine", factory, names)
+        envs.make("mine:a")
+
+
+def test_an_environment_may_come_with_its_own_parameters():
+    known = envs.make(ENV)
+    envs.register("mine", lambda name, options: known.environment, ["a"])
+    assert envs.make("mine:a").params == known.environment.default_params

@@ -170,7 +170,7 @@ class _Reader:
             if kind in (float, float | None) and not isinstance(value, float):
                 raise self.fail(f"{entry.name}'s {name} must be a number", node)
             if kind is int or (isinstance(default, int) and not isinstance(default, bool)):
-                rule = checks.rule(entry.build, name) or Interval(1, whole=True)
+                rule = checks.rule(entry.build, name) or Interval(whole=True)
                 if not isinstance(value, float) or not value.is_integer():
                     raise self.fail(f"{entry.name}'s {name} must be {rule}", node)
                 value = int(value)

@@ -56,10 +56,15 @@ def register(name: str, *examples: dict[str, Any]) -> Callable[[Class], Class]:
     Raises:
       UserError: if the name is no identifier, or is another definition's.
     """
+    if not isinstance(name, str):
+        raise UserError(f'a term is registered under a name: @rewards.register("NAME"), not {name}')
     if not name.isidentifier():
         raise UserError(f"reward name {name!r} is not an identifier")
 
     def add(cls: Class) -> Class:
+        if not (isinstance(cls, type) and issubclass(cls, RewardTransform)):
+            kinds = "@rewards.pointwise above it, or a class of rewards.Causal, Learned or the like"
+            raise UserError(f"reward term {name!r} is no term: write {kinds}")
         known = _ENTRIES.get(name)
         check_free(f"reward name {name!r}", known and known.build, cls)
         cls.name = name

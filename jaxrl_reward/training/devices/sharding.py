@@ -5,12 +5,13 @@ seeds, or with several points (see `lanes.py`) the seeds of the first point,
 then those of the second, and so on. `layout.py` says which device has what.
 """
 
+import contextlib
 import copy
 import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from importlib import metadata
@@ -25,6 +26,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrl_reward.counting import add_up
 from jaxrl_reward.partition import shard_map
+from jaxrl_reward.plugins import imports
 from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.devices.layout import Layout, Shard, seeds_mesh
 from jaxrl_reward.training.lanes import numbers
@@ -206,6 +208,23 @@ def _compile(lowered: jax.stages.Lowered, once: bool) -> Callable[..., Any]:
     return lowered.compile(compiler_options=options)
 
 
+@contextlib.contextmanager
+def _in_a_line(agent: str) -> Iterator[None]:
+    """What fails of an agent of the user's own as it is traced is a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        from jaxrl_reward.agents import table  # brings what starts JAX
+
+        if not table.is_own(agent):
+            raise
+        line = " ".join(str(error).strip().partition("\n")[0].split())
+        place = f" ({where})" if (where := imports.place(error)) else ""
+        raise UserError(f"agent {agent!r} fails{place}: {type(error).__name__}: {line}") from error
+
+
 Probe = Callable[[Any, Any, Array], dict[str, Array]]
 
 
@@ -287,7 +306,7 @@ class Programs:
             # Without environments there is nothing small to do for many lanes at once, and
             # what one lane works on stays in the cache: 1.4 times as fast as together.
             self._iterate = lambda states, data: jax.lax.map(lambda s: iterate(s, data), states)
-        with jax.set_mesh(self.layout.mesh):
+        with jax.set_mesh(self.layout.mesh), _in_a_line(agent.name):
             rows, whole = P("seeds"), (P(),) * len(self._data)
             begun = self.layout.place(self._begin, (rows, rows, P(), rows))
             state = jax.eval_shape(begun, self._keys, self._numbers, self._data, first)

@@ -91,7 +91,8 @@ def rows_to_parquet(rows: Rows) -> bytes:
 
 
 def rows_from_parquet(content: bytes) -> Rows:
-    return Rows(pq.read_table(io.BytesIO(content)))
+    # Without threads, which may still be on their way where a command ends at once.
+    return Rows(pq.ParquetFile(io.BytesIO(content), pre_buffer=False).read(use_threads=False))
 
 
 def load_rows(path: Path | str) -> Rows:
