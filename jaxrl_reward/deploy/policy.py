@@ -1,5 +1,7 @@
 """A trained policy as a function from NumPy to NumPy, for notebooks and other simulators."""
 
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from numpy.typing import ArrayLike
 
 from jaxrl_reward.agents.common import base
 from jaxrl_reward.deploy import stepping
+from jaxrl_reward.training import imported
+from jaxrl_reward.training.record.run_folder import load_config
 from jaxrl_reward.training.restoring import of_seed, restore
 from jaxrl_reward.types import Array, UserError
 
@@ -136,20 +140,31 @@ class Policy:
 
 
 def load(
-    out: Path | str, arm: str | None = None, seed: int | None = None, **settings: Any
+    out: Path | str,
+    arm: str | None = None,
+    seed: int | None = None,
+    *,
+    trust: bool = False,
+    **settings: Any,
 ) -> Policy:
     """The trained policy of a run, as in its newest good checkpoint.
+
+    What the run imported is imported again, with a warning that says so, if this user made it
+    here and it is what it was.
 
     Args:
       out: the run's folder.
       arm: which arm; may be left out where there is one only.
       seed: whose policy; the run's first by default.
+      trust: import what the run imported, though it was made elsewhere or that has changed.
       **settings: `network=`, where the run's was given without a name.
 
     Raises:
       UserError: there is no such run, arm or seed, no checkpoint that can be read, or no
         policy that acts on observations alone.
     """
+    say = partial(warnings.warn, stacklevel=3)
+    imported.load(out, load_config(out), say, trust=trust)
     agent, loaded = restore(out, arm, **settings)
     return Policy(agent, of_seed(loaded, seed))
 

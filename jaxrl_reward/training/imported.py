@@ -114,6 +114,11 @@ def load(
         )
     changed = {each.name: imports.changes(each) for each in missing}
     if first := next((paths[0] for paths in changed.values() if paths), None):
+        if not Path(first).exists():
+            raise UserError(
+                f"{_shown(first)}, which {where} imported, is not there any more: name it where it "
+                "is now with --import"
+            )
         if not trust:
             raise UserError(
                 f"{_shown(first)} is not what it was when {where} was made: say --trust to run it "

@@ -15,6 +15,7 @@ from jaxrl_reward import agents, deploy, training
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import playing
 from jaxrl_reward.deploy import Policy
+from jaxrl_reward.plugins import imports
 from jaxrl_reward.rewards.core import registry
 from jaxrl_reward.types import UserError
 
@@ -271,3 +272,31 @@ def test_a_file_of_one_batch_takes_that_alone(tmp_path):
         made.call(np.ones((3, 4), np.float32))
     with pytest.raises(UserError, match="export has no platform 'tpuu', did you mean 'tpu'"):
         jr.export(policy, tmp_path / "policy.jax", platforms=("tpuu",))
+
+
+TERM = """
+from jaxrl_reward import rewards as rw
+
+@rw.register("a_third")
+@rw.pointwise
+def a_third(transition):
+    return transition.env_reward / 3
+"""
+
+
+def test_what_the_run_imported_is_imported_again(registers, tmp_path, monkeypatch):
+    mine = tmp_path / "mine.py"
+    mine.write_text(TERM)
+    known, loaded = dict(registry._ENTRIES), dict(imports._LOADED)
+    jr.imports.load(str(mine))
+    agent = agents.make("ppo", CARTPOLE, "a_third()", num_envs=2, num_steps=8, hidden=(4,))
+    training.train(agent, total_steps=16, evals=1, progress=False, out=tmp_path / "run")
+    monkeypatch.setattr(registry, "_ENTRIES", known)  # as in another process
+    monkeypatch.setattr(imports, "_LOADED", loaded)
+    with pytest.warns(UserWarning, match=f"^imports {mine}, as .*run says"):
+        assert jr.load(tmp_path / "run")(np.zeros(4)) in (0, 1)
+    monkeypatch.setattr(registry, "_ENTRIES", known)
+    monkeypatch.setattr(imports, "_LOADED", {})
+    mine.rename(tmp_path / "moved.py")
+    with pytest.raises(UserError, match=f"^{mine}, which .* is not there any more"):
+        jr.load(tmp_path / "run")
