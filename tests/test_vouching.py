@@ -7,7 +7,7 @@ import pytest
 
 from jaxrl_reward.plugins import vouching
 
-WHAT = [{"name": "/home/me/terms.py", "files": {"/home/me/terms.py": "ab"}}]
+WHAT = [{"name": "/mine/terms.py", "files": {"/mine/terms.py": "ab"}}]
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def test_what_was_signed_holds_and_nothing_else():
     assert not vouching.key_file().exists()
     signature = vouching.sign(WHAT)
     assert vouching.holds(WHAT, signature) and vouching.sign(WHAT) == signature
-    assert not vouching.holds([{**WHAT[0], "name": "/home/me/others.py"}], signature)
+    assert not vouching.holds([{**WHAT[0], "name": "/mine/others.py"}], signature)
     for wrong in ("", "0" * 64, "é", None, 3, signature[:-1]):
         assert not vouching.holds(WHAT, wrong)
 

@@ -1,6 +1,6 @@
 """What of the user's own a run has imported: kept with it, and loaded again where it is used.
 
-    "imports": [{"name": "/home/me/terms.py", "files": {"/home/me/terms.py": "SHA-256"}}]
+    "imports": [{"name": "/mine/terms.py", "files": {"/mine/terms.py": "SHA-256"}}]
     "vouched": a checksum of that with a key of the user's, see `vouching.py`
 
 A run's folder that this user made on this machine may load what it names, as long as that
