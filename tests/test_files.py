@@ -89,7 +89,7 @@ def test_a_reward_model_is_saved_and_read_under_the_home_folder(home):
 
 def test_runs_and_figures_are_written_under_the_home_folder(home):
     with training.RunFolder.claim("~/run") as folder:
-        folder.register("env", {"seeds": 1})
+        folder.register({"env": {"seeds": 1}})
         folder.write_rows(metrics.Rows.at("env", [0], 8, {"return": [1.0]}))
     assert training.load_config("~/run")["arms"] == {"env": {"seeds": 1}}
     rows = training.load_rows("~/run")

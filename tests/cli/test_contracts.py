@@ -131,14 +131,19 @@ def test_a_term_that_is_not_finite(run):
 # ---- what is registered --------------------------------------------------------------------
 
 
-@rw.pointwise
-def shifted(transition, by: int = 0):
-    return transition.env_reward + by
+def shifted_by():
+    """A term with a whole number, known by its name until the test is over."""
+
+    @rw.pointwise
+    def shifted(transition, by: int = 0):
+        return transition.env_reward + by
+
+    return shifted
 
 
 @pytest.mark.parametrize("by", [0, -1, 7])
 def test_a_whole_number_of_a_term_of_ones_own_may_be_any(by):
-    rw.register("shifted", {"by": by})(shifted)
+    shifted = shifted_by()
     term = rw.parse(f"shifted(by={by})")
     assert term == shifted(by=by)
     assert rw.parse(str(term)) == term
@@ -148,7 +153,7 @@ def test_what_is_no_term_is_refused_as_it_is_registered():
     with pytest.raises(UserError, match=r"reward term 'qq' is no term: write @rewards\.pointwise"):
         rw.register("qq")(int)
     with pytest.raises(UserError, match="a term is registered under a name"):
-        rw.register(shifted)
+        rw.register(shifted_by())
 
 
 @pytest.mark.parametrize(
