@@ -1,6 +1,6 @@
 """Environments on the accelerator, by name, one or N at a time."""
 
-from jaxrl_reward.envs._gymnax import spaces  # before anything else imports gymnax
+from jaxrl_reward import spaces  # before anything else imports gymnax
 from jaxrl_reward.envs.own import check, from_gymnax, given
 from jaxrl_reward.envs.registry import Env, from_mdp, make, names, register
 from jaxrl_reward.envs.vector import EpisodeStats, VectorEnv, VectorState, vectorize

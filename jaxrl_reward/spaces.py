@@ -1,0 +1,159 @@
+"""Spaces of observations and actions, and how structured ones lie in one flat vector.
+
+Imported before anything else of gymnax: what gymnax draws pictures with takes longer to
+load than JAX does, and waits here for its first use.
+"""
+
+import contextlib
+import importlib
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class _Deferred(ModuleType):
+    """Stands in for a module, and imports it when something of it is first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextlib.contextmanager
+def deferred(*names: str) -> Iterator[None]:
+    """What is imported meanwhile, and imports these modules, gets them at their first use."""
+    absent = {name: _Deferred(name) for name in names if name not in sys.modules}
+    sys.modules.update(absent)
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+with deferred("matplotlib.pyplot", "seaborn"):
+    from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
+
+MASK = "action_mask"  # the part of an observation that says which actions are allowed
+
+
+class MultiDiscrete(Space):
+    """Several whole numbers at once, number i of 0 to `nvec[i] - 1`; arrays `[k]` int32."""
+
+    def __init__(self, nvec: Sequence[int]):
+        self.nvec = tuple(int(n) for n in nvec)
+        self.shape = (len(self.nvec),)
+        self.dtype = jnp.dtype(jnp.int32)
+
+    def __repr__(self) -> str:
+        return f"MultiDiscrete({list(self.nvec)})"
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.randint(key, self.shape, 0, np.asarray(self.nvec), self.dtype)
+
+    def contains(self, x: jax.Array) -> jax.Array:
+        return jnp.all((x >= 0) & (x < np.asarray(self.nvec)))
+
+
+class Part(NamedTuple):
+    """One array of an observation, and where it lies in the flat vector.
+
+    Attributes:
+      name: its keys with dots between, `agent.position`; a tuple's are 0, 1, ...
+      shape: of the array as it is given.
+      start: of the first of its numbers.
+      size: how many numbers it is: of a `Discrete` n, which is one-hot, n.
+      values: how many values each number of a whole-numbered part takes; empty for others.
+      space: its own.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+    values: tuple[int, ...]
+    space: Any
+
+    @property
+    def stop(self) -> int:
+        """Where the next part begins."""
+        return self.start + self.size
+
+
+def parts(space: Any) -> tuple[Part, ...]:
+    """The parts of a space, sorted by name within a `Dict`; a plain space is one, named "".
+
+    Raises:
+      TypeError: a space is none of Box, Discrete, MultiDiscrete, Dict and Tuple.
+    """
+    found: list[Part] = []
+    start = 0
+    for name, each in _leaves(space, ""):
+        values: tuple[int, ...] = ()
+        if isinstance(each, Discrete):
+            values = (int(each.n),)
+        elif isinstance(each, MultiDiscrete):
+            values = each.nvec
+        elif not isinstance(each, Box):
+            raise TypeError(f"{name or 'the space'} is {type(each).__name__}, no array")
+        shape = tuple(int(n) for n in each.shape)
+        size = sum(values) if values else math.prod(shape)
+        found.append(Part(name, shape, start, size, values, each))
+        start += size
+    return tuple(found)
+
+
+def flatten(space: Any, value: Any) -> jax.Array:
+    """A structured observation as one vector, float32 `[D]`; whole-numbered parts one-hot."""
+    flat = []
+    for (_, each), leaf in zip(_leaves(space, ""), _values(space, value), strict=True):
+        if isinstance(each, Discrete):
+            flat.append(jax.nn.one_hot(leaf, each.n, dtype=jnp.float32))
+        elif isinstance(each, MultiDiscrete):
+            flat += [
+                jax.nn.one_hot(leaf[..., i], n, dtype=jnp.float32) for i, n in enumerate(each.nvec)
+            ]
+        else:
+            flat.append(jnp.asarray(leaf, jnp.float32).reshape(-1))
+    return jnp.concatenate(flat)
+
+
+def take(part: Part, flat: jax.Array) -> jax.Array:
+    """A part of flat vectors `[..., D]`: `[..., *shape]`, or one-hot `[..., size]`."""
+    found = flat[..., part.start : part.stop]
+    return found if part.values else found.reshape(*found.shape[:-1], *part.shape)
+
+
+def _children(space: Any) -> list[tuple[str, Any]] | None:
+    """The spaces within, in order; None for one that has none."""
+    if isinstance(space, Dict):
+        return sorted(space.spaces.items())
+    if isinstance(space, Tuple):
+        return [(str(i), each) for i, each in enumerate(space.spaces)]
+    return None
+
+
+def _leaves(space: Any, name: str) -> Iterator[tuple[str, Any]]:
+    children = _children(space)
+    if children is None:
+        yield name, space
+    for key, each in children or ():
+        yield from _leaves(each, f"{name}.{key}" if name else str(key))
+
+
+def _values(space: Any, value: Any) -> Iterator[Any]:
+    """The arrays of a structured value: mappings, tuples, or objects with such attributes."""
+    children = _children(space)
+    if children is None:
+        yield value
+    for key, each in children or ():
+        if isinstance(space, Tuple):
+            inner = value[int(key)]
+        else:
+            inner = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        yield from _values(each, inner)
