@@ -6,7 +6,7 @@ Each law is a function of a term as it is tested and a seed, so that they can be
 
 import dataclasses
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -70,7 +70,9 @@ class Tested:
 
     def __post_init__(self) -> None:
         self.whole = rw.needs_episodes(self.term)
-        self.groups = any(each.scope == "group" for each in rw.terms(self.term))
+        scopes = rw.scopes(self.term)
+        self.pairs = "pair" in scopes
+        self.groups = "group" in scopes or self.pairs
         self.program = quick(self._apply)
         self.relabel = quick(self.term.relabel)
         self.one_by_one = quick(self._one_by_one)
@@ -115,7 +117,9 @@ class Tested:
         return self.block(0)
 
     def block(self, seed: int) -> Transition:
-        """A random block; of whole episodes for a term that needs them."""
+        """A random block; of whole episodes, or of pairs, for a term that needs them."""
+        if self.pairs:
+            return rw.pairs.block_of(random_pairs(seed))
         return random_block(seed, self.whole, self.env)
 
 
@@ -139,6 +143,25 @@ def random_block(seed: int, whole: bool = False, env: envs.Env | None = None) ->
         return block
     known = rollout.example(env, N, T)
     return block.replace(info=known.info, policy={**known.policy, **policy})
+
+
+def random_pairs(seed: int) -> rw.Pairs:
+    """N pairs of responses of at most T tokens, by policies that are not far apart."""
+    rng, made = np.random.default_rng(seed), cast(Any, rw.pairs.side)  # of numpy's arrays
+
+    def side() -> rw.Side:
+        alive = np.arange(T) < rng.integers(1, T + 1, (N, 1))
+        reference = -rng.random((N, T)).astype(np.float32) - 0.1
+        log_probs = [np.minimum(reference + 0.3 * rng.normal(size=(N, T)), -1e-3) for _ in range(3)]
+        policy, old, guide = (np.where(alive, x, 0.0).astype(np.float32) for x in log_probs)
+        found = dict(old=old, guide=guide, reward=rng.normal(size=N).astype(np.float32))
+        found["credit"] = rng.uniform(-0.5, 0.5, (N, T)).astype(np.float32)
+        found["collision"] = -rng.random((N, T)).astype(np.float32)
+        return made(policy, np.where(alive, reference, np.float32(0.0)), alive, **found)
+
+    label, agreement = rng.random((2, N)).astype(np.float32)
+    known = dict(label=label, agreement=agreement, calibration=side(), shifted=(side(), side()))
+    return jax.tree.map(np.asarray, rw.pairs.pairs(side(), side(), **known))
 
 
 def _actions(env: envs.Env, seed: int) -> np.ndarray:
@@ -185,6 +208,8 @@ def equivariance(tested: Tested, seed: int) -> None:
 
 def isolation(tested: Tested, seed: int) -> None:
     """What is before a boundary does not depend on what is after it, nor after on before."""
+    if tested.pairs:
+        return  # each is over after a step
     block, other, state = tested.block(seed), tested.block(seed + 1), tested.start()
     ends = np.flatnonzero(block.last[:-1, 0])
     boundary = int(ends[0]) + 1 if ends.size else T

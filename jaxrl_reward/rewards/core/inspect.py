@@ -5,7 +5,11 @@ from rich.tree import Tree
 from jaxrl_reward.rewards.core import checks, operators
 from jaxrl_reward.rewards.core.base import RewardTransform
 
-WHOLE = {"episodic": "whole episodes", "group": "groups of whole episodes"}
+WHOLE = {
+    "episodic": "whole episodes",
+    "group": "groups of whole episodes",
+    "pair": "pairs of responses",
+}
 
 
 def check(reward: RewardTransform) -> None:

@@ -1,0 +1,1 @@
+"""Pairs: losses of responses of which one was preferred."""
