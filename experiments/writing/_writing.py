@@ -44,10 +44,10 @@ def leaning(state: Any, shift: Array) -> Any:
 
 def drawn(agent: Any, params: Any, key: Array, numbers: Any, count: int) -> Any:
     """A block of `count` responses to each of the prompts `numbers`, side by side."""
-    from jaxrl_reward.agents.sequence import group_pg, response_scores
+    from jaxrl_reward.agents.sequence import response_scores, writer
 
     task = agent.env.environment.task
-    model = group_pg.model_of(agent.config, task)
+    model = writer.model_of(agent.config, task)
     numbers = jnp.asarray(numbers, jnp.int32)
     return response_scores.responses(model, task, params, key, numbers, count)
 

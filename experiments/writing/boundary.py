@@ -88,13 +88,13 @@ def right_leaves(task: Any) -> jax.Array:
 
 def chances(agent: Any, params: Any, leaves: jax.Array) -> jax.Array:
     """The probability of each leaf, with the end behind it, `[8, 16]`."""
-    from jaxrl_reward.agents.sequence import group_pg, writing
+    from jaxrl_reward.agents.sequence import writer, writing
 
     task = agent.env.environment.task
     tokens = jnp.pad(leaves, ((0, 0), (0, 0), (0, 1))).reshape(-1, leaves.shape[-1] + 1)
     prompt = jnp.repeat(jax.vmap(task.ask)(jnp.arange(PROMPTS)).prompt, LEAVES, axis=0)
     text = jnp.concatenate([prompt, tokens], axis=1)
-    log_probs = jax.nn.log_softmax(group_pg.model_of(agent.config, task).logits(params, text))
+    log_probs = jax.nn.log_softmax(writer.model_of(agent.config, task).logits(params, text))
     each = writing.token_log_probs(log_probs, tokens)
     return jnp.exp(each.sum(1)).reshape(PROMPTS, LEAVES)
 

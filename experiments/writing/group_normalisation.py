@@ -102,10 +102,10 @@ def harder(agent: Any, plan: Any) -> Any:
 
 
 def _success(agent: Any, prompts: int, params: Any, key: Array) -> dict[str, Array]:
-    from jaxrl_reward.agents.sequence import group_pg, writing
+    from jaxrl_reward.agents.sequence import writer, writing
 
     task = agent.env.environment.task
-    model = group_pg.model_of(agent.config, task)
+    model = writer.model_of(agent.config, task)
     found = _writing.facts(agent, params, key, prompts)
     greedy, _ = writing.score(model, task, params, key, prompts, 0.0, True)
     wrong = found["outcome"] < 0.5
@@ -123,10 +123,10 @@ def _success(agent: Any, prompts: int, params: Any, key: Array) -> dict[str, Arr
 
 def _gradients(agent: Any, batches: int, params: Any, key: Array) -> dict[str, Array]:
     """How the rules' gradients vary at some parameters, by mix and rule."""
-    from jaxrl_reward.agents.sequence import group_pg
+    from jaxrl_reward.agents.sequence import writer
 
     task, config = agent.env.environment.task, agent.config
-    model = group_pg.model_of(config, task)
+    model = writer.model_of(config, task)
     sizes = {"size": config.num_envs, "group": config.group_size}
     names = rules.names()
 

@@ -57,7 +57,7 @@ TOKENS = 12  # of a response; steps are updates times responses times tokens
 
 def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     """Gold, what the judges say, and the divergence from the base, of drawn responses."""
-    from jaxrl_reward.agents.sequence import group_pg, writing
+    from jaxrl_reward.agents.sequence import writer, writing
 
     task = agent.env.environment.task
     del key
@@ -67,7 +67,7 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
     end = jnp.asarray(block.last) & alive
     text = block.next_obs[-1].astype(jnp.int32)
     tokens = text[:, task.prompt_length :]
-    model = group_pg.model_of(agent.config, task)
+    model = writer.model_of(agent.config, task)
     known = writing.token_log_probs(jax.nn.log_softmax(model.logits(state.reference, text)), tokens)
     gap = alive * (block.policy["log_prob"] - known.T)
     marks = (tokens > 8) & (tokens < task.vocabulary)

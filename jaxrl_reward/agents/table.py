@@ -14,6 +14,7 @@ _MODULES: Mapping[str, str] = {
     "eta": "jaxrl_reward.agents.distributional.eta",
     "group_pg": "jaxrl_reward.agents.sequence.group_pg",
     "iql": "jaxrl_reward.agents.from_data.iql",
+    "pair_pg": "jaxrl_reward.agents.sequence.pair_pg",
     "ppo": "jaxrl_reward.agents.on_policy.ppo",
     "riql": "jaxrl_reward.agents.from_data.riql",
     "sac": "jaxrl_reward.agents.off_policy.sac",
@@ -21,6 +22,7 @@ _MODULES: Mapping[str, str] = {
     "td3": "jaxrl_reward.agents.off_policy.td3",
 }
 _OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
+_EITHER = ("pair_pg",)  # learn from data where they are given some
 _OWN: dict[str, tuple[Any, Any, bool]] = {}  # whose it is, what it is, whether it learns from data
 
 
@@ -37,6 +39,11 @@ def from_data() -> list[str]:
 def learns_from_data(name: str) -> bool:
     """Whether the agent of that name learns from data in place of playing."""
     return _OWN[name][2] if name in _OWN else name in _OFFLINE
+
+
+def takes_data(name: str) -> bool:
+    """Whether the agent of that name can learn from data."""
+    return name in _EITHER or learns_from_data(name)
 
 
 def is_own(name: str) -> bool:

@@ -24,6 +24,7 @@ def restore(out: Path | str, arm: str | None = None, **settings: Any) -> tuple[A
     """
     from jaxrl_reward import agents, envs
     from jaxrl_reward.agents.common.offline_data import blank
+    from jaxrl_reward.data import pairs
 
     arm, config = arm_config(out, arm)
     env, known = envs.make(config["env"]), config["config"] | settings
@@ -35,6 +36,9 @@ def restore(out: Path | str, arm: str | None = None, **settings: Any) -> tuple[A
     if agents.learns_from_data(config["agent"]):
         # What it learned from is not needed to act; which set that was is in the state.
         known |= {"data": blank(env, config["data"]["rows"]), "source": 0}
+    elif "data" in config:
+        task = env.environment.task
+        known["data"] = pairs.blank(config["data"]["rows"], task.prompt_length, task.max_tokens)
     reward = config.get("mixture", config["reward"])
     agent = agents.make(config["agent"], env, reward, **known)
     return agent, load(agent, out, arm)

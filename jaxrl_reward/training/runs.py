@@ -156,9 +156,11 @@ class Lane(NamedTuple):
         }
         if run.shown:
             found["mixture"] = str(agent.reward)
-        if agent.data is not None:
+        if agent.data_origin:
             origins = [origin.checksum for origin in agent.data_origin]
-            found["data"] = {"rows": agent.data.count, "checksums": origins}
+            kept = agent.data is None  # in the state, as pairs are
+            rows = agent.data_origin[0].rows if kept else agent.data.count
+            found["data"] = {"rows": rows, "checksums": origins}
         return found
 
 

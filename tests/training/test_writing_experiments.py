@@ -11,7 +11,7 @@ import pytest
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents.sequence import group_pg
+from jaxrl_reward.agents.sequence import group_pg, writer
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.experiments import experiment as experiments
 
@@ -46,8 +46,8 @@ def test_what_has_no_mass_has_no_slope_either(beside):
     env = envs.make("sequence:tree,depth=3,leaves=16,max_tokens=4")
     agent = SimpleNamespace(config=group_pg.Config(network="gru", width=4), env=env)
     task, rng = env.environment.task, np.random.default_rng(0)
-    writer = group_pg.model_of(agent.config, task)
-    shapes = jax.eval_shape(writer.init, jax.random.key(0))
+    model = writer.model_of(agent.config, task)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
     params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes)
 
     def state_of(params):
@@ -58,7 +58,7 @@ def test_what_has_no_mass_has_no_slope_either(beside):
     def measured(params):
         leaves, question = boundary.right_leaves(task), task.ask(jnp.int32(3))
         tokens = jnp.append(question.truth[5], 0)
-        logits = writer.logits(params, jnp.concatenate([question.prompt, tokens])[None])[0]
+        logits = model.logits(params, jnp.concatenate([question.prompt, tokens])[None])[0]
         masked = boundary.masked(state_of(params), state_of(params)).params
         chances = [boundary.chances(agent, p, leaves) for p in (params, masked)]
         one = lambda p: jnp.log(boundary.chances(agent, p, leaves)[3, 0])  # noqa: E731

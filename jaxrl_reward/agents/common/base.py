@@ -16,7 +16,8 @@ from jaxrl_reward.rewards.core import inspect
 from jaxrl_reward.rewards.core.operators import no_reward
 from jaxrl_reward.types import UserError
 
-KINDS = ("pointwise", "causal", "learned", "episodic", "group")  # of terms, see `rewards.core.ways`
+# Of terms, see `rewards.core.ways`.
+KINDS = ("pointwise", "causal", "learned", "episodic", "group", "pair")
 
 
 class Agent(NamedTuple):
@@ -113,7 +114,7 @@ def make(
         of range, or an environment or a reward that the agent cannot take.
     """
     _check_order(name, env)
-    found, offline = table.module(name), table.learns_from_data(name)
+    found, offline = table.module(name), table.takes_data(name)
     config = settings.override(name, found.Config(), overrides)
     if data is not None and not offline:
         raise UserError(f"{name} plays and takes no data; these do: {', '.join(table.from_data())}")
@@ -232,8 +233,8 @@ def check_terms(agent: str, reward: rw.RewardTransform, episodes: bool) -> None:
       episodes: whether it can play whole ones.
     """
     missing = rw.scopes(reward) & (inspect.WHOLE.keys() - ({"episodic"} if episodes else set()))
-    for kind in sorted(missing, reverse=True):  # groups first, which few play
-        plays = "no groups" if episodes else "fixed blocks"
+    for kind in sorted(missing, reverse=True):  # pairs and groups first, which few play
+        plays = f"no {kind}s" if episodes or kind == "pair" else "fixed blocks"
         others = [name for name in table.names() if kind in terms(name)]
         needs = f"{reward} needs {inspect.WHOLE[kind]}"
         raise UserError(f"{agent} plays {plays}, and {needs}: use {', '.join(others)}")

@@ -3,14 +3,14 @@
 from typing import Literal
 
 from jaxrl_reward import settings
-from jaxrl_reward.agents.common.shared_settings import ClippedAdam
 from jaxrl_reward.agents.sequence import entropy_control as control
+from jaxrl_reward.agents.sequence.writer import Writers
 from jaxrl_reward.rewards.groups.likelihoods import FORMS
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import UserError
 
 
-class Config(ClippedAdam):
+class Config(Writers):
     """The settings of `group_pg`. Floats are leaves: `vmap` over them to sweep."""
 
     num_envs: int = setting(256, "responses of an iteration, N", low=1)
@@ -26,12 +26,6 @@ class Config(ClippedAdam):
         "of prompts: `uniform` (within levels); `variance`, half of them by how much their "
         "outcomes vary; `knapsack`, groups of unequal size where it pays",
     )
-    network: Literal["transformer", "gru"] = setting("transformer", "`transformer` or `gru`")
-    width: int = setting(32, "of the network's layers", low=1)
-    layers: int = setting(2, "of the transformer", low=1)
-    heads: int = setting(4, "of the transformer's attention; must divide `width`", low=1)
-    warmup: int = setting(200, "updates on demonstrations, before the first iteration", low=0)
-    warmup_batch: int = setting(64, "demonstrations of such an update", low=1)
     advantage: str = setting("grpo()", "the rule, as text")
     objective: Literal["surrogate", "rover"] = setting(
         "surrogate",
@@ -62,12 +56,6 @@ class Config(ClippedAdam):
     )
     epochs: int = setting(1, "passes over the responses of an iteration", low=1)
     minibatches: int = setting(1, "gradient steps of a pass; must divide `num_envs`", low=1)
-    greedy: bool = setting(True, "evaluate the likeliest tokens, else drawn ones")
-    warmup_wrong: float = setting(
-        0.0, "share of the demonstrations that answer another prompt", low=0.0, high=1.0
-    )
-    warmup_rate: float = setting(3e-3, "Adam's, on demonstrations", low=0.0)
-    max_grad_norm: float = setting(1.0, "the gradient is scaled down to it")
     clip_low: float = setting(0.2, "the ratio gains nothing below 1 less this", low=0.0)
     clip_high: float = setting(0.2, "the ratio gains nothing above 1 plus this", low=0.0)
     dual_clip: float = setting(
@@ -105,8 +93,6 @@ class Config(ClippedAdam):
             raise UserError(f"{owner}'s views must be 1 with sampling=knapsack")
         if self.num_envs % self.minibatches:
             raise UserError(f"{owner}'s minibatches must divide num_envs={self.num_envs}")
-        if self.width % self.heads and self.network == "transformer":
-            raise UserError(f"{owner}'s heads={self.heads} must divide width={self.width}")
 
 
 def check(config: Config) -> None:

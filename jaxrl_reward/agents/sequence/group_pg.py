@@ -35,14 +35,15 @@ from jaxrl_reward.agents.sequence import answers, budgets, writing
 from jaxrl_reward.agents.sequence import entropy_control as control
 from jaxrl_reward.agents.sequence import group_losses as losses
 from jaxrl_reward.agents.sequence.group_config import Config, check
-from jaxrl_reward.envs.sequence import Sequence, Task
+from jaxrl_reward.agents.sequence.writer import Writer, environment_of
+from jaxrl_reward.envs.sequence import Task
 from jaxrl_reward.nn import language_models
 from jaxrl_reward.rewards.core import registry
 from jaxrl_reward.rewards.groups import likelihoods
 from jaxrl_reward.rewards.groups.ways import groups_of
 from jaxrl_reward.types import Array, Mean, Transition, UserError
 
-TERMS = base.KINDS  # of rewards
+TERMS = base.KINDS[:-1]  # of rewards: all but those of pairs
 
 
 class State(common.State):
@@ -75,9 +76,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
       UserError: a setting is out of range, or the environment or the reward is
         not for it.
     """
-    env = envs.given(env)
-    if not isinstance(env.environment, Sequence):
-        raise UserError(f"group_pg writes, and {env.name} is no sequence: environment")
+    env = environment_of("group_pg", env)
     check(config)
     reward = base.check_reward("group_pg", config, env, reward)
     made = _GroupPG(config, reward, env, _rule(config.advantage))
@@ -95,15 +94,6 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     )
 
 
-def model_of(config: Config, task: Task) -> language_models.LanguageModel:
-    """The network of an agent with this config, whose parameters are `state.params`."""
-    shape = (task.vocabulary, task.prompt_length)
-    if config.network == "gru":
-        return language_models.recurrent(*shape, config.width)
-    sizes = (config.width, config.layers, config.heads)
-    return language_models.transformer(*shape, task.max_tokens, *sizes)
-
-
 def _rule(text: str) -> rw.RewardTransform:
     """The advantage rule of a text; a bare name is the rule with its defaults."""
     bare = text.isidentifier() and text in {entry.name for entry in registry.entries()}
@@ -112,12 +102,10 @@ def _rule(text: str) -> rw.RewardTransform:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _GroupPG:
+class _GroupPG(Writer):
     """The functions of one agent; the numbers in `config` and `reward` are defaults."""
 
     config: Config
-    reward: rw.RewardTransform
-    env: envs.Env
     rule: rw.RewardTransform
 
     # ---- the agent ----------------------------------------------------------------
@@ -132,16 +120,7 @@ class _GroupPG:
         base.check_key(key)
         settings, reward = base.settle(self, check, config, reward)
         key, key_params, key_reward, key_rule = jax.random.split(key, 4)
-        params = writing.warm_up(
-            self.model,
-            self.task,
-            key_params,
-            updates=settings.warmup,
-            batch=settings.warmup_batch,
-            rate=settings.warmup_rate,
-            wrong=settings.warmup_wrong,
-            mix=self.env.params.mix,
-        )
+        params = self.warm_up(settings, key_params)
         example, prompts = self.example(), self.task.prompts * (settings.sampling != "uniform")
         return State(
             config=settings,
@@ -199,30 +178,7 @@ class _GroupPG:
             key=key,
         ), metrics
 
-    def act(self, state: State, inputs: Array, key: Array | None = None) -> Array:
-        """The next tokens `[N]` of texts `[N, P + T]`; the likeliest without a key."""
-        text = rollout.flatten(inputs, 1)
-        logits = writing.next_logits(self.model, self.task, state.params, text)
-        logits = logits.astype(jnp.float32)
-        draws = 0.0 if key is None else jax.random.gumbel(key, logits.shape)
-        return (logits + draws).argmax(-1).astype(self.env.action_space.dtype)
-
-    def evaluate(self, state: State, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Outcomes `[E]` of responses to new prompts, and their lengths `[E]`."""
-        mix, greedy = self.env.params.mix, self.config.greedy
-        return writing.score(self.model, self.task, state.params, key, num_episodes, mix, greedy)
-
     # ---- what it is made of -------------------------------------------------------
-
-    @property
-    def task(self) -> Task:
-        """What is written."""
-        return self.env.environment.task
-
-    @cached_property
-    def model(self) -> language_models.LanguageModel:
-        """The network."""
-        return model_of(self.config, self.task)
 
     @cached_property
     def own_steps(self) -> bool:
@@ -269,10 +225,6 @@ class _GroupPG:
                 "larger group_size, or one that compares all responses, such as reinforce()"
             )
 
-    def optimiser(self, config: Config) -> optax.GradientTransformation:
-        clip = optax.clip_by_global_norm(config.max_grad_norm)
-        return optax.chain(clip, optax.adam(config.learning_rate))
-
     # ---- asking ---------------------------------------------------------------------
 
     def ask(self, state: State, key: Array) -> writing.Prompts:
@@ -306,10 +258,6 @@ class _GroupPG:
         return state.rates.at[prompts.number].set(rate)
 
     # ---- learning -------------------------------------------------------------------
-
-    def log_probs(self, params: Any, text: Array) -> Array:
-        """Of all tokens, `[N, T, V]`."""
-        return language_models.log_softmax(self.model.logits(params, text))
 
     def add_signals(
         self, block: Transition, params: Any, reference: Array, prompts: writing.Prompts

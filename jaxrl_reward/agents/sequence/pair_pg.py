@@ -1,0 +1,532 @@
+"""Preference optimisation on pairs of responses: DPO and its kin, as an expression.
+
+The reward of this agent is a rater and, behind a `|`, what a pair costs: `env | dpo()`, or
+`signal('proxy') | dpo(beta=0.5) + 0.05*sft()`. Without a rater it is the task's verifier.
+One `iterate` takes `updates` Adam steps on batches of pairs that lie in a file, that the
+reference wrote once, or that the policy has just written; who wrote and judged them:
+
+  offline DPO           env | dpo()
+  online, iterated      env | dpo()        source=policy anchor=round
+  DNO                   preferred(...) | dno()   source=policy candidates=8 pairing=all
+  INPO                  preferred(...) | inpo()  source=policy labels=wins
+  P3O                   env | p3o()        source=policy pairing=all
+  self-rewarding        dpo(), cream()     source=policy judge=policy pairing=extremes
+
+A short supervised warm-up, in `init`, gives the first policy and the reference. Labels are
+drawn once for each pair, and an epoch is a permutation of them.
+"""
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxrl_reward import envs
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.agents.common import base, policies
+from jaxrl_reward.agents.common import state as common
+from jaxrl_reward.agents.sequence import pair_making, writing
+from jaxrl_reward.agents.sequence.pair_config import Config, check
+from jaxrl_reward.agents.sequence.pair_making import Rows
+from jaxrl_reward.agents.sequence.writer import Writer, environment_of
+from jaxrl_reward.data import pair_rows
+from jaxrl_reward.data.pairs import PairSet
+from jaxrl_reward.nn import language_models
+from jaxrl_reward.rewards.core import operators
+from jaxrl_reward.rewards.groups.ways import groups_of
+from jaxrl_reward.rewards.pairs import ways
+from jaxrl_reward.types import Array, Mean, Transition, UserError
+
+__all__ = ["Config", "State", "check", "make"]
+
+TERMS = base.KINDS  # of rewards
+
+
+class State(common.State):
+    """As every agent's; `env_state` and `obs_stats` are empty.
+
+    Attributes:
+      reference: the parameters after the warm-up.
+      previous: those at the start of the last round; empty where no term asks.
+      guide: those of the guide; empty without one.
+      rows: the pairs that are learned from; empty where each iteration writes its own.
+      order: the key of the orders in which epochs go through them.
+    """
+
+    reference: Any
+    previous: Any
+    guide: Any
+    rows: Any
+    order: Array
+
+
+def make(
+    config: Config,
+    env: envs.Env,
+    reward: rw.RewardTransform | None = None,
+    data: Any = None,
+) -> base.Agent:
+    """A `pair_pg` agent.
+
+    Args:
+      config: the settings.
+      env: a `sequence:` environment.
+      reward: a rater, `|`, and what pairs cost; `dpo()` judged by the task by default.
+      data: pairs to learn from: a `PairSet`, or the path of one or of rows of text.
+
+    Raises:
+      UserError: a setting is out of range, or the environment, the reward and the data do
+        not fit each other.
+    """
+    env = environment_of("pair_pg", env)
+    check(config)
+    reward = base.check_reward("pair_pg", config, env, rw.dpo() if reward is None else reward)
+    given = None if data is None else _read(data, env)
+    made = _PairPG(config, reward, env, given)
+    made.check()
+    functions = (made.init, made.iterate, made.act, made.evaluate)
+    origin = () if given is None else (given.origin,)
+
+    def remake(config: Config, other: rw.RewardTransform | None = None) -> base.Agent:
+        return make(config, env, reward if other is None else other, given)
+
+    def policy(state: State) -> policies.Policy:
+        return policies.of_act(made.act, state)
+
+    return base.Agent(
+        *("pair_pg", config, env, reward, *functions, config.updates),
+        policy=policy,
+        remake=remake,
+        check=check,
+        data_origin=origin,
+    )
+
+
+def _read(data: Any, env: envs.Env) -> PairSet:
+    """One set of pairs, by what it is or where it lies."""
+    if isinstance(data, list | tuple):
+        if len(data) != 1:
+            raise UserError(f"pair_pg learns from one set of pairs, not from {len(data)}")
+        data = data[0]
+    return (
+        data if isinstance(data, PairSet) else pair_rows.read(data, env.environment.task, env.name)
+    )
+
+
+def parts_of(reward: rw.RewardTransform) -> tuple[rw.RewardTransform, rw.RewardTransform]:
+    """The rater and what a pair costs: the stages before the first one of pairs, and the rest.
+
+    Raises:
+      UserError: nothing in it is of pairs, or more than pairs follow.
+    """
+    stages = reward.parts if isinstance(reward, operators.Chain) else (reward,)
+    at = next((i for i, stage in enumerate(stages) if "pair" in rw.scopes(stage)), None)
+    if at is None:
+        raise UserError(f"pair_pg learns from pairs: say what one costs, as in {reward} | dpo()")
+    chain = lambda some: some[0] if len(some) == 1 else operators.Chain(tuple(some))  # noqa: E731
+    objective = chain(stages[at:])
+    if others := rw.scopes(objective) - {"pair", "pointwise"}:
+        raise UserError(f"{objective}: what a pair costs cannot have {min(others)} terms in it")
+    return chain(stages[:at]) if at else rw.env(), objective
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _PairPG(Writer):
+    """The functions of one agent; the numbers in `config` and `reward` are defaults."""
+
+    config: Config
+    given: PairSet | None
+
+    # ---- the agent ----------------------------------------------------------------
+
+    def init(self, key: Array, config: Config | None = None, reward: Any = None) -> State:
+        """The state before the first iteration, after the warm-up.
+
+        Raises:
+          UserError: `config` or `reward` differs from the agent's in more than its
+            numbers, or a number is out of range.
+        """
+        base.check_key(key)
+        settings, reward = base.settle(self, check, config, reward)
+        key, key_params, key_reward, key_rows, key_guide, key_order = jax.random.split(key, 6)
+        params = self.warm_up(settings, key_params)
+        rater, _ = parts_of(reward)
+        state = State(
+            config=settings,
+            reward=reward,
+            params=params,
+            opt_state=self.optimiser(settings).init(ravel_pytree(params)[0]),
+            env_state=(),
+            reward_state=rater.init(key_reward, self.example()),
+            obs_stats=(),
+            episode_reward=jnp.zeros(self.config.look),
+            key=key,
+            iteration=jnp.int32(0),
+            reference=params,
+            previous=params if self.ranks_twice else (),
+            guide=(),
+            rows=(),
+            order=key_order,
+        )
+        if self.given is None and self.config.source == "policy" and not self.config.guide:
+            return state
+        rows, reward_state = self.rows_of(state, key_rows)
+        state = state.replace(reward_state=reward_state)
+        if self.config.guide:
+            state = state.replace(guide=self.guided(state, rows, key_guide))
+        return state if self.writes_anew else state.replace(rows=rows)
+
+    def iterate(self, state: State) -> tuple[State, dict[str, Mean]]:
+        """Takes pairs, writes some if it is to, and learns; the metrics are of all three."""
+        key, key_rows, key_order, key_look = jax.random.split(state.key, 4)
+        rows, reward_state, start = state.rows, state.reward_state, jnp.int32(0)
+        if self.writes_anew:
+            rows, reward_state = self.rows_of(state, key_rows)
+        else:  # an epoch has one order, wherever in it an iteration begins
+            start, key_order = state.iteration * self.config.updates, state.order
+        metrics = self.look(state, key_look)
+        params, opt_state, logged = self.learn(state, rows, key_order, start)
+        metrics |= {name: Mean.of(value) for name, value in logged.items()}
+        return state.replace(
+            params=params,
+            opt_state=opt_state,
+            reward_state=reward_state,
+            previous=state.params if self.ranks_twice else (),
+            key=key,
+            iteration=state.iteration + 1,
+        ), metrics
+
+    # ---- what it is made of -------------------------------------------------------
+
+    @property
+    def writes_anew(self) -> bool:
+        """Whether each iteration writes its own pairs."""
+        return self.given is None and self.config.source == "policy"
+
+    @cached_property
+    def names(self) -> set[str]:
+        """The names of the terms that say what a pair costs."""
+        return {term.name for term in rw.terms(parts_of(self.reward)[1])}
+
+    @property
+    def ranks_twice(self) -> bool:
+        """Whether it asks how far two policies agree."""
+        return "cream" in self.names
+
+    def example(self) -> Transition:
+        """A block of zeros in the shape of candidates."""
+        count = self.config.pairs // self.config.per_prompt() * self.config.candidates
+        zeros = jnp.zeros((self.task.max_tokens, count))
+        written = language_models.Generated(zeros.astype(jnp.int32), zeros, zeros)
+
+        def block(key: Array) -> Transition:
+            numbers = jnp.zeros(count, jnp.int32)
+            prompts = writing.ask(self.task, key, numbers, jnp.arange(count))
+            return writing.block_of(self.task, prompts, written)
+
+        shapes = jax.eval_shape(block, jax.random.key(0))
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def check(self) -> None:
+        """Raises a `UserError` unless data, rater and losses fit each other."""
+        rater, objective = parts_of(self.reward)
+        if "pair" in rw.scopes(rater):
+            raise UserError(f"the rater {rater} must judge responses, not pairs")
+        if parts := rw.trial.parts(rater, self.example()):
+            raise UserError(f"{rater} gives {parts[0]} numbers a token: add a scalariser")
+        credit = self.config.credit
+        if "treg" in self.names and credit != "guide" and credit not in self.example().info:
+            raise UserError(f"pair_pg's credit={credit!r} is no signal of {self.env.name}")
+        needs_guide = "tgdpo" in self.names or ("treg" in self.names and credit == "guide")
+        if needs_guide and not self.config.guide:
+            raise UserError(f"{objective} needs a guide: say for how many updates, guide=200")
+        if self.given is None:
+            return
+        if self.config.source != "reference":
+            raise UserError("pair_pg's source=policy writes pairs; leave that or the data out")
+        if self.config.batch_size > len(self.given):
+            raise UserError(
+                f"pair_pg's batch_size={self.config.batch_size} is more than the "
+                f"{len(self.given)} pairs of the data"
+            )
+        if not np.asarray(self.given.there).all():
+            both = [t for t in rw.terms(objective) if isinstance(t, rw.Paired) and not t.alone]
+            if both:
+                raise UserError(
+                    f"{both[0]} needs pairs, and the data has responses alone; use kto, bco, "
+                    "nca, sppo, apo_zero or sft"
+                )
+
+    # ---- pairs --------------------------------------------------------------------
+
+    def rows_of(self, state: State, key: Array) -> tuple[Rows, Any]:
+        """The pairs of a round, or all there are, and the rater's state after them."""
+        if self.given is not None:
+            return self.read_rows(state, self.given, key), state.reward_state
+        return self.write_rows(state, key)
+
+    def token_log_probs(self, params: Any, text: Array) -> Array:
+        """Of the tokens of texts `[..., P + T]`, `[..., T]`; 0 where there is none."""
+        flat = text.reshape(-1, text.shape[-1])
+        tokens = flat[:, self.task.prompt_length :]
+        known = writing.token_log_probs(self.log_probs(params, flat), tokens)
+        alive = tokens < self.task.vocabulary
+        return jnp.where(alive, known, 0.0).reshape(*text.shape[:-1], tokens.shape[1])
+
+    def calibration(self, state: State, prompt: Array, key: Array) -> Any:
+        """Texts that the reference writes to prompts `[M, P]`, where a term reads them."""
+        if "calibration" not in self.names:
+            return ()
+        length = self.task.max_tokens
+        made = language_models.generate(self.model, state.reference, prompt, length, key)
+        return jnp.concatenate([prompt, made.tokens.T], axis=1)
+
+    def read_rows(self, state: State, given: PairSet, key: Array) -> Rows:
+        """The pairs of the data, flipped as the setting says."""
+        key_flip, key_calibration = jax.random.split(key)
+        text = jnp.concatenate(
+            [
+                jnp.broadcast_to(given.prompt[:, None], (len(given), 2, given.prompt.shape[1])),
+                jnp.stack([given.chosen, given.rejected], 1),
+            ],
+            axis=2,
+        )
+        reference = self.token_log_probs(state.reference, text)
+        rows = Rows(
+            text=text,
+            there=given.there,
+            label=given.label,
+            reward=given.reward,
+            agreement=jnp.ones(len(given)),
+            reference=reference,
+            old=reference,
+            credit=(),
+            calibration=self.calibration(state, given.prompt, key_calibration),
+        )
+        hit = jax.random.uniform(key_flip, (len(given),)) < state.config.flips
+        return rows.replace(label=jnp.where(hit, 1.0 - rows.label, rows.label))
+
+    def write_rows(self, state: State, key: Array) -> tuple[Rows, Any]:
+        """Pairs of candidates that the policy writes now, or the reference at the start."""
+        config, task = self.config, self.task
+        keys = jax.random.split(key, 6)
+        count = config.pairs // config.per_prompt()
+        numbers = jax.vmap(lambda k: task.draw(k, self.env.params.mix))(
+            jax.random.split(keys[0], count)
+        )
+        group = jnp.arange(count * config.candidates) // config.candidates
+        prompts = writing.ask(task, keys[1], numbers, group)
+        read = prompts.question.prompt
+        written = language_models.generate(self.model, state.params, read, task.max_tokens, keys[2])
+        block = writing.block_of(task, prompts, written)
+        text = writing.text_of(prompts, written)
+        rater, _ = parts_of(state.reward)
+        applied = rater.apply(state.reward_state, block)
+        score = groups_of(block).total(applied.reward)
+        judged = self.judge(state, text, score)
+        first, second = pair_making.paired_up(config.pairing, judged)
+        flat = judged.score.reshape(-1)
+        temperature = state.config.temperature
+        wins = pair_making.chance(config.labels, flat[first], flat[second], temperature)
+        fair = (wins == 0.5) & (config.labels == "better")
+        swap = jax.random.uniform(keys[3], wins.shape) >= jnp.where(fair, 2.0 * wins, wins)
+        hit = jax.random.uniform(keys[4], wins.shape) < state.config.flips
+        order = jnp.where(
+            (swap != hit)[:, None],
+            *(jnp.stack(pair, 1) for pair in ((second, first), (first, second))),
+        )
+        old = self.anchored(state, text, written)
+        credit = () if config.credit == "guide" else block.info[config.credit].T[order]
+        rows = Rows(
+            text=text[order],
+            there=jnp.ones(order.shape, bool),
+            label=jnp.where(fair, 0.5, 1.0),
+            reward=score[order],
+            agreement=judged.agreement[first // config.candidates],
+            reference=old[0][order],
+            old=old[1][order],
+            credit=credit,
+            calibration=self.calibration(state, read[order[:, 0]], keys[5]),
+        )
+        return rows, applied.state
+
+    def anchored(
+        self, state: State, text: Array, written: language_models.Generated
+    ) -> tuple[Array, Array]:
+        """Log-probabilities of the tokens under the reference and the policy now, `[N, T]` each."""
+        old = written.log_prob.T
+        if self.config.anchor == "round":
+            return old, old
+        return self.token_log_probs(state.reference, text), old
+
+    def judge(self, state: State, text: Array, score: Array) -> pair_making.Judged:
+        """By what candidates are compared, `[B, G]`, and how far two policies agree on it."""
+        groups = (-1, self.config.candidates)
+        agreement = jnp.ones(score.shape[0] // self.config.candidates)
+        if not (self.config.judge == "policy" or self.ranks_twice):
+            return pair_making.Judged(score.reshape(groups), agreement)
+        reference = self.token_log_probs(state.reference, text).sum(1)
+        own = self.token_log_probs(state.params, text).sum(1) - reference
+        if self.config.judge == "policy":
+            score = own
+        if self.ranks_twice:
+            before = self.token_log_probs(state.previous, text).sum(1) - reference
+            tau = pair_making.kendall(own.reshape(groups), before.reshape(groups))
+            agreement = (tau + 1.0) / 2.0
+            if self.config.agreement == "mean":
+                agreement = jnp.broadcast_to(agreement.mean(), agreement.shape)
+        return pair_making.Judged(score.reshape(groups), agreement)
+
+    # ---- learning -----------------------------------------------------------------
+
+    def learn(
+        self, state: State, rows: Rows, key: Array, start: Array, objective: Any = None
+    ) -> tuple[Any, Any, dict[str, Array]]:
+        """`updates` steps from step number `start` of the epochs' orders."""
+        config = state.config
+        objective = parts_of(state.reward)[1] if objective is None else objective
+        optimiser, (vector, tree_of) = self.optimiser(config), ravel_pytree(state.params)
+        count, size, updates = rows.label.shape[0], config.batch_size, self.config.updates
+        per_epoch = count // size
+        epochs = (updates - 1) // per_epoch + 2  # that an iteration can touch
+
+        def order(epoch: Array) -> Array:
+            return jax.random.permutation(jax.random.fold_in(key, epoch), count)
+
+        first = start // per_epoch
+        orders = jax.vmap(order)(first + jnp.arange(epochs))
+
+        def step(carry: tuple[Array, Any], number: Array) -> Any:
+            vector, opt_state = carry
+            at = number // per_epoch - first
+            place = number % per_epoch * size
+            which = jax.lax.dynamic_slice(orders, (at, place), (1, size))[0]
+            batch = jax.tree.map(lambda x: x[which], rows)
+            loss = lambda vector: self.loss(state, objective, tree_of(vector), batch)  # noqa: E731
+            gradient, logged = jax.grad(loss, has_aux=True)(vector)
+            change, opt_state = optimiser.update(gradient, opt_state)
+            return (optax.apply_updates(vector, change), opt_state), logged
+
+        steps = start + jnp.arange(updates)
+        (vector, opt_state), logged = jax.lax.scan(step, (vector, state.opt_state), steps)
+        return tree_of(vector), opt_state, logged
+
+    def loss(
+        self, state: State, objective: rw.RewardTransform, params: Any, batch: Rows
+    ) -> tuple[Array, dict[str, Array]]:
+        """The mean cost of some pairs, to be minimised, and what to log."""
+        pairs = self.pairs_of(state, params, batch)
+        cost = ways.losses(objective, pairs)
+        chosen, rejected = pairs.chosen.ratio(), pairs.rejected.ratio()
+        ahead = chosen - rejected
+        there = batch.there[:, 0], batch.there[:, 1]
+        both = there[0] & there[1]
+        right = jnp.where(ahead == 0.0, 0.5, (ahead > 0.0).astype(jnp.float32))
+        equal = (batch.text[:, 0] == batch.text[:, 1]).all(1)
+        logged = {
+            "loss": cost.mean(),
+            "accuracy": _mean(right, both),
+            "margin": _mean(ahead, both),
+            "chosen_log_ratio": _mean(chosen, there[0]),
+            "rejected_log_ratio": _mean(rejected, there[1]),
+            "equal_pairs": equal.mean(),
+        }
+        return cost.mean(), jax.lax.stop_gradient(logged)
+
+    def pairs_of(self, state: State, params: Any, batch: Rows) -> ways.Pairs:
+        """What losses read of some pairs; what none reads is no part of the program."""
+        task = self.task
+        known = self.log_probs(params, batch.text.reshape(-1, batch.text.shape[-1]))
+        known = known.reshape(*batch.text.shape[:2], *known.shape[1:])
+        sides = []
+        for which in (0, 1):
+            guide, credit = (), ()
+            if self.config.guide:
+                guide = self.token_log_probs(state.guide, batch.text[:, which])
+                credit = jax.nn.sigmoid(guide - batch.reference[:, which]) - 0.5
+            if self.config.credit != "guide":
+                credit = batch.credit[:, which]
+            sides.append(
+                pair_making.side_of(
+                    task,
+                    batch,
+                    which,
+                    known[
+                        :,
+                        :,
+                    ][:, which],
+                    guide,
+                    credit,
+                )
+            )
+        calibration = sides[0]
+        if not isinstance(batch.calibration, tuple):
+            calibration = self.plain_side(state, params, batch.calibration)
+        moved = jnp.concatenate(
+            [
+                jnp.roll(batch.text[:, :, : task.prompt_length], 1, axis=0),
+                batch.text[:, :, task.prompt_length :],
+            ],
+            axis=2,
+        )
+        shifted = tuple(
+            self.plain_side(state, jax.lax.stop_gradient(params), moved[:, i]) for i in (0, 1)
+        )
+        return ways.pairs(
+            *sides,
+            label=batch.label,
+            agreement=batch.agreement,
+            calibration=calibration,
+            shifted=shifted,
+        )
+
+    def plain_side(self, state: State, params: Any, text: Array) -> ways.Side:
+        """Responses of which the policy's and the reference's log-probabilities are known."""
+        alive = text[:, self.task.prompt_length :] < self.task.vocabulary
+        policy, reference = (self.token_log_probs(p, text) for p in (params, state.reference))
+        return ways.side(policy, reference, alive)
+
+    def guided(self, state: State, rows: Rows, key: Array) -> Any:
+        """The parameters after `guide` updates of DPO on some pairs."""
+        whole = dataclasses.replace(self, config=self.config.replace(updates=self.config.guide))
+        objective = rw.dpo(beta=state.config.guide_beta)
+        alone = dataclasses.replace(whole, config=whole.config.replace(guide=0))
+        return alone.learn(state, rows, key, jnp.int32(0), objective)[0]
+
+    # ---- looking ------------------------------------------------------------------
+
+    def look(self, state: State, key: Array) -> dict[str, Mean]:
+        """What drawn responses are worth now, and how far the policy is from the reference."""
+        key_ask, key_luck, key_write = jax.random.split(key, 3)
+        count, task = self.config.look, self.task
+        numbers = jax.vmap(lambda k: task.draw(k, self.env.params.mix))(
+            jax.random.split(key_ask, count)
+        )
+        prompts = writing.ask(task, key_luck, numbers, jnp.arange(count))
+        read = prompts.question.prompt
+        written = language_models.generate(
+            self.model, state.params, read, task.max_tokens, key_write
+        )
+        block = writing.block_of(task, prompts, written)
+        text = writing.text_of(prompts, written)
+        now, before = (self.log_probs(p, text) for p in (state.params, state.reference))
+        alive = (written.tokens < task.vocabulary).T
+        # The divergence at each prefix that was written: its mean is that of whole responses.
+        each = (jnp.exp(now) * (now - before)).sum(-1)
+        groups = groups_of(block)
+        return {
+            "episode_return": Mean.of(groups.total(block.env_reward)),
+            "episode_length": Mean.of(groups.length()),
+            "kl": Mean.of(jnp.where(alive, each, 0.0).sum(1)),
+            "entropy": Mean.of(block.policy["entropy"], where=groups.alive),
+        }
+
+
+def _mean(values: Array, where: Array) -> Array:
+    """The mean over some; 0 of none."""
+    return jnp.where(where, values, 0.0).sum() / jnp.maximum(where.sum(), 1)
