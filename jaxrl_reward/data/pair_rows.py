@@ -60,9 +60,9 @@ def read(path: Path | str, task: Task, environment: str = "") -> pairs.PairSet:
     reader = _Reader(task)
     for number, row in enumerate(_rows(path)):
         try:
-            rows.append(reader.read(row))
-            for name, values in given.items():
-                values.append(_further(row, name))
+            found = reader.read(row), *(_further(row, name) for name in given)
+            for values, value in zip((rows, *given.values()), found, strict=True):
+                values.append(value)
         except _RowError as error:
             wrong.append((number, str(error)))
     if wrong:

@@ -328,7 +328,7 @@ class Picture(Walk):
 
 
 IMAGES = envs.Env("test:picture", Picture(), WalkParams())
-PLAYERS = [x for x in agents.names() if not agents.learns_from_data(x) and x != "group_pg"]
+PLAYERS = [x for x in agents.names() if not agents.learns_from_data(x) and x not in ("group_pg", "pair_pg")]
 
 
 @pytest.mark.parametrize("name", PLAYERS)

@@ -1,10 +1,10 @@
-"""Writing tasks with exact verifiers, as environments: `sequence:sum`, nine more, and one's own."""
+"""Writing tasks with exact verifiers, as environments: `sequence:sum`, others, and one's own."""
 
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from jaxrl_reward.envs.sequence import arithmetic, copying, outcomes
+from jaxrl_reward.envs.sequence import arithmetic, choices, copying, outcomes
 from jaxrl_reward.envs.sequence.base import (
     END,
     Question,
@@ -30,6 +30,8 @@ TASKS: dict[str, Callable[..., Task]] = {
     "tests": outcomes.tests,
     "hack": outcomes.hack,
     "tree": outcomes.tree,
+    "choice": choices.choice,
+    "local": choices.local,
 }
 
 __all__ = ["END", "TASKS", "Question", "Score", "Sequence", "SequenceState", "Task", "register"]

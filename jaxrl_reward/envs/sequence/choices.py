@@ -1,0 +1,94 @@
+"""What preferences are studied on: one choice of a few, and a string of which little matters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_reward.envs.sequence import base
+from jaxrl_reward.envs.sequence.base import Question, Score, Task
+from jaxrl_reward.types import Array, UserError
+
+LETTERS = 8
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+
+def choice(options: int = 3, shown: str = "", max_tokens: int = 2) -> Task:
+    """One letter of a few: a bandit. The k-th is worth `k / (options - 1)`, from 0.
+
+    `answer` is its number, -1 of what is no single letter. Demonstrations show all alike,
+    or as often as `shown` says, as in `shown=5:3:2`.
+    """
+    base.check_option("choice", "options", options, 2, 26)
+    base.check_tokens("choice", max_tokens, 2)
+    symbols, nothing = (".", *_ALPHABET[:options], "?"), options + 2
+    weights = _weights(shown, options)
+
+    def ask(number: Array) -> Question:
+        return Question((number + options + 1)[None].astype(jnp.int32), jnp.int32(0), ())
+
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
+        del question, luck
+        length, ended = base.written(tokens)
+        well = ended & (length == 1) & (tokens[0] <= options)
+        answer = jnp.where(well, tokens[0] - 1, -1).astype(jnp.float32)
+        return Score(jnp.maximum(answer, 0.0) / (options - 1.0), {"answer": answer})
+
+    def solve(question: Question, key: Array) -> Array:
+        del question
+        letter = jax.random.categorical(key, jnp.log(jnp.asarray(weights, jnp.float32))) + 1
+        return base.response(letter[None], max_tokens, nothing)
+
+    return Task(symbols, 1, max_tokens, (1,), ask, verify, solve)
+
+
+def _weights(shown: str, options: int) -> np.ndarray:
+    if not shown:
+        return np.ones(options)
+    try:
+        weights = np.array([float(each) for each in shown.split(":")])
+    except ValueError:
+        weights = np.zeros(0)
+    if len(weights) != options or not (np.isfinite(weights) & (weights > 0)).all():
+        wanted = f"{options} numbers above 0 with : between"
+        raise UserError(f"sequence:choice: shown must be {wanted}, not {shown!r}")
+    return weights
+
+
+def local(length: int = 10, matter: int = 2, max_tokens: int = 12) -> Task:
+    """A string of letters of which a few places matter, and the prompt says which and how.
+
+    The outcome is the share of those places with the right letter. `credit` is what each
+    token is worth by itself: half at a place that matters with the right letter, minus half
+    there with a wrong one, and 0 elsewhere.
+    """
+    base.check_option("local", "length", length, 2, 40)
+    base.check_option("local", "matter", matter, 1, length)
+    base.check_tokens("local", max_tokens, length + 1)
+    symbols, nothing = (".", *_ALPHABET[:LETTERS]), LETTERS + 1
+    rng = np.random.default_rng(3)
+    matters = np.zeros((LETTERS, max_tokens), bool)
+    for row in matters:
+        row[rng.permutation(length)[:matter]] = True
+    wanted = rng.integers(1, LETTERS + 1, (LETTERS, max_tokens))
+
+    def ask(number: Array) -> Question:
+        truth = jnp.asarray(matters)[number], jnp.asarray(wanted, jnp.int32)[number]
+        return Question((number + 1)[None].astype(jnp.int32), jnp.int32(0), truth)
+
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
+        del luck
+        counts, right = question.truth
+        length, _ = base.written(tokens)
+        there = counts & (jnp.arange(tokens.shape[0]) < length)
+        good = there & (tokens == right)
+        credit = 0.5 * good - 0.5 * (there & ~good)
+        return Score(good.sum() / jnp.float32(matter), {}, {"credit": credit})
+
+    def solve(question: Question, key: Array) -> Array:
+        counts, right = question.truth
+        any_letter = jax.random.randint(key, (max_tokens,), 1, LETTERS + 1)
+        tokens = jnp.where(counts, right, any_letter)
+        tokens = jnp.where(jnp.arange(max_tokens) < length, tokens, nothing)
+        return base.response(tokens, max_tokens, nothing)
+
+    return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
