@@ -76,7 +76,9 @@ def test_a_raters_labels_are_drawn_as_it_says():
         pair_making.chance("logistic", first, second, 0.5), wanted, rtol=1e-6
     )
     np.testing.assert_array_equal(pair_making.chance("better", first, second, 1.0), [0.5, 1, 0])
-    np.testing.assert_array_equal(pair_making.chance("wins", first, second, 1.0), first)
+    wins = pair_making.chance("wins", first, 1.0 - first, 1.0)
+    np.testing.assert_allclose(wins, first, rtol=1e-6)
+    np.testing.assert_allclose(pair_making.chance("wins", second * 0, second * 0, 1.0), 0.5)
 
 
 def test_which_candidates_are_pairs():

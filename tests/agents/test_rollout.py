@@ -328,7 +328,8 @@ class Picture(Walk):
 
 
 IMAGES = envs.Env("test:picture", Picture(), WalkParams())
-PLAYERS = [x for x in agents.names() if not agents.learns_from_data(x) and x not in ("group_pg", "pair_pg")]
+WRITERS = ("group_pg", "pair_pg")
+PLAYERS = [x for x in agents.names() if not agents.learns_from_data(x) and x not in WRITERS]
 
 
 @pytest.mark.parametrize("name", PLAYERS)
@@ -349,12 +350,16 @@ def test_an_agent_sees_images_as_flat(name):
 @pytest.mark.parametrize("name", agents.names())
 def test_a_policy_remembers_as_much_after_a_step_as_before(name):
     """So that any loop can play it; with a memory of its own, and seeing the reward's."""
-    env = {"group_pg": "sequence:copy", "dqn": "gymnax:CartPole-v1", "eta": "gymnax:CartPole-v1"}
+    env = {
+        **dict.fromkeys(WRITERS, "sequence:copy"),
+        "dqn": "gymnax:CartPole-v1",
+        "eta": "gymnax:CartPole-v1",
+    }
     settings = {"ppo": {"network": "gru", "placement": "step"}, "subpo": {"placement": "step"}}
     settings |= {"dqn": {"placement": "step"}, "td3": {"placement": "step"}}
-    made = agents.make(
-        name, env.get(name, "gymnax:Pendulum-v1"), "env + delay(2)", **settings.get(name, {})
-    )
+    reward = "env + delay(2)" + " | dpo()" * (name == "pair_pg")
+    env = env.get(name, "gymnax:Pendulum-v1")
+    made = agents.make(name, env, reward, **settings.get(name, {}))
 
     def start(key):
         state = made.prepare_eval(made.init(key), key)

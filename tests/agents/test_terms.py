@@ -22,6 +22,7 @@ TERMS = {
     "learned": "env + rnd(width=4, features=2)",
     "episodic": "env | spread_return()",
     "group": "env | grpo()",
+    "pair": "dpo()",
 }
 BOX = ("sac", "td3", "bc", "iql", "riql", "edac")
 SMALL = {"num_envs": 4, "hidden": (4,), "epochs": 1, "minibatches": 2}
@@ -38,7 +39,8 @@ def data():
 
 
 def make(name, reward, env=None, **settings):
-    env = env or ("sequence:sum" if name == "group_pg" else PENDULUM if name in BOX else CARTPOLE)
+    writes = name in ("group_pg", "pair_pg")
+    env = env or ("sequence:sum" if writes else PENDULUM if name in BOX else CARTPOLE)
     return agents.make(
         name, env, reward, data=data() if agents.learns_from_data(name) else None, **settings
     )
@@ -50,7 +52,8 @@ def test_an_agent_takes_what_its_table_says_and_refuses_the_others(name):
     for kind, text in TERMS.items():
         assert rw.scopes(rw.parse(text)) - {"pointwise", "operator"} == {kind} - {"pointwise"}
         if kind in agents.terms(name):
-            make(name, text)
+            # The others are raters here, and say what pairs are worth.
+            make(name, f"{text} | dpo()" if name == "pair_pg" and kind != "pair" else text)
             continue
         known = [each for each in agents.names() if kind in agents.terms(each)]
         with pytest.raises(UserError, match=f"use {', '.join(known)}$") as error:

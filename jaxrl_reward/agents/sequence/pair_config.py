@@ -26,8 +26,8 @@ class Config(Writers):
     labels: Literal["logistic", "better", "wins"] = setting(
         "logistic",
         "which one is chosen: drawn with probability `sigmoid` of the difference of rewards over "
-        "`temperature`; the `better` one, ties by half; or drawn with the first one's reward as "
-        "the probability that it `wins`, as `preferred(table)` gives it",
+        "`temperature`; the `better` one, ties by half; or drawn with rewards that are the "
+        "probabilities that one `wins` against the other, as `preferred(table)` gives them",
     )
     judge: Literal["reward", "policy"] = setting(
         "reward",
@@ -52,7 +52,6 @@ class Config(Writers):
     batch_size: int = setting(64, "pairs of an update; at most as many as there are", low=1)
     updates: int = setting(16, "gradient steps of an iteration", low=1)
     look: int = setting(64, "responses that an iteration draws to look at, nothing more", low=1)
-    learning_rate: float = setting(1e-3, "Adam's", low=0.0)
     temperature: float = setting(1.0, "of `logistic` labels", low=1e-6)
     flips: float = setting(
         0.0, "share of labels that are given the wrong way round", low=0.0, high=1.0

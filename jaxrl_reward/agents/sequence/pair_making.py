@@ -80,8 +80,8 @@ def paired_up(pairing: str, judged: Judged) -> tuple[Array, Array]:
 
 def chance(kind: str, first: Array, second: Array, temperature: Any) -> Array:
     """The probability that a rater prefers the first of two scores."""
-    if kind == "wins":
-        return jnp.clip(first, 0.0, 1.0)
+    if kind == "wins":  # of the first against the second, and the other way round
+        return jnp.clip(0.5 * (1.0 + first - second), 0.0, 1.0)
     if kind == "better":
         return jnp.where(first == second, 0.5, (first > second).astype(jnp.float32))
     return jax.nn.sigmoid((first - second) / temperature)
