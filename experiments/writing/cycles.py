@@ -7,7 +7,8 @@ writes and that a rater labels by that table; how far it can be exploited is wha
 letter against it wins, less a half, exactly.
 
 INPO's rounds end at (0.400889, 0.211822, 0.387289), which is exploited by 0.0567: the price of
-its pull to the reference, of 0.1 a nat. DNO has no such pull. "DPO" has the warm-up as its
+its pull to the reference, of 0.1 a nat. DNO has no such pull, and its steps, those of mirror
+descent, go round the winner. "DPO" has the warm-up as its
 reference, "iterated DPO" the policy at the start of the round, "offline DPO" learns from pairs
 that the warm-up wrote once.
 
@@ -84,6 +85,16 @@ def verdict(results: Results) -> Sequence[Verdict]:
                 MARGIN - np.abs(_writing.last(results["INPO"], "exploitability") - END),
                 0.0,
                 source=INPO,
+            )
+        )
+    if "DNO" in late:
+        told.append(
+            _writing.paired(
+                "DNO is exploited less than the policy that it starts from",
+                "exploitability of the warm-up less that of DNO",
+                _writing.first(results["DNO"], "exploitability"),
+                late["DNO"],
+                source=DNO,
             )
         )
     return told

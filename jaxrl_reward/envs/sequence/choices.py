@@ -87,7 +87,7 @@ def local(length: int = 10, matter: int = 2, max_tokens: int = 12) -> Task:
     def solve(question: Question, key: Array) -> Array:
         counts, right = question.truth
         any_letter = jax.random.randint(key, (max_tokens,), 1, LETTERS + 1)
-        tokens = jnp.where(counts, right, any_letter)
+        tokens: Array = jnp.where(counts, right, any_letter)
         tokens = jnp.where(jnp.arange(max_tokens) < length, tokens, nothing)
         return base.response(tokens, max_tokens, nothing)
 
