@@ -32,6 +32,7 @@ from jaxrl_reward.training.record.write_up import markdown_table
 PAL = "Pal et al. 2024, Smaug: Fixing Failure Modes of Preference Optimisation"
 LIU = "Liu et al. 2024, Your SFT Loss is Implicitly an Adversarial Regularizer (RPO)"
 CHEN = "Chen et al. 2024, Noise Contrastive Alignment of Language Models (NCA)"
+APO = "D'Oosterlinck et al. 2024, Anchored Preference Optimization (APO)"
 LOSSES = {
     "DPO": "dpo(beta=0.1)",
     "IPO": "ipo(beta=0.2)",
@@ -57,8 +58,7 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
         tokens = text[:, task.prompt_length :]
         known = jax.nn.log_softmax(model.logits(state.params, text).astype(jnp.float32))
         gained = writing.token_log_probs(known, tokens) - rows.reference[:, which]
-        each: jax.Array = jnp.where(tokens < task.vocabulary, gained, 0.0)
-        ratio.append(each.sum(1))
+        ratio.append(((tokens < task.vocabulary) * gained).sum(1))
     sure = rows.label > 0.5  # a tie has no chosen one
     mean = lambda x: _writing.mean_where(x, sure)  # noqa: E731
     return {
@@ -81,7 +81,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
                 source=PAL,
             )
         )
-    for arm, source in (("RPO", LIU), ("NCA", CHEN)):
+    for arm, source in (("RPO", LIU), ("NCA", CHEN), ("APO-zero", APO)):
         if arm in results:
             told.append(
                 above(
@@ -138,7 +138,7 @@ experiment = Experiment(
     title="What becomes of the chosen response",
     claim="DPO makes the chosen response less likely too; a likelihood term, or asking something "
     "of each response by itself, prevents it",
-    source=f"{PAL}; {LIU}; {CHEN}",
+    source=f"{PAL}; {LIU}; {CHEN}; {APO}",
     env="sequence:hack,length=5,judges=1,max_tokens=8",
     agent="pair_pg",
     config={

@@ -3,7 +3,7 @@
 A response should be one of the prompt's string of five letters; gold is the share of right
 letters, less 0.1 for each token too many. The warm-up, which is the reference, wrote pairs
 once; gold decided them by Bradley-Terry at a temperature of 0.2, and a quarter of the labels
-is then given the wrong way round. Each loss learns from 256, 1,024 or 4,096 such pairs, in
+is then given the wrong way round. Each loss learns from 128, 512 or 2,048 such pairs, in
 epoch after epoch; what is drawn from the policy on the way says what it is worth, and how far
 it went, the root of KL(policy | reference).
 
@@ -46,7 +46,7 @@ LOSSES = {
     "VPO": "dpo(beta=0.1) - 0.02*calibration()",
     "MM": "mm_dpo(beta=0.1, weight=1, rate=2)",
 }
-SIZES = (256, 1024, 4096)
+SIZES = (128, 512, 2048)
 DRAWS, MARGIN = 64, 0.02
 
 
@@ -70,8 +70,8 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
         jax.nn.log_softmax(model.logits(params, text).astype(jnp.float32))
         for params in (state.params, state.reference)
     )
-    each: jax.Array = jnp.where(alive, (jnp.exp(now) * (now - before)).sum(-1), 0.0)
-    gold: jax.Array = jnp.where(alive, (block.env_reward * block.last).T, 0.0)
+    each = alive * (jnp.exp(now) * (now - before)).sum(-1)
+    gold = alive * (block.env_reward * block.last).T
     return {
         "gold": gold.sum(1).mean(),
         "divergence": jnp.maximum(each.sum(1).mean(), 0.0),
@@ -203,9 +203,9 @@ experiment = Experiment(
             20,
             evals=2,
             config={"width": 8, "warmup": 4, "batch_size": 16},
-            arms=[name_of("DPO", 256), name_of("RPO", 256)],
+            arms=[name_of("DPO", 128), name_of("RPO", 128)],
         ),
-        "quick": Preset(seeds=16, total_steps=1000, evals=25),
+        "quick": Preset(seeds=16, total_steps=1000, evals=20),
         "paper": Preset(seeds=64, total_steps=10_000, evals=100, config={"width": 64}),
     },
     verdict=verdict,

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import killed_runs
 
 NAMES = ("boundary", "calibration", "entropy", "group_normalisation", "length", "proxy")
+NAMES += ("chosen", "cycles", "direct_alignment")
 
 
 def reproduce(name: str, out: str, killed: bool = False) -> None:

@@ -15,6 +15,7 @@ from jaxrl_reward.agents.sequence import group_pg, writer
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.experiments import experiment as experiments
 
+ON_PAIRS = ("chosen", "cycles", "direct_alignment")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -76,7 +77,7 @@ def test_what_has_no_mass_has_no_slope_either(beside):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["calibration", "boundary", "proxy"])
+@pytest.mark.parametrize("name", ["calibration", "boundary", "proxy", *ON_PAIRS])
 def test_the_smallest_preset_runs_and_reports(name, tmp_path):
     loaded = experiments.load(name)
     found = experiments.run(loaded, "smoke", out=tmp_path, progress=False)

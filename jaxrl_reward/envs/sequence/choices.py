@@ -87,8 +87,8 @@ def local(length: int = 10, matter: int = 2, max_tokens: int = 12) -> Task:
     def solve(question: Question, key: Array) -> Array:
         counts, right = question.truth
         any_letter = jax.random.randint(key, (max_tokens,), 1, LETTERS + 1)
-        tokens: Array = jnp.where(counts, right, any_letter)
-        tokens = jnp.where(jnp.arange(max_tokens) < length, tokens, nothing)
-        return base.response(tokens, max_tokens, nothing)
+        shown = counts * right + ~counts * any_letter
+        shown = shown.at[length:].set(nothing)
+        return base.response(shown, max_tokens, nothing)
 
     return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
