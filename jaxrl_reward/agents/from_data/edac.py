@@ -68,7 +68,8 @@ class Learner(from_data.Learner):
 
     @cached_property
     def sac(self) -> sac_losses.Learner:
-        return sac_losses.Learner(self.config, self.space, confined=False, obs_shape=self.obs_shape)
+        seen = {"obs_shape": self.obs_shape, "layout": self.layout}
+        return sac_losses.Learner(self.config, self.space, confined=False, **seen)
 
     @property
     def dist(self) -> Any:
