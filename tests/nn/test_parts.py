@@ -218,11 +218,10 @@ def test_the_critic_sees_all():
 
 
 def test_parts_of_a_chosen_kind_train():
-    for environment in (Bandit, Pair):
-        agent = agents.make("ppo", made(environment), network="parts", hidden=(8,), num_steps=4)
-        state, metrics = jax.jit(agent.iterate)(agent.init(KEY))
-        assert np.isfinite(metrics["policy_loss"].total)
-        assert "front" in state.params["actor"]
+    agent = agents.make("ppo", made(Pair), network="parts", hidden=(8,), num_steps=4, epochs=1)
+    state, metrics = jax.jit(lambda key: agent.iterate(agent.init(key)))(KEY)
+    assert np.isfinite(metrics["policy_loss"].total)
+    assert "front" in state.params["actor"]
 
 
 @pytest.mark.parametrize(
