@@ -94,7 +94,7 @@ def _cells(part: Part) -> networks.Network:
 
 def _image(part: Part) -> networks.Network:
     behind = images.convolution()
-    scale = 1.0 / 255.0 if part.space.dtype == jnp.uint8 else 1.0
+    scale = 1.0 / 255.0 if _is_bytes(part) else 1.0
     return networks.Network(behind.init, lambda params, rows: behind.apply(params, rows * scale))
 
 
@@ -114,6 +114,10 @@ def _is_cells(part: Part) -> bool:
     whole = bool(jnp.issubdtype(part.space.dtype, jnp.integer))
     known = bool(np.all(np.isfinite(part.space.low)) and np.all(np.isfinite(part.space.high)))
     return whole and known and _values(part.space)[1] <= MOST
+
+
+def _is_bytes(part: Part) -> bool:
+    return images.fits(part.shape) and part.space.dtype == jnp.uint8
 
 
 def _values(space: Any) -> tuple[int, int]:
@@ -197,17 +201,17 @@ def helps(layout: Sequence[Part]) -> bool:
 
 
 def kept(layout: Sequence[Part]) -> np.ndarray | None:
-    """Which flat numbers of a structured observation are no amounts, `[D]` bool; None if all are.
+    """Which flat numbers of a structured observation nobody is to normalise, `[D]` bool.
 
-    The mask, whole numbers, and grids of them, which nobody is to normalise.
+    The mask, whole numbers, grids of them, and images of bytes; None where there is none.
     """
     if not structured(layout):
         return None
-    kinds = [part for part in layout if part.values or _is_cells(part) or mask([part])]
     found = np.zeros(layout[-1].stop, bool)
-    for part in kinds:
-        found[part.start : part.stop] = True
-    return found if kinds else None
+    for part in layout:
+        if part.values or _is_cells(part) or _is_bytes(part) or mask([part]):
+            found[part.start : part.stop] = True
+    return found if found.any() else None
 
 
 def check(owner: str, layout: Sequence[Part], whose: str) -> None:

@@ -39,6 +39,15 @@ def test_it_goes_where_policies_go(pair, tmp_path):
     policy = deploy.policy.Policy(agent, state)
     seen = np.asarray(looks(agent.env))
     assert policy(seen[0]).tolist() == [0, 2]
+    parts = {
+        "action_mask": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], bool),
+        "kind": np.arange(2),
+    }
+    np.testing.assert_array_equal(policy(parts), policy(seen))
+    one = {"action_mask": parts["action_mask"][1], "kind": 1}
+    assert policy(one).tolist() == [1, 1]
+    with pytest.raises(UserError, match=r"takes action_mask \[5\], kind \[\], or N of each"):
+        policy({"kind": 1})
     file = deploy.exporting.export(policy, tmp_path / "policy.jax")
     alone = jax.export.deserialize(bytearray(file.read_bytes()))
     np.testing.assert_array_equal(alone.call(seen), policy(seen))

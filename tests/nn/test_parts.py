@@ -126,7 +126,7 @@ def test_what_is_no_amount_is_not_normalised():
     found = {part.name: set(kept[part.start : part.stop].tolist()) for part in LAYOUT}
     yes, no = {True}, {False}
     assert found == {
-        "action_mask": yes, "board": yes, "camera": no, "many": yes, "speed": no, "what": yes
+        "action_mask": yes, "board": yes, "camera": yes, "many": yes, "speed": no, "what": yes
     }  # fmt: skip
     assert parts.kept(spaces.parts(spaces.Discrete(3))) is None
 
