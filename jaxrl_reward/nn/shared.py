@@ -6,7 +6,9 @@ An action is a number for each of k agents. What agent i sees is its own:
   lie in the observation, k groups that are alike;
 - or else row i of every part `[k, ...]`.
 
-What is left is nobody's, and so is what the reward remembers: only a critic sees it.
+What is left is nobody's, and so is what the reward remembers: only a critic sees it, which
+sees all, as in Yu et al. (2022, arXiv:2103.01955). PPO's ratio is there of each agent's number;
+here it is of all of them, which are one action.
 """
 
 import math
