@@ -116,8 +116,8 @@ def _space(env: registry.Env, kind: str) -> Any:
 def _check_obs(env: registry.Env, words: str, obs: Any, space: Any) -> None:
     raw = env.environment.observation_space(env.params)
     if isinstance(raw, spaces.Dict | spaces.Tuple):
-        flatten, said = partial(spaces.flatten, raw), "flatten(observation_space, obs)"
-        obs = on_shapes(env.name, flatten, said, obs)
+        said = f"taking the obs of {words} apart as observation_space says"
+        obs = on_shapes(env.name, partial(spaces.flatten, raw), said, obs)
     shape = () if isinstance(raw, spaces.Discrete) else space.shape
     shape = raw.shape if isinstance(raw, spaces.MultiDiscrete) else shape
     if not is_real(obs) or obs.shape != shape:

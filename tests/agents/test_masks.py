@@ -160,6 +160,44 @@ def test_dqn_learns_the_values_of_allowed_actions():
     assert np.take_along_axis(stored.obs[..., :3], stored.action[..., None], -1).all()
 
 
+# ---- where the mask lies --------------------------------------------------------------
+
+
+def test_an_observation_of_parts_is_one_vector():
+    env = made(Bandit)
+    assert env.observation_space.shape == (8,) and env.mask.start == 0
+    assert [(part.name, part.start) for part in env.parts] == [
+        ("action_mask", 0), ("kind", 4), ("place", 6)
+    ]  # fmt: skip
+    obs, state = env.reset(KEY)
+    kind = int(state.kind)
+    place = [3.0 * (kind + 1), 40.0 * (kind + 1)]
+    np.testing.assert_array_equal(obs, [*Bandit.allowed[kind], kind == 0, kind == 1, *place])
+    after = env.step(KEY, state, jnp.int32(0))[0]
+    np.testing.assert_array_equal(after, [0, 0, 0, 0, kind == 0, kind == 1, *place])
+
+
+class Missing(Bandit):
+    name = "Missing"
+
+    def see(self, kind):
+        return {"kind": kind}
+
+
+class Wide(Bandit):
+    name = "Wide"
+
+    def see(self, kind):
+        return {**super().see(kind), "place": jnp.zeros(3)}
+
+
+def test_an_observation_without_its_parts_is_told():
+    with pytest.raises(UserError, match=r"apart as observation_space says fails: .*action_mask"):
+        made(Missing)
+    with pytest.raises(UserError, match=r"\(9,\) as obs, and the shape \(8,\) of observ"):
+        made(Wide)
+
+
 # ---- what is no mask ------------------------------------------------------------------
 
 
