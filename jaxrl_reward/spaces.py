@@ -10,11 +10,29 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxrl_reward.layout import MASK, Part, mask, take
+
+__all__ = [
+    "MASK",
+    "Box",
+    "Dict",
+    "Discrete",
+    "MultiDiscrete",
+    "Part",
+    "Space",
+    "Tuple",
+    "deferred",
+    "flatten",
+    "mask",
+    "parts",
+    "take",
+]
 
 
 class _Deferred(ModuleType):
@@ -39,8 +57,6 @@ def deferred(*names: str) -> Iterator[None]:
 with deferred("matplotlib.pyplot", "seaborn"):
     from gymnax.environments.spaces import Box, Dict, Discrete, Space, Tuple
 
-MASK = "action_mask"  # the part of an observation that says which actions are allowed
-
 
 class MultiDiscrete(Space):
     """Several whole numbers at once, number i of 0 to `nvec[i] - 1`; arrays `[k]` int32."""
@@ -58,31 +74,6 @@ class MultiDiscrete(Space):
 
     def contains(self, x: jax.Array) -> jax.Array:
         return jnp.all((x >= 0) & (x < np.asarray(self.nvec)))
-
-
-class Part(NamedTuple):
-    """One array of an observation, and where it lies in the flat vector.
-
-    Attributes:
-      name: its keys with dots between, `agent.position`; a tuple's are 0, 1, ...
-      shape: of the array as it is given.
-      start: of the first of its numbers.
-      size: how many numbers it is: of a `Discrete` n, which is one-hot, n.
-      values: how many values each number of a whole-numbered part takes; empty for others.
-      space: its own.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    size: int
-    values: tuple[int, ...]
-    space: Any
-
-    @property
-    def stop(self) -> int:
-        """Where the next part begins."""
-        return self.start + self.size
 
 
 def parts(space: Any) -> tuple[Part, ...]:
@@ -121,12 +112,6 @@ def flatten(space: Any, value: Any) -> jax.Array:
         else:
             flat.append(jnp.asarray(leaf, jnp.float32).reshape(-1))
     return jnp.concatenate(flat)
-
-
-def take(part: Part, flat: jax.Array) -> jax.Array:
-    """A part of flat vectors `[..., D]`: `[..., *shape]`, or one-hot `[..., size]`."""
-    found = flat[..., part.start : part.stop]
-    return found if part.values else found.reshape(*found.shape[:-1], *part.shape)
 
 
 def _children(space: Any) -> list[tuple[str, Any]] | None:

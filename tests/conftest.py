@@ -62,6 +62,7 @@ def registers(monkeypatch) -> None:
     from jaxrl_reward.data import formats
     from jaxrl_reward.envs import registry as environments
     from jaxrl_reward.envs import sequence
+    from jaxrl_reward.nn import parts
     from jaxrl_reward.rewards.core import registry as terms
 
     monkeypatch.setattr(terms, "_ENTRIES", dict(terms._ENTRIES))
@@ -69,6 +70,7 @@ def registers(monkeypatch) -> None:
     monkeypatch.setattr(sequence, "TASKS", dict(sequence.TASKS))
     monkeypatch.setattr(table, "_OWN", dict(table._OWN))
     monkeypatch.setattr(formats, "_OWN", dict(formats._OWN))
+    monkeypatch.setattr(parts, "ENCODERS", dict(parts.ENCODERS))
     monkeypatch.setattr(imports, "_LOADED", {})
 
 

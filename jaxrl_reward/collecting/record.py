@@ -13,7 +13,7 @@ import numpy as np
 from jaxrl_reward import envs
 from jaxrl_reward.agents.common.base import Agent
 from jaxrl_reward.data.dataset import FIELDS
-from jaxrl_reward.envs import spaces
+from jaxrl_reward.envs import masks, spaces
 from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.types import Array, Transition, UserError
 
@@ -170,7 +170,7 @@ def player(agent: Agent, num_envs: int, greedy: bool, steps: int) -> Player:
             key_act, key_any, key_step = jax.random.split(key, 3)
             drawn = None if greedy else key_act
             memory, chosen, extra = policy.act(memory, env_state.obs, env_state.first, drawn)
-            action: Any = jnp.where(uniform, anything(key_any, env, num_envs), chosen)
+            action: Any = jnp.where(uniform, anything(key_any, env, env_state.obs), chosen)
             keys = jax.random.split(key_step, num_envs)
             env_state, step, _ = vector.step(env_state, keys, action)
             return (env_state, policy.see(memory, step, extra)), _fields(step)
@@ -180,9 +180,14 @@ def player(agent: Agent, num_envs: int, greedy: bool, steps: int) -> Player:
     return Player(agent, num_envs, steps, begin, advance)
 
 
-def anything(key: Array, env: envs.Env, count: int) -> Array:
-    """Uniform actions `[N, ...]`; as far as -1 and 1 of the unit numbers where they are open."""
-    space = env.action_space
+def anything(key: Array, env: envs.Env, obs: Array) -> Array:
+    """Uniform actions for observations `[N, ...]`, of those allowed.
+
+    They reach as far as -1 and 1 of the unit numbers where they are open.
+    """
+    space, count = env.action_space, obs.shape[0]
+    if masks.of(env) is not None or isinstance(space, spaces.MultiDiscrete):
+        return jax.vmap(partial(masks.random_action, env))(obs, jax.random.split(key, count))
     if isinstance(space, spaces.Discrete):
         return jax.random.randint(key, (count,), 0, space.n).astype(space.dtype)
     shape = (count, int(np.prod(space.shape)))

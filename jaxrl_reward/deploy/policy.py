@@ -1,6 +1,7 @@
 """A trained policy as a function from NumPy to NumPy, for notebooks and other simulators."""
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxrl_reward import spaces
 from jaxrl_reward.agents.common import base
 from jaxrl_reward.deploy import stepping
 from jaxrl_reward.training import imported
@@ -57,7 +59,8 @@ class Policy:
         """The action for an observation `[*O]`, or those for N of them, `[N, *O]`.
 
         Args:
-          obs: not normalised; that is done here, where the agent does.
+          obs: not normalised; that is done here, where the agent does. One of several parts may
+            be given as the environment does, or as the flat vector.
           reward: what the environment paid for the step before, a number or `[N]`; needed
             after the first step where `paid`.
           key: draws the action, as in training; the likeliest without.
@@ -96,6 +99,8 @@ class Policy:
 
     def _rows(self, obs: ArrayLike) -> tuple[np.ndarray, bool]:
         """Observations `[N, *O]` float32, and whether one came alone."""
+        if isinstance(obs, Mapping | tuple):
+            obs = self._flat(obs)
         rows, rank = _array(obs), len(self.obs_shape)
         one = rows.shape == self.obs_shape
         known = rows.dtype.kind in "biuf" and (one or rows.shape[1:] == self.obs_shape)
@@ -108,6 +113,24 @@ class Policy:
             )
         rows = rows[None] if one else rows
         return rows.astype(np.float32), one
+
+    def _flat(self, obs: Any) -> Any:
+        """An observation of several parts, or N of them, as the agent sees it."""
+        env = self.agent.env
+        space = env.environment.observation_space(env.params)
+        if not isinstance(space, spaces.Dict | spaces.Tuple):
+            return obs
+        flatten, arrays = partial(spaces.flatten, space), jax.tree.map(np.asarray, obs)
+        axes = sum(leaf.ndim for leaf in jax.tree.leaves(arrays))
+        one = axes == sum(len(part.shape) for part in env.parts)
+        try:
+            rows = np.asarray(flatten(arrays) if one else jax.vmap(flatten)(arrays))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            rows = np.zeros(0)
+        if rows.shape[-1:] == self.obs_shape:
+            return rows
+        names = ", ".join(f"{part.name} {list(part.shape)}" for part in env.parts)
+        raise UserError(f"a policy of {env.name} takes {names}, or N of each")
 
     def _first_of(self, count: int) -> np.ndarray:
         """Which of N episodes begin."""

@@ -3,11 +3,12 @@
 What is tried is tried on shapes alone, before anything is compiled.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
-from gymnax.environments import spaces
 
+from jaxrl_reward import spaces
 from jaxrl_reward.checks import difference, is_real, on_shapes, shown
 from jaxrl_reward.envs import registry, strangers
 from jaxrl_reward.envs.bounds import limits
@@ -99,12 +100,12 @@ def _wrong(env: registry.Env, words: str, gave: str, wanted: str) -> UserError:
 
 
 def _space(env: registry.Env, kind: str) -> Any:
-    """The space of observations or of actions, a `Box` or a `Discrete`."""
+    """The space of observations or of actions, of arrays."""
     try:
         space = getattr(env, f"{kind}_space")
     except Exception as error:
         raise UserError(f"{env.name}: {kind}_space(params) fails: {error!r}") from error
-    if not isinstance(space, spaces.Box | spaces.Discrete):
+    if not isinstance(space, registry.ARRAYS):
         kinds = "gymnax's spaces.Box or spaces.Discrete"
         raise _wrong(env, f"{kind}_space(params)", f"{type(space).__name__}", kinds)
     if isinstance(space, spaces.Box) and kind == "action":
@@ -113,8 +114,12 @@ def _space(env: registry.Env, kind: str) -> Any:
 
 
 def _check_obs(env: registry.Env, words: str, obs: Any, space: Any) -> None:
-    one_hot = isinstance(env.environment.observation_space(env.params), spaces.Discrete)
-    shape = () if one_hot else space.shape
+    raw = env.environment.observation_space(env.params)
+    if isinstance(raw, spaces.Dict | spaces.Tuple):
+        said = f"taking the obs of {words} apart as observation_space says"
+        obs = on_shapes(env.name, partial(spaces.flatten, raw), said, obs)
+    shape = () if isinstance(raw, spaces.Discrete) else space.shape
+    shape = raw.shape if isinstance(raw, spaces.MultiDiscrete) else shape
     if not is_real(obs) or obs.shape != shape:
         wanted = f"the shape {shape} of observation_space"
         raise _wrong(env, words, f"{shown(obs)} as obs", wanted)

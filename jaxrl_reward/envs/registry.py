@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import gymnax
 import jax
 import jax.numpy as jnp
-from gymnax.environments import spaces
 
-from jaxrl_reward import options
+from jaxrl_reward import options, spaces
 from jaxrl_reward.envs import (
     arena,
     brax,
@@ -30,6 +29,8 @@ from jaxrl_reward.types import Array, UserError
 
 Factory = Callable[[str, dict[str, Any]], tuple[Any, Any]]
 
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)  # the spaces of arrays
+_STRUCTURED = (spaces.Dict, spaces.Tuple, spaces.MultiDiscrete)  # observed as one flat vector
 _LEFT_OUT = {"gymnax:MNISTBandit-bsuite": "it downloads its images"}
 
 
@@ -58,14 +59,34 @@ class Env:
     def observation_space(self) -> Any:
         """A gymnax `Box`: observations are float32 arrays of its `shape`.
 
-        A `Discrete` observation of n values is given as a one-hot vector `[n]`.
+        A `Discrete` observation of n values is given as a one-hot vector `[n]`, and one of
+        several parts as the flat vector `[D]` of them all, see `parts`.
         """
         space = self.environment.observation_space(self.params)
-        return spaces.Box(0.0, 1.0, (space.n,)) if isinstance(space, spaces.Discrete) else space
+        if isinstance(space, spaces.Discrete):
+            return spaces.Box(0.0, 1.0, (space.n,))
+        if isinstance(space, _STRUCTURED):
+            size = sum(part.size for part in self.parts)
+            return spaces.Box(-jnp.inf, jnp.inf, (size,))
+        return space
+
+    @property
+    def parts(self) -> tuple[spaces.Part, ...]:
+        """What an observation is made of, and where that lies in the flat vector.
+
+        Raises:
+          TypeError: a part is no array.
+        """
+        return spaces.parts(self.environment.observation_space(self.params))
+
+    @property
+    def mask(self) -> spaces.Part | None:
+        """The part that says which actions are allowed, `action_mask`; None without one."""
+        return spaces.mask(self.parts)
 
     @property
     def action_space(self) -> Any:
-        """A gymnax `Box` or `Discrete`."""
+        """A gymnax `Box` or `Discrete`, or a `MultiDiscrete`."""
         # Bounds made with jax.numpy inside a compiled function are to be numbers, too.
         with jax.ensure_compile_time_eval():
             return self.environment.action_space(self.params)
@@ -131,6 +152,8 @@ class Env:
         space = self.environment.observation_space(self.params)
         if isinstance(space, spaces.Discrete):
             return jax.nn.one_hot(obs, space.n, dtype=jnp.float32)
+        if isinstance(space, _STRUCTURED):
+            return spaces.flatten(space, obs)
         return jnp.asarray(obs, jnp.float32)
 
     def _keep_type(self, old: Any, new: Any) -> Array:
@@ -174,7 +197,7 @@ def make(name: str, **settings: Any) -> Env:
         ",".join([base, *(f"{k}={v}" for k, v in sorted(given.items()))]), environment, params
     )
     for kind, space in (("observations", env.observation_space), ("actions", env.action_space)):
-        if not isinstance(space, spaces.Box | spaces.Discrete):
+        if not isinstance(space, ARRAYS):
             raise UserError(f"{base} has no array {kind}, but {type(space).__name__}")
     return env
 

@@ -197,6 +197,71 @@ class Categorical:
 
 
 @dataclasses.dataclass(frozen=True)
+class MultiCategorical:
+    """Several independent choices; parameters are the logits of one behind those of another.
+
+    Probabilities multiply, so that log-probabilities, entropies and KLs are sums.
+
+    Attributes:
+      counts: how many choices each of the k numbers has.
+    """
+
+    counts: tuple[int, ...]
+
+    @property
+    def param_size(self) -> int:
+        return sum(self.counts)
+
+    def noise(self, key: Array, shape_prefix: Sequence[int]) -> Array:
+        """Uniforms in [0, 1), `[*shape_prefix, k]`."""
+        return jax.random.uniform(key, (*shape_prefix, len(self.counts)))
+
+    def sample(self, params: Array, noise: Array) -> Array:
+        """Draws by inverse CDF, `[..., k]` int32, see `Categorical.sample`."""
+        return self._one.sample(self._rows(params), noise)
+
+    def mode(self, params: Array) -> Array:
+        """The likeliest choice of each, `[..., k]` int32."""
+        return self._one.mode(self._rows(params))
+
+    def log_prob(self, params: Array, raw: Array) -> Array:
+        """`[...]` from logits `[..., param_size]` and indices `[..., k]`."""
+        return self._one.log_prob(self._rows(params), raw).sum(-1)
+
+    def entropy(self, params: Array, raw: Array | None = None) -> Array:
+        """Exact, `[...]`; `raw` is not read."""
+        del raw
+        return self._one.entropy(self._rows(params)).sum(-1)
+
+    def kl(self, p: Array, q: Array) -> Array:
+        """Exact, `[...]`; infinite where q masks a choice that p does not."""
+        return self._one.kl(self._rows(p), self._rows(q)).sum(-1)
+
+    def to_action(self, raw: Array) -> Array:
+        """The indices themselves."""
+        return raw
+
+    @property
+    def _one(self) -> Categorical:
+        return Categorical(max(self.counts))
+
+    def _rows(self, params: Array) -> Array:
+        """The logits of each, `[..., k, most]`, with masked ones behind those that have fewer."""
+        chex.assert_axis_dimension(params, -1, self.param_size)
+        most = max(self.counts)
+        if min(self.counts) == most:
+            return params.reshape(*params.shape[:-1], len(self.counts), most)
+        ends = np.cumsum(self.counts)[:-1]
+        rows = jnp.split(params, ends, axis=-1)
+        room = [(0, 0)] * (params.ndim - 1)
+        wide = [
+            jnp.pad(row, [*room, (0, most - n)], constant_values=-jnp.inf)
+            for row, n in zip(rows, self.counts, strict=True)
+        ]
+        return jnp.stack(wide, axis=-2)
+
+
+@dataclasses.dataclass(frozen=True)
 class DiagonalNormal:
     """Independent normals; parameters `[..., 2 * dim]` are means, then log-stds.
 

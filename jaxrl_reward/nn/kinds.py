@@ -11,36 +11,40 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.nn import images, networks
+from jaxrl_reward.layout import Part
+from jaxrl_reward.nn import images, networks, parts, shared
 from jaxrl_reward.nn.own import Own
 from jaxrl_reward.types import Array, UserError
 
-AUTO, MLP, CNN, GRU = "auto", "mlp", "cnn", "gru"
+AUTO, MLP, CNN, PARTS, GRU, SHARED = "auto", "mlp", "cnn", "parts", "gru", "shared"
 # What each is, in a line; of a user's, the network itself.
 TABLE: dict[str, str | Own] = {
-    AUTO: "`cnn` for observations [H, W, C], else `mlp`",
+    AUTO: "`cnn` for observations [H, W, C], `parts` with such a part or a grid, else `mlp`",
     MLP: "the hidden layers alone",
     CNN: "16 filters of 3 x 3 before the hidden layers",
+    PARTS: "an encoder for each part of the observation before the hidden layers",
     GRU: "the last hidden layer remembers the episode; of ppo",
+    SHARED: "one policy for agents alike, each by its own part, and a critic of all; of ppo",
 }
+_OF_PPO = (GRU, SHARED)
 
 Given = TypeVar("Given")
 
 
-class _Forgetful(Collection[str]):
-    """The names of networks without a memory, with those that will be registered."""
+class _Common(Collection[str]):
+    """The names of networks that all agents have, with those that will be registered."""
 
     def __contains__(self, name: object) -> bool:
-        return name in TABLE and name != GRU
+        return name in TABLE and name not in _OF_PPO
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in TABLE if name != GRU)
+        return (name for name in TABLE if name not in _OF_PPO)
 
     def __len__(self) -> int:
-        return len(TABLE) - 1
+        return len(TABLE) - len(_OF_PPO)
 
 
-FORGETFUL = _Forgetful()
+COMMON = _Common()
 
 
 def names() -> list[str]:
@@ -87,7 +91,14 @@ def of(given: Any) -> Any:
     return given if isinstance(given, str | Own) else Own(given)
 
 
-def check(owner: str, kind: Any, shape: tuple[int, ...], seen: str) -> None:
+def check(
+    owner: str,
+    kind: Any,
+    shape: tuple[int, ...],
+    seen: str,
+    layout: Sequence[Part] = (),
+    counts: Sequence[int] = (),
+) -> None:
     """Tries a network on the shape of observations.
 
     Args:
@@ -95,16 +106,22 @@ def check(owner: str, kind: Any, shape: tuple[int, ...], seen: str) -> None:
       kind: what the setting `network` holds.
       shape: of one observation.
       seen: whose observations these are.
+      layout: the parts of one.
+      counts: how many choices each number of an action has.
 
     Raises:
       UserError: it cannot see such observations, or gives none of the features wanted.
     """
     if kind == CNN and not images.fits(shape):
-        least = images.KERNEL
+        least, other = images.KERNEL, PARTS if parts.structured(layout) else MLP
         raise UserError(
             f"{owner}'s network='cnn' needs observations [H, W, C] of {least} x {least} at least; "
-            f"{seen} has {list(shape)}: use network='mlp'"
+            f"{seen} has {list(shape)}: use network={other!r}"
         )
+    if kind == SHARED:
+        shared.check(owner, layout, counts, seen)
+    elif _by_parts(kind, layout):
+        parts.check(owner, layout, seen)
     own = TABLE[kind] if isinstance(kind, str) else kind
     if isinstance(own, Own):
         own.check(owner, shape)
@@ -118,6 +135,8 @@ def make(
     final_scale: float = 1.0,
     *,
     layer_norm: bool = False,
+    layout: Sequence[Part] = (),
+    agents: int = 0,
 ) -> networks.Network:
     """A network of flat inputs `[..., D]`, an observation and what else is seen.
 
@@ -125,19 +144,46 @@ def make(
       kind: what the setting `network` holds, without memory.
       shape: of one observation; None where nothing is known of it, as if flat.
       sizes, activation, final_scale, layer_norm: of the dense layers, see `networks.mlp`.
+      layout: the parts of an observation.
+      agents: of `shared`, how many share the network, each with a part of its own, and the
+        output among them; 0 for a network that sees all.
     """
+    if kind == SHARED and agents:
+        each = (*sizes[:-1], sizes[-1] // agents)
+
+        def of_one(view: Sequence[Part]) -> networks.Network:
+            made = ((view[-1].stop,), each, activation, final_scale)
+            return make(PARTS if parts.helps(view) else MLP, *made, layout=view)
+
+        return shared.policy(layout, agents, of_one)
     dense = networks.mlp(sizes, activation, final_scale, layer_norm=layer_norm)
-    front = None if shape is None else _front(kind, shape)
+    front = None if shape is None else _front(kind, shape, layout)
     return dense if front is None or shape is None else _behind(front, dense, shape)
 
 
-def _front(kind: Any, shape: tuple[int, ...]) -> networks.Network | None:
+def _by_parts(kind: Any, layout: Sequence[Part]) -> bool:
+    """Whether each part of an observation goes through an encoder of its own."""
+    return kind == PARTS or (kind in (AUTO, SHARED) and parts.helps(layout))
+
+
+def _front(
+    kind: Any, shape: tuple[int, ...], layout: Sequence[Part] = ()
+) -> networks.Network | None:
     """What sees the observation; None where the dense layers do."""
+    if _by_parts(kind, layout):
+        return _flat(parts.front(layout), shape)
     own = TABLE[kind] if isinstance(kind, str) else kind
     if isinstance(own, Own):
         return own.front(shape)
-    image = kind == CNN or (kind == AUTO and images.fits(shape))
+    image = kind == CNN or (kind in (AUTO, SHARED) and images.fits(shape))
     return images.convolution() if image else None
+
+
+def _flat(front: networks.Network, shape: tuple[int, ...]) -> networks.Network:
+    """A network of flat observations `[B, D]` as one of `[B, *shape]`."""
+    size = math.prod(shape)
+    flat = lambda rows: rows.reshape(rows.shape[0], size)  # noqa: E731
+    return networks.Network(front.init, lambda params, rows: front.apply(params, flat(rows)))
 
 
 def _behind(

@@ -21,6 +21,7 @@ def make(
     activation: str,
     final_scale: float = 1.0,
     shape: tuple[int, ...] | None = None,
+    **seen: Any,
 ) -> Any:
     """A `Forgetful` or a `Remembering` network.
 
@@ -30,10 +31,11 @@ def make(
       activation: a name that `networks` knows.
       final_scale: the gain of the last layer.
       shape: of one observation, see `nn.kinds.make`.
+      **seen: `layout` and `agents`, see there.
     """
     if kind == kinds.GRU:
         return Remembering(gru.gru(sizes, activation, final_scale))
-    return Forgetful(kinds.make(kind, shape, sizes, activation, final_scale))
+    return Forgetful(kinds.make(kind, shape, sizes, activation, final_scale, **seen))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrl_reward.agents.common import playing, policies
 from jaxrl_reward.agents.common.policies import Policy
-from jaxrl_reward.envs.bounds import random_action
+from jaxrl_reward.envs.masks import random_action
 from jaxrl_reward.types import Array
 
 
@@ -27,11 +27,11 @@ class Episode(NamedTuple):
 
 
 def random(env: Any) -> Policy:
-    """Uniformly random actions, in one environment."""
+    """Uniformly random actions, of those allowed, in one environment."""
 
     def act(memory: Any, obs: Array, first: Array, key: Array) -> Any:
-        del obs, first
-        return memory, random_action(env.action_space, key)[None], ()
+        del first
+        return memory, random_action(env, obs[0], key)[None], ()
 
     return Policy(lambda key, num: (), act, lambda memory, transition, extra: memory)
 

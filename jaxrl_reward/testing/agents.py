@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl_reward.envs import spaces
+from jaxrl_reward.envs import masks, spaces
 from jaxrl_reward.envs.bounds import limits
 from jaxrl_reward.testing.same import LawError, same, types
 from jaxrl_reward.types import Mean, UserError
@@ -103,8 +103,9 @@ def _check_playing(agent: Any, state: Any) -> None:
         if action.shape != (4, *space.shape):
             wanted = (4, *space.shape)
             raise LawError(f"{agent.name}: an action is of its space: {action.shape}, not {wanted}")
-        if isinstance(space, spaces.Discrete):
-            inside = (action >= 0) & (action < space.n)
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            counts = np.array(masks.choices(space)).reshape(space.shape)
+            inside = (action >= 0) & (action < counts)
         else:
             low, high = limits(space)
             flat = action.reshape(4, -1)

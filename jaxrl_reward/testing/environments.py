@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxrl_reward import envs
-from jaxrl_reward.envs.bounds import random_action
 from jaxrl_reward.envs.clock import LIMIT, tells_its_own
+from jaxrl_reward.envs.masks import random_action
 from jaxrl_reward.testing.same import LawError, same, types
 from jaxrl_reward.types import Array
 
@@ -46,7 +46,7 @@ def carried(env: envs.Env) -> None:
 
     def shapes(key: Array) -> Any:
         obs, state = env.reset(key)
-        return obs, state, *env.step(key, state, random_action(env.action_space, key))[:2]
+        return obs, state, *env.step(key, state, random_action(env, obs, key))[:2]
 
     obs, state, next_obs, after = jax.eval_shape(shapes, jax.random.key(0))
     before, later = types((obs, state)), types((next_obs, after))
@@ -109,10 +109,11 @@ def play(env: envs.Env, key: Array, limit: Any) -> Any:
     key_reset, key_steps = jax.random.split(key)
     obs, state = env.reset(key_reset)
 
-    def step(state: Any, key: Array) -> Any:
+    def step(now: Any, key: Array) -> Any:
+        obs, state = now
         key_action, key_step = jax.random.split(key)
-        action = random_action(env.action_space, key_action)
+        action = random_action(env, obs, key_action)
         next_obs, state, *rest = env.step(key_step, state, action)
-        return state, (next_obs, *rest)
+        return (next_obs, state), (next_obs, *rest)
 
-    return obs, jax.lax.scan(step, state, jax.random.split(key_steps, STEPS))[1]
+    return obs, jax.lax.scan(step, (obs, state), jax.random.split(key_steps, STEPS))[1]

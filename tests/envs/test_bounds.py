@@ -159,7 +159,7 @@ def test_no_agent_leaves_a_single_bound(name, settings):
 
 
 def test_random_play_for_data_keeps_a_single_bound():
-    action = record.anything(jax.random.key(0), OPEN, 100)
+    action = record.anything(jax.random.key(0), OPEN, jnp.zeros((100, 1)))
     assert (action[:, 0] >= 0.0).all() and (action[:, 1] <= 0.0).all()
 
 

@@ -250,10 +250,16 @@ def test_a_state_that_would_lose_its_fraction_is_refused(counter):
         env.step(jax.random.key(0), state, 0)
 
 
-@pytest.mark.parametrize("where", ["observation", "action"])
-def test_spaces_that_are_no_arrays_are_refused(counter, where):
-    counter(add=1, **{where: spaces.Dict({"x": spaces.Discrete(2)})})
-    with pytest.raises(UserError, match=f"counter:one has no array {where}s, but Dict"):
+@pytest.mark.parametrize(
+    "where,space,kind",
+    [
+        ("observation", spaces.Space(), "Space"),
+        ("action", spaces.Dict({"x": spaces.Discrete(2)}), "Dict"),
+    ],
+)
+def test_spaces_that_are_no_arrays_are_refused(counter, where, space, kind):
+    counter(add=1, **{where: space})
+    with pytest.raises(UserError, match=f"counter:one has no array {where}s, but {kind}"):
         envs.make("counter:one")
 
 

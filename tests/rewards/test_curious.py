@@ -209,3 +209,12 @@ def test_discrete_actions_must_be_counted(steps, block_of, paid, parameters):
     continuous = block_of(np.zeros(5), action=np.zeros((5, 3), np.float32))
     term = rw.icm(width=4, features=2)
     assert paid(term, continuous, parameters(term, continuous)).shape == (5,)
+
+
+def test_of_several_whole_numbers_each_is_guessed_by_itself(block_of):
+    out = np.array([0.1, 0.5, -1.0, 2.0, 0.0, 1.0])
+    block = block_of(np.zeros(1), action=np.array([[1, 2]], np.int32))
+    one = jax.tree.map(lambda x: x[0, 0], block)
+    each = out.reshape(2, 3) - np.log(np.exp(out).reshape(2, 3).sum(1, keepdims=True))
+    found = rw.icm(actions=3).log_prob(jnp.array(out, jnp.float32), one)
+    np.testing.assert_allclose(found, each[0, 1] + each[1, 2], rtol=1e-5)

@@ -18,11 +18,13 @@ def distribution(space: Any, name: str) -> distributions.Distribution:
     """The distribution of actions, before they are stretched to their bounds.
 
     Args:
-      space: of the actions, Discrete or Box.
+      space: of the actions, Discrete, MultiDiscrete or Box.
       name: of continuous ones, in `NORMALS`.
     """
     if isinstance(space, spaces.Discrete):
         return distributions.Categorical(int(space.n))
+    if isinstance(space, spaces.MultiDiscrete):
+        return distributions.MultiCategorical(space.nvec)
     return NORMALS[name](math.prod(space.shape), support=support(space))
 
 
@@ -65,8 +67,15 @@ def with_std(dist: distributions.Distribution, params: dict[str, Any], out: Arra
     return jnp.concatenate([out, log_std], axis=-1)
 
 
+def allow(params: Array, allowed: Array | None) -> Array:
+    """Logits `[..., A]` that only draw what is allowed, if that is known, `[..., A]` bool."""
+    return params if allowed is None else jnp.where(allowed, params, -jnp.inf)
+
+
 def anything(dist: Any, key: Array, shape: tuple[int, ...]) -> Array:
     """Draws of uniformly random actions; beyond a single bound, of a logistic's softplus.
+
+    Where not all actions are allowed, draws have to wait for that: see `masks.draw`.
 
     Args:
       dist: the distribution whose draws they stand for.
@@ -102,6 +111,6 @@ def draw(
     if instead is not None:
         raw = jnp.where(instead[0], instead[1], raw)
     action = dist.to_action(raw)
-    if isinstance(space, spaces.Discrete):
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return action.astype(space.dtype), raw
     return bounds.scale_action(space, action), raw

@@ -175,6 +175,8 @@ def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
     if not isinstance(space, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
+        if isinstance(space, spaces.MultiDiscrete):
+            hint = ": use ppo, or give few combinations as one Discrete action"
         kind = type(space).__name__
         raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
 

@@ -227,10 +227,12 @@ class Recorder:
       example: transitions of zeros, `[1, 1, ...]`.
       read: which parts of a transition `relabel` or `learn` reads, a
         `Transition` of bools. Of `info` and `policy`, nothing else is stored.
+      normalize: `normalize(state, inputs) -> inputs`, as the networks see them.
     """
 
     example: Transition
     read: Transition
+    normalize: Callable[[Any, Array], Array] = normalize
 
     def items(self, played: rollout.Rollout, choice: Array) -> dict[str, Any]:
         """What is stored of a block, leaves `[T, N, ...]`."""
@@ -283,11 +285,11 @@ class Recorder:
         inputs = rollout.policy_input(start["step"].obs, start["memory"])
         next_inputs = rollout.policy_input(end["step"].next_obs, end["next_memory"])
         batch = Batch(
-            inputs=normalize(state, inputs),
+            inputs=self.normalize(state, inputs),
             choice=start["choice"],
             reward=total,
             weight=weight,
-            next_inputs=normalize(state, next_inputs),
+            next_inputs=self.normalize(state, next_inputs),
         )
         batches = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), batch)
         return batches, jax.tree.map(lambda x: x[:1], steps)

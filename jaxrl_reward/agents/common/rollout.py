@@ -199,7 +199,7 @@ def player(
         raise UserError(f"{agent} needs array observations (Box); {env.name} has {kind}")
     if not math.prod(observation.shape):
         raise UserError(f"{agent} needs at least one number to observe; {env.name} has none")
-    if not isinstance(action, spaces.Box | spaces.Discrete):
+    if not isinstance(action, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
         kind = type(action).__name__
         raise UserError(f"{agent} needs Discrete or Box actions; {env.name} has {kind}")
     base.check_terms(agent, reward, episodes)

@@ -25,8 +25,9 @@ class Networks(Settings):
     network: Any = setting(
         kinds.AUTO,
         "what sees the observation, before the hidden layers: nothing (`mlp`), a convolution "
-        "(`cnn`), `auto`, which is `cnn` for observations [H, W, C], or one's own, see `nn.own`",
-        choices=kinds.FORGETFUL,
+        "(`cnn`), an encoder for each of its parts (`parts`), `auto`, which is `cnn` for "
+        "observations [H, W, C] and `parts` with such a part, or one's own, see `nn.own`",
+        choices=kinds.COMMON,
     )
 
     def __post_init__(self) -> None:

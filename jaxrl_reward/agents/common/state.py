@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxrl_reward.agents.common import rollout
@@ -92,8 +93,18 @@ def finish(
     return state, metrics
 
 
-def normalize(state: State, inputs: Array) -> Array:
-    """Inputs `[..., D]` as the networks see them."""
+def normalize(state: State, inputs: Array, kept: np.ndarray | None = None) -> Array:
+    """Inputs `[..., D]` as the networks see them.
+
+    Args:
+      state: an agent's.
+      inputs: what its policy sees.
+      kept: which of the first inputs stay as they are, bool; none by default.
+    """
     if not state.config.normalize_obs:
         return inputs
-    return running_statistics.normalize(state.obs_stats, inputs)
+    scaled = running_statistics.normalize(state.obs_stats, inputs)
+    if kept is None:
+        return scaled
+    kept = np.pad(kept, (0, inputs.shape[-1] - kept.size))
+    return jnp.where(jnp.expand_dims(kept, range(inputs.ndim - 1)), inputs, scaled)

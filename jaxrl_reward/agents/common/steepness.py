@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.agents.common import replay, rollout
-from jaxrl_reward.agents.common.state import normalize
 from jaxrl_reward.envs.bounds import scale_action
 from jaxrl_reward.nn import lipschitz
 from jaxrl_reward.types import Array, Mean
@@ -46,7 +45,7 @@ def measure(recorder: replay.Recorder, learner: Any, state: Any, key: Array) -> 
 
     def steepness(memory: Array, choice: Array, *parts: Array) -> Array:
         def value(obs: Array, *given: Array) -> Array:
-            inputs = normalize(state, rollout.policy_input(obs[None], memory[None]))
+            inputs = learner.normalize(state, rollout.policy_input(obs[None], memory[None]))
             chosen = given[0] if given else choice
             return learner.value_of(state.params["critic"], inputs, chosen[None]).mean()
 

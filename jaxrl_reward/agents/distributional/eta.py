@@ -29,7 +29,6 @@ from jax.core import Tracer
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, replay, rollout
-from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.common.shared_settings import QLearning
 from jaxrl_reward.agents.distributional.objectives import OBJECTIVES, check_numbers
 from jaxrl_reward.agents.distributional.objectives import check as check_objective
@@ -185,9 +184,9 @@ def initial_stock(learner: "Learner", state: State, key: Array) -> Array:
 
     def value(stock: Array) -> Array:
         looks = _replace(start, seen(jnp.full((STARTS, 1), stock), *_range(config)))
-        looks = _normalize(count, state, looks)
+        looks = learner.normalize(state, looks)
         quantiles = learner.quantiles(state.params["online"], looks)
-        best = _score(config, quantiles, looks).argmax(-1)
+        best = learner.best(config, quantiles, looks)
         score = _functional(config, quantiles, looks)
         return jnp.take_along_axis(score, best[:, None], 1).mean() - stock
 
@@ -217,7 +216,8 @@ class Learner(q_learning.Learner):
         return _score(config, quantiles, inputs)
 
     def normalize(self, state: Any, inputs: Array) -> Array:
-        return _normalize(self.config.stocks, state, inputs)
+        """What is seen of the stocks stays as it is."""
+        return _replace(super().normalize(state, inputs), inputs[..., -2 * self.config.stocks :])
 
     def encode(self, inputs: Array) -> Array:
         return _encode(self.config.stocks, self.config.features, inputs)
@@ -295,11 +295,6 @@ def _redraw(config: Config, key: Array, batches: replay.Batch) -> replay.Batch:
 
 
 # ---- the criterion --------------------------------------------------------------------
-
-
-def _normalize(stocks: int, state: State, looks: Array) -> Array:
-    """Inputs as the networks see them: what is seen of the stocks stays as it is."""
-    return _replace(common.normalize(state, looks), looks[..., -2 * stocks :])
 
 
 def _encode(stocks: int, features: int, looks: Array) -> Array:

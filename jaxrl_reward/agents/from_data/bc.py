@@ -52,7 +52,7 @@ class Learner(from_data.Learner):
 
     @cached_property
     def actor(self) -> iql_losses.Policy:
-        return iql_losses.Policy(self.config, self.space, self.obs_shape)
+        return iql_losses.Policy(self.config, self.space, self.obs_shape, self.layout)
 
     @property
     def dist(self) -> Any:

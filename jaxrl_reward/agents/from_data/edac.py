@@ -68,7 +68,8 @@ class Learner(from_data.Learner):
 
     @cached_property
     def sac(self) -> sac_losses.Learner:
-        return sac_losses.Learner(self.config, self.space, confined=False, obs_shape=self.obs_shape)
+        seen = {"obs_shape": self.obs_shape, "layout": self.layout}
+        return sac_losses.Learner(self.config, self.space, confined=False, **seen)
 
     @property
     def dist(self) -> Any:
@@ -149,7 +150,8 @@ def attacker(agent: base.Agent, state: State) -> Attacker:
     """The critics and the policy of one trained seed, leaves `[...]`, as functions."""
     space = agent.env.action_space
     shape = agent.env.observation_space.shape
-    learner, rank = Learner(agent.config, space, obs_shape=shape), len(shape)
+    learner = Learner(agent.config, space, obs_shape=shape, layout=agent.env.parts)
+    rank = len(shape)
 
     def value(obs: Array, action: Array) -> Array:
         lead = obs.shape[: obs.ndim - rank]

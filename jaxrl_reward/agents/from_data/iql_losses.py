@@ -98,12 +98,13 @@ class Policy:
     Attributes:
       config: has `policy`, `hidden` and `activation`.
       space: of actions, a Box.
-      obs_shape: of one observation, see `nn.kinds.make`.
+      obs_shape, layout: of one observation, see `nn.kinds.make`.
     """
 
     config: Any
     space: Any
     obs_shape: tuple[int, ...] | None = None
+    layout: tuple[Any, ...] = ()
 
     @cached_property
     def dist(self) -> Any:
@@ -116,7 +117,8 @@ class Policy:
     def network(self) -> networks.Network:
         config, out = self.config, actions.out_size(self.dist)
         sizes = (*config.hidden, out)
-        return kinds.make(config.network, self.obs_shape, sizes, config.activation, SMALL)
+        made = (config.network, self.obs_shape, sizes, config.activation, SMALL)
+        return kinds.make(*made, layout=self.layout)
 
     def init(self, key: Array, inputs: Array) -> dict[str, Any]:
         params = {"network": self.network.init(key, inputs)}
@@ -145,7 +147,7 @@ class Learner(from_data.Learner):
 
     @cached_property
     def actor(self) -> Policy:
-        return Policy(self.config, self.space, self.obs_shape)
+        return Policy(self.config, self.space, self.obs_shape, self.layout)
 
     @property
     def dist(self) -> Any:

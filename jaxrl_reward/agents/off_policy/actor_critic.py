@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl_reward.agents.common import actions, replay
-from jaxrl_reward.agents.common.state import normalize
 from jaxrl_reward.agents.shells import off_policy
+from jaxrl_reward.envs import masks
 from jaxrl_reward.types import Array
 
 Learned = tuple[Any, Any]  # parameters, and the optimisers' state
@@ -54,19 +54,25 @@ class Learner(off_policy.Learner):
     def explore(self, state: Any, key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """What draws are made from, and the draws of random actions."""
         key_noise, key_warm = jax.random.split(key)
+        if self.mask is not None:  # one that is allowed, which only the step knows
+            return self.noise(state, key_noise, shape), jax.random.uniform(key_warm, shape)
         return self.noise(state, key_noise, shape), actions.anything(self.dist, key_warm, shape)
 
     def act(self, state: Any, memory: Any, inputs: Array, first: Array, noise: Any) -> Any:
         """Actions, and with them the draws and what they are drawn from."""
-        params = self.actor.apply(state.params["actor"], normalize(state, inputs))
+        inputs = self.normalize(state, inputs)
+        allowed = self.allowed(inputs)
+        params = actions.allow(self.actor.apply(state.params["actor"], inputs), allowed)
         noise, anything = noise if isinstance(noise, tuple) else (noise, None)
+        if anything is not None and allowed is not None:
+            anything = masks.draw(allowed, anything)
         instead = None if anything is None else (off_policy.warming(state), anything)
         action, raw = actions.draw(self.space, self.dist, params, noise, instead)
         return memory, action, (raw, params)
 
     def policy_info(self, state: Any, inputs: Array, extra: Any) -> dict[str, Array]:
         raw, params = extra
-        inputs, choice = normalize(state, inputs), self.dist.to_action(raw)
+        inputs, choice = self.normalize(state, inputs), self.dist.to_action(raw)
         return {
             "log_prob": self.dist.log_prob(params, raw),
             "entropy": self.dist.entropy(params, raw),

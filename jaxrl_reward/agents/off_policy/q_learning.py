@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl_reward.agents.common import replay, rollout
-from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.shells import off_policy
-from jaxrl_reward.envs import spaces
+from jaxrl_reward.envs import masks, spaces
 from jaxrl_reward.nn import networks
 from jaxrl_reward.types import Array, Mean
 
@@ -24,11 +23,15 @@ LOSSES = ("q_loss", "q_mean")
 
 
 class Choice(NamedTuple):
-    """Of an action: which one, the scores of all, and the probability of a random one."""
+    """Of an action: which one, the scores of all, and the probability of a random one.
+
+    Which actions were allowed, `[..., A]` bool, comes last; `()` where all are.
+    """
 
     action: Array
     scores: Array
     epsilon: Array
+    allowed: Any = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,9 +46,9 @@ class Learner(off_policy.Learner):
         """By what actions are compared, `[..., A]`, of `quantiles[..., (m,) K, A]`."""
         raise NotImplementedError
 
-    def normalize(self, state: Any, inputs: Array) -> Array:
-        """Inputs `[..., D]` as the networks see them."""
-        return common.normalize(state, inputs)
+    def best(self, config: Any, quantiles: Array, inputs: Array) -> Array:
+        """The allowed action that is preferred, `[...]` int32, at normalised inputs."""
+        return masks.best(self.score(config, quantiles, inputs), self.allowed(inputs))
 
     def encode(self, inputs: Array) -> Array:
         """What of those inputs goes into the network, `[..., F]`."""
@@ -90,6 +93,8 @@ class Learner(off_policy.Learner):
         epsilon = jnp.broadcast_to(epsilon[:, None] if len(shape) > 1 else epsilon[:1], shape)
         key_whether, key_action = jax.random.split(key)
         whether = jax.random.uniform(key_whether, shape) < epsilon
+        if self.mask is not None:  # one that is allowed, which only the step knows
+            return whether, jax.random.uniform(key_action, shape), epsilon
         return whether, jax.random.randint(key_action, shape, 0, self.num_actions), epsilon
 
     def act(self, state: Any, memory: Any, inputs: Array, first: Array, noise: Any) -> Any:
@@ -97,20 +102,27 @@ class Learner(off_policy.Learner):
         inputs = self.normalize(state, inputs)
         quantiles = self.quantiles(state.params["online"], inputs)
         q = self.score(state.config, quantiles, inputs)
-        choice: Any = q.argmax(-1)
+        allowed = self.allowed(inputs)
+        choice: Any = masks.best(q, allowed)
         epsilon = jnp.zeros(q.shape[:-1])
         if noise is not None:
             whether, anything, epsilon = noise
+            anything = anything if allowed is None else masks.draw(allowed, anything)
             choice = jnp.where(whether, anything, choice)
         action = jnp.asarray(choice, self.space.dtype)
-        return memory, action, Choice(choice, q, epsilon)
+        return memory, action, Choice(choice, q, epsilon, () if allowed is None else allowed)
 
     def policy_info(self, state: Any, inputs: Array, extra: Choice) -> dict[str, Array]:
-        choice, q, epsilon = extra
-        greedy = jax.nn.one_hot(q.argmax(-1), self.num_actions)
+        choice, q, epsilon = extra[:3]
+        allowed: Any = None if self.mask is None else extra.allowed
+        greedy = jax.nn.one_hot(masks.best(q, allowed), self.num_actions)
         chosen = jax.nn.one_hot(choice, self.num_actions)
         epsilon = epsilon[..., None]
-        probs = epsilon / self.num_actions + (1.0 - epsilon) * greedy
+        if allowed is None:
+            probs = epsilon / self.num_actions + (1.0 - epsilon) * greedy
+        else:
+            share = allowed * epsilon / allowed.sum(-1, keepdims=True)
+            probs = share + (1.0 - epsilon) * greedy
         return {
             "log_prob": jnp.log((chosen * probs).sum(-1)),
             "entropy": -jax.scipy.special.xlogy(probs, probs).sum(-1),
@@ -149,7 +161,7 @@ class Learner(off_policy.Learner):
         """The return from here as the networks see it, by quantiles, `[B, (m,) K]`."""
         slow = self.quantiles(params["target"], batch.next_inputs)
         judge = self.quantiles(params["online"], batch.next_inputs) if config.double else slow
-        best = _take(slow, self.score(config, judge, batch.next_inputs).argmax(-1))
+        best = _take(slow, self.best(config, judge, batch.next_inputs))
         weight = batch.weight.reshape(-1, *(1,) * (best.ndim - 1))
         return batch.reward[..., None] + weight * best
 

@@ -73,12 +73,14 @@ class Learner(actor_critic.Learner):
         several = networks.ensemble if config.subset < config.critics else networks.members
         return several(one, config.critics)
 
-    @cached_property
-    def target_entropy(self) -> float:
-        """The customary one, in nats."""
-        if isinstance(self.dist, distributions.Categorical):
+    def target_entropy(self, inputs: Array) -> float | Array:
+        """The customary one, in nats; of the actions allowed, on average over inputs `[B, D]`."""
+        if not isinstance(self.dist, distributions.Categorical):
+            return -float(self.dist.dim)
+        allowed = self.allowed(inputs)
+        if allowed is None:
             return 0.98 * math.log(self.dist.num_actions)
-        return -float(self.dist.dim)
+        return 0.98 * jnp.log(allowed.sum(-1).astype(jnp.float32)).mean()
 
     def critic_input(self, inputs: Array, choice: Array) -> Array:
         """What the critics see: the inputs, and with them an action in unit numbers."""
@@ -105,7 +107,7 @@ class Learner(actor_critic.Learner):
           noise: the draw's.
           over: from the critics' values `[critics, ...]` to one.
         """
-        policy = self.actor.apply(actor, inputs)
+        policy = actions.allow(self.actor.apply(actor, inputs), self.allowed(inputs))
         if self.discrete:
             q = over(self.critic.apply(critic, inputs))
             return (jax.nn.softmax(policy) * q).sum(-1), self.dist.entropy(policy)
@@ -155,7 +157,7 @@ class Learner(actor_critic.Learner):
         learned = adam_step(config.learning_rate, gradient, learned, "actor")
         if config.tune_temperature:
             # The gradient of `temperature * (entropy - target)`, equation 18.
-            excess = entropy - config.target_entropy_scale * self.target_entropy
+            excess = entropy - config.target_entropy_scale * self.target_entropy(inputs)
             learned = adam_step(
                 config.learning_rate, temperature * excess, learned, "log_temperature"
             )

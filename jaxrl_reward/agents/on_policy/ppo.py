@@ -21,10 +21,10 @@ from jax.flatten_util import ravel_pytree
 from jaxrl_reward import envs, rounding, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import actions, base, batching, returns, rollout
-from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.common.shared_settings import ClippedAdam, PolicyGradient
 from jaxrl_reward.agents.shells import on_policy
 from jaxrl_reward.agents.shells.on_policy import State
+from jaxrl_reward.envs import masks
 from jaxrl_reward.nn import distributions, kinds, sequential
 from jaxrl_reward.settings import setting
 from jaxrl_reward.types import Array, Mean, UserError
@@ -45,9 +45,11 @@ class Config(PolicyGradient, ClippedAdam):
     hidden: tuple[int, ...] = setting(help="widths of the hidden layers of actor and critic")
     network: Any = setting(
         help="what sees the observation, before the hidden layers: nothing (`mlp`), a convolution "
-        "(`cnn`), `auto`, which is `cnn` for observations [H, W, C], or one's own, see `nn.own`; "
-        "or `gru`, which remembers the episode: the last hidden layer is then the memory, and "
-        "minibatches are of whole environments",
+        "(`cnn`), an encoder for each of its parts (`parts`), `auto`, which is `cnn` for "
+        "observations [H, W, C] and `parts` with such a part, or one's own, see `nn.own`; "
+        "`gru`, which remembers the episode: the last hidden layer is then the memory, and "
+        "minibatches are of whole environments; or `shared`, one policy for agents alike, each "
+        "by its own part, and a critic of all",
         choices=kinds.TABLE,
     )
     normalize_advantage: bool = setting(
@@ -112,7 +114,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
     Args:
       config: the settings.
-      env: what it plays, with Discrete or Box actions.
+      env: what it plays, with Discrete, MultiDiscrete or Box actions.
       reward: what it learns from; the environment's own by default.
 
     Raises:
@@ -193,17 +195,22 @@ class Learner(on_policy.Learner):
     @cached_property
     def actor(self) -> Any:
         sizes = (*self.config.hidden, actions.out_size(self.dist))
-        return self.sequence(sizes, 0.01)
+        return self.sequence(sizes, 0.01, agents=len(masks.choices(self.space)))
 
     @cached_property
     def critic(self) -> Any:
         return self.sequence((*self.config.hidden, 1))
 
-    def sequence(self, sizes: tuple[int, ...], final_scale: float = 1.0) -> Any:
-        """A network along episodes."""
+    def sequence(self, sizes: tuple[int, ...], final_scale: float = 1.0, agents: int = 0) -> Any:
+        """A network along episodes, for all agents, or `shared` by so many."""
         config = self.config
         made = (sizes, config.activation, final_scale)
-        return sequential.make(config.network, *made, shape=self.obs_shape)
+        seen = {"shape": self.obs_shape, "layout": self.layout, "agents": agents}
+        return sequential.make(config.network, *made, **seen)
+
+    def policy(self, params: dict[str, Any], out: Array, inputs: Array) -> Array:
+        """The distribution's parameters, `[..., param_size]`, from the actor's output."""
+        return actions.allow(actions.with_std(self.dist, params, out), self.allowed(inputs))
 
     def start(self, num: int) -> dict[str, Any]:
         return {"actor": self.actor.start(num), "critic": self.critic.start(num)}
@@ -214,19 +221,19 @@ class Learner(on_policy.Learner):
     def act(
         self, state: Any, memory: Any, inputs: Array, first: Array, noise: Array | None
     ) -> tuple[Any, Array, Choice]:
-        params, inputs = state.params, common.normalize(state, inputs)
+        params, inputs = state.params, self.normalize(state, inputs)
         follow = {
             name: getattr(self, name).follow(params[name], memory[name], inputs, first)
             for name in ("actor", "critic")
         }
         memory = {name: each[0] for name, each in follow.items()}
         out = self.actor.output(params["actor"], follow["actor"][1], inputs)
-        policy = actions.with_std(self.dist, params, out)
+        policy = self.policy(params, out, inputs)
         action, raw = actions.draw(self.space, self.dist, policy, noise)
         return memory, action, Choice(raw, policy, *follow["critic"])
 
     def policy_info(self, state: Any, inputs: Array, extra: Choice) -> dict[str, Array]:
-        inputs, critic = common.normalize(state, inputs), state.params["critic"]
+        inputs, critic = self.normalize(state, inputs), state.params["critic"]
         return {
             "log_prob": self.dist.log_prob(extra.policy, extra.raw),
             "entropy": self.dist.entropy(extra.policy, extra.raw),
@@ -257,7 +264,7 @@ class Learner(on_policy.Learner):
             state.config.gamma,
             state.config.gae_lambda,
         )
-        inputs, raw = common.normalize(state, played.inputs), played.extra.raw
+        inputs, raw = self.normalize(state, played.inputs), played.extra.raw
         log_prob, value = known["log_prob"], known["value"]
         batch = Batch(inputs, raw, noise, log_prob, value, advantage, target)
         if played.alive is not None:
@@ -277,7 +284,7 @@ class Learner(on_policy.Learner):
         """
 
         def value_of(inputs: Array, memory: Any) -> Array:
-            inputs = common.normalize(state, inputs)
+            inputs = self.normalize(state, inputs)
             return self.critic.after(state.params["critic"], memory, inputs)[..., 0]
 
         return batching.by_steps(value_of, played.next_inputs, played.extra.memory)
@@ -288,7 +295,7 @@ class Learner(on_policy.Learner):
             getattr(self, name).replay(params[name], batch.context[name], batch.inputs)
             for name in ("actor", "critic")
         )
-        return actions.with_std(self.dist, params, out), value[..., 0]
+        return self.policy(params, out, batch.inputs), value[..., 0]
 
     def optimise(self, state: Any, batch: Batch, key: Array) -> tuple[Any, Any, dict[str, Array]]:
         """`epochs` passes: parameters, optimiser state, and losses `[E * M]`."""

@@ -22,7 +22,6 @@ from jax.flatten_util import ravel_pytree
 from jaxrl_reward import envs, settings
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import actions, base, batching, returns, rollout
-from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.common.shared_settings import PolicyGradient
 from jaxrl_reward.agents.shells import on_policy
 from jaxrl_reward.agents.shells.on_policy import State
@@ -76,7 +75,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
 
     Args:
       config: the settings.
-      env: what it plays, with Discrete or Box actions.
+      env: what it plays, with Discrete, MultiDiscrete or Box actions.
       reward: what it learns from; the environment's own by default.
 
     Raises:
@@ -170,7 +169,8 @@ class Learner(on_policy.Learner):
 
     def policy(self, params: dict[str, Any], inputs: Array) -> Array:
         """The distribution's parameters, from normalised inputs, `[..., param_size]`."""
-        return actions.with_std(self.dist, params, self.actor.apply(params["actor"], inputs))
+        policy = actions.with_std(self.dist, params, self.actor.apply(params["actor"], inputs))
+        return actions.allow(policy, self.allowed(inputs))
 
     def noise(self, state: Any, key: Array, shape: tuple[int, ...]) -> Array:
         return self.dist.noise(key, shape)
@@ -179,7 +179,7 @@ class Learner(on_policy.Learner):
         self, state: Any, memory: Any, inputs: Array, first: Array, noise: Array | None
     ) -> tuple[Any, Array, tuple[Array, Array]]:
         """Actions, and with them the draws and what they are drawn from."""
-        params = self.policy(state.params, common.normalize(state, inputs))
+        params = self.policy(state.params, self.normalize(state, inputs))
         action, raw = actions.draw(self.space, self.dist, params, noise)
         return memory, action, (raw, params)
 
@@ -219,7 +219,7 @@ class Learner(on_policy.Learner):
         alive = rollout.first_episode(block.last)
         weight = credit(config.credit, block.reward, alive, config.gamma)
         weight = without_baseline(config.baseline, weight, alive)
-        inputs, alive = common.normalize(state, played.inputs), alive.astype(jnp.float32)
+        inputs, alive = self.normalize(state, played.inputs), alive.astype(jnp.float32)
         batch = Batch(inputs, played.extra[0], noise, weight, alive)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 

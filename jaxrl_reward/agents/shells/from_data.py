@@ -69,6 +69,9 @@ class Learner(shell.Learner):
         """The distribution of actions, before they are stretched to their bounds."""
         raise NotImplementedError
 
+    def normalize(self, state: Any, inputs: Array) -> Array:
+        return normalize(state, inputs)
+
     def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         """Parameters and the optimisers' state, from an example `[1, O]`."""
         raise NotImplementedError

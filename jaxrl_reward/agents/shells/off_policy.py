@@ -120,6 +120,7 @@ def make(
     whole = own.reward(config, reward)
     player = rollout.player(name, config, env, whole, own.parts)
     recorder = replay.recorder(name, player, whole)
+    recorder = dataclasses.replace(recorder, normalize=own.normalize)
     made = OffPolicy(name, config, reward, player, own, check, recorder)
 
     def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:

@@ -17,6 +17,7 @@ from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, rollout
 from jaxrl_reward.agents.common import state as common
 from jaxrl_reward.agents.shells import shell
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.types import Array, Mean, UserError
 
 
@@ -35,6 +36,7 @@ class Learner(shell.Learner):
     """
 
     whole_episodes: ClassVar[Literal["never", "asked", "always"]] = "never"
+    spaces = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)
 
     def check_start(self, config: Any) -> None:
         """Raises a `UserError` for a config with which no run can start."""
@@ -70,7 +72,7 @@ def make(
     Args:
       name: its name.
       config: its settings.
-      env: what it plays, with Discrete or Box actions.
+      env: what it plays, with Discrete, MultiDiscrete or Box actions.
       reward: what it learns from; the environment's own by default.
       learner: what it has of its own, a `Learner`.
       check: raises a `UserError` for a config that cannot be.
@@ -82,7 +84,9 @@ def make(
     settings.check_kind(name, config)
     env = envs.given(env)
     reward = base.check_reward(name, config, env, reward)
-    plays = learner(config, env.action_space).whole_episodes
+    example = learner(config, env.action_space)
+    base.check_actions(name, env, example.spaces)
+    plays = example.whole_episodes
     if plays == "asked" and rw.needs_episodes(reward):
         config = _of_episodes(name, config, env, reward)
     check(config)

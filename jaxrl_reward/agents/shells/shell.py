@@ -2,17 +2,20 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, playing, policies, rollout
-from jaxrl_reward.envs import spaces
-from jaxrl_reward.nn import kinds, networks
-from jaxrl_reward.types import Array
+from jaxrl_reward.agents.common import state as common
+from jaxrl_reward.envs import masks, spaces
+from jaxrl_reward.nn import kinds, networks, parts
+from jaxrl_reward.types import Array, UserError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,11 +31,15 @@ class Learner:
       prepare_eval: `prepare_eval(state, key) -> state` as it is evaluated, where
         something must be chosen before an episode.
       obs_shape: of one observation, the first numbers of the inputs; None, as if flat.
+      layout: the parts of one, where it is made of some.
+      mask: where the inputs say which actions are allowed; None if all are.
     """
 
     config: Any
     space: Any
     obs_shape: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
+    layout: tuple[spaces.Part, ...] = dataclasses.field(default=(), kw_only=True)
+    mask: masks.Mask | None = dataclasses.field(default=None, kw_only=True)
     spaces: ClassVar[tuple[type, ...]] = (spaces.Box, spaces.Discrete)
     prepare_eval: ClassVar[Any] = None
     init_keys: ClassVar[int] = 1
@@ -44,7 +51,20 @@ class Learner:
         """Dense layers, behind what the setting `network` names; see `nn.kinds.make`."""
         config = self.config
         made = (config.network, self.obs_shape, sizes, config.activation, final_scale)
-        return kinds.make(*made, layer_norm=layer_norm)
+        return kinds.make(*made, layer_norm=layer_norm, layout=self.layout)
+
+    @cached_property
+    def kept(self) -> np.ndarray | None:
+        """Which of the first inputs are never normalised, bool; None for none."""
+        return parts.kept(self.layout)
+
+    def normalize(self, state: Any, inputs: Array) -> Array:
+        """Inputs `[..., D]` as the networks see them; a mask is still one."""
+        return common.normalize(state, inputs, self.kept)
+
+    def allowed(self, inputs: Array) -> Array | None:
+        """Which choices are allowed, `[..., A]` bool, of inputs normalised or not; None if all."""
+        return None if self.mask is None else self.mask.allowed(inputs)
 
     def start(self, num: int) -> Any:
         """What the networks remember where `num` episodes begin; nothing by default."""
@@ -82,11 +102,16 @@ def learner_of(name: str, config: Any, env: envs.Env, learner: Callable[..., Lea
     """The learner of an agent with these settings in this environment.
 
     Raises:
-      UserError: its network cannot see the observations.
+      UserError: its network cannot see the observations, or their mask is not of the actions.
     """
-    shape = env.observation_space.shape
-    kinds.check(name, getattr(config, "network", kinds.MLP), shape, env.name)
-    return learner(config, env.action_space, obs_shape=shape)
+    try:
+        layout = env.parts
+    except TypeError as error:
+        raise UserError(f"{name} needs array observations; {env.name}: {error}") from None
+    shape, mask, action = env.observation_space.shape, masks.of(env), env.action_space
+    network = getattr(config, "network", kinds.MLP)
+    kinds.check(name, network, shape, env.name, layout, masks.choices(action))
+    return learner(config, action, obs_shape=shape, layout=layout, mask=mask)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

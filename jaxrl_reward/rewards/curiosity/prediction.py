@@ -96,6 +96,7 @@ class rdd(rnd):  # noqa: N801
 class Dynamics(Whitened):
     """A term that predicts around an action; `actions` is how many there are.
 
+    Where an action is several whole numbers it is the most that one of them has.
     Leave `actions` at 1 where the action is continuous.
     """
 
@@ -131,7 +132,8 @@ class Dynamics(Whitened):
         """Of the action, if `out` holds logits, or the mean of a unit Gaussian."""
         action = self.encoded(transition)
         if jnp.issubdtype(transition.action.dtype, jnp.integer):
-            return (jax.nn.log_softmax(out) * action).sum()
+            each = jax.nn.log_softmax(out.reshape(-1, self.actions)).reshape(-1)
+            return (each * action).sum()
         return -0.5 * ((action - out) ** 2).sum()
 
 

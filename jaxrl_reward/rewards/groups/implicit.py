@@ -66,6 +66,8 @@ class implicit_process(Learned):  # noqa: N801
 
     def init_params(self, key: Array, example: Transition) -> Any:
         vectors.check_actions(self, example)
+        if example.action.size != 1:
+            raise UserError(f"{self} is of one whole number a step, not {example.action.size}")
         known = example.policy.get("reference")
         if known is not None and known.shape != (self.actions,):
             raise UserError(
