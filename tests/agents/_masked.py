@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl_reward import envs, spaces
+from jaxrl_reward import agents, envs, spaces
 
 
 class Params(struct.PyTreeNode):
@@ -184,3 +184,15 @@ def looks(env, kinds=2):
         for k in range(kinds)
     ]
     return jnp.stack(flat)
+
+
+def trained(name, environment, iterations, **settings):
+    """The agent, its state after so many iterations, and the metrics of each."""
+    agent = agents.make(name, made(environment), **settings)
+
+    @jax.jit
+    def run(key):
+        return jax.lax.scan(lambda s, _: agent.iterate(s), agent.init(key), None, iterations)
+
+    state, metrics = run(jax.random.key(1))
+    return agent, state, metrics

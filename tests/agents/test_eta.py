@@ -203,11 +203,12 @@ def test_the_initial_stock_is_searched_for(objective):
     points = np.linspace(-20, 20, 9)
     # Quantiles that depend on nothing: the best action and the search are plain sums.
     laws = np.stack([np.full(5, 1.0), [-12.0, -2.0, 0.0, 2.0, 15.0]], -1)
-    fixed = SimpleNamespace(
-        config=agent.config,
-        env=agent.env,
-        quantiles=lambda params, looks: jnp.broadcast_to(laws, (*looks.shape[:-1], 5, 2)),
-    )
+
+    class Fixed(eta.Learner):
+        def quantiles(self, params, inputs):
+            return jnp.broadcast_to(laws, (*inputs.shape[:-1], 5, 2))
+
+    fixed = Fixed(agent.config, agent.env.action_space, env=agent.env)
     reward = made.reward(config, agent.reward)
     state = SimpleNamespace(
         config=config,

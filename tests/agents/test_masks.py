@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _masked import Bandit, Chain, looks, made, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from jaxrl_reward import agents, envs, spaces
 from jaxrl_reward.agents.common import replay
 from jaxrl_reward.envs import masks
 from jaxrl_reward.types import UserError
-from tests.agents._masked import Bandit, Chain, looks, made
 
 KEY = jax.random.key(0)
 LEARNED = {
@@ -25,17 +25,6 @@ LEARNED = {
 }  # fmt: skip
 ITERATIONS = {"ppo": 30, "subpo": 120, "dqn": 200, "sac": 250, "eta": 250}
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("subpo", "eta")]
-
-
-def trained(name, environment, iterations, **settings):
-    agent = agents.make(name, made(environment), **settings)
-
-    @jax.jit
-    def run(key):
-        return jax.lax.scan(lambda s, _: agent.iterate(s), agent.init(key), None, iterations)
-
-    state, metrics = run(jax.random.key(1))
-    return agent, state, metrics
 
 
 @pytest.mark.parametrize("name", ["ppo", "dqn", "sac", *SLOW])

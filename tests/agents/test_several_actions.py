@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _masked import Pair, Team, looks, made, trained
 
 import jaxrl_reward as jr
 from jaxrl_reward import agents, deploy, spaces
@@ -12,8 +13,6 @@ from jaxrl_reward.envs import masks
 from jaxrl_reward.render import rollout
 from jaxrl_reward.testing import check_agent, check_env
 from jaxrl_reward.types import UserError
-from tests.agents._masked import Pair, Team, looks, made
-from tests.agents.test_masks import trained
 
 KEY = jax.random.key(0)
 SMALL = dict(num_envs=16, num_steps=8, hidden=(32,), learning_rate=0.01)

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _masked import Bandit, Pair, Team, made
 
 from jaxrl_reward import agents, spaces
 from jaxrl_reward.nn import images, kinds, parts, shared
 from jaxrl_reward.types import UserError
-from tests.agents._masked import Bandit, Pair, Team, made
 
 KEY = jax.random.key(0)
 SPACE = spaces.Dict(
