@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         training,
     )
     from jaxrl_reward.agents.distributional import eta
-    from jaxrl_reward.agents.from_data import bc, edac, iql, riql
+    from jaxrl_reward.agents.from_data import bc, cql, edac, iql, riql
     from jaxrl_reward.agents.off_policy import dqn, sac, td3
     from jaxrl_reward.agents.on_policy import ppo, subpo
     from jaxrl_reward.agents.sequence import group_pg
@@ -45,6 +45,7 @@ __all__ = [
     "agents",
     "bc",
     "collecting",
+    "cql",
     "data",
     "deploy",
     "design",
@@ -75,7 +76,8 @@ __all__ = [
 ]
 
 # Of the modules `agents`, `deploy`, `training` and `types`, for short.
-_AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo", "td3")
+_AGENTS = ("bc", "cql", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo")
+_AGENTS += ("td3",)
 _INSIDE = {"imports": "plugins.imports", "lipschitz": "nn.lipschitz"}
 _HOMES = {
     "deploy": ("export", "load"),

@@ -36,7 +36,10 @@ def data(tmp_path):
         (("iql", ENV), "iql learns from data; say which with --data FILE"),
         (("iql", ENV, "--data", "no.npz"), "no.npz does not exist; give a file, or minari:NAME"),
         (("ppo",), "ppo needs an environment, such as gymnax:Pendulum-v1"),
-        (("ppo", ENV, "--data", "FILE"), "ppo plays and takes no data; these do: bc, edac, iql"),
+        (
+            ("ppo", ENV, "--data", "FILE"),
+            "ppo plays and takes no data; these do: bc, cql, edac, iql",
+        ),
         (("iql", "--data", "FILE", "--quantil", "1"), "unknown argument --quantil; did you mean"),
         (("riql", "--data", "FILE", "--quantile", "2"), "quantile must be between 0 and 1, not 2"),
         (("bc", CAR, "--data", "FILE"), f"bc's data has obs of shape [3], and {CAR} of"),

@@ -168,12 +168,17 @@ def check_known(agent: str, name: str, value: Any) -> None:
         )
 
 
-def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
-    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces."""
+def check_actions(
+    agent: str, env: envs.Env, kinds: tuple[type, ...], others: str = "sac or ppo"
+) -> None:
+    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces.
+
+    It names `others`, agents for Box actions, where these are what it has.
+    """
     space = env.action_space
     if not isinstance(space, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
+        hint = f": use {others}" if isinstance(space, spaces.Box) else ""
         kind = type(space).__name__
         raise UserError(f"{agent} needs {wanted} actions; {env.name} has {kind}{hint}")
 

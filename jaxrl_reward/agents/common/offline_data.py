@@ -14,6 +14,7 @@ from flax import struct
 from jaxrl_reward import envs
 from jaxrl_reward.data import dataset as datasets
 from jaxrl_reward.data.formats import read
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.envs.bounds import limits, unit_action
 from jaxrl_reward.types import Array, Transition, UserError
 
@@ -33,8 +34,8 @@ class Data(struct.PyTreeNode):
 
     Attributes:
       rows: what every update reads, in one piece: the flat observation, the
-        action in unit numbers, the next observation, the environment's reward and
-        whether the task ended, `[D * N, 2 O + A + 2]` float32.
+        action in unit numbers (one of n choices as it is), the next observation, the
+        environment's reward and whether the task ended, `[D * N, 2 O + A + 2]` float32.
       extra: what else the reward reads, leaves `[D * N, ...]`; else `()`.
       mean: of observations and next observations together, `[D, O]`.
       std: likewise.
@@ -74,7 +75,10 @@ def load(
     for each in found:
         _check_fits(agent, env, each)
         _warn_of_another(agent, env, each.provenance.environment)
-        _warn_of_bounds(agent, env, each)
+        if isinstance(env.action_space, spaces.Discrete):
+            _check_choices(agent, env, each)
+        else:
+            _warn_of_bounds(agent, env, each)
     lengths = [len(each) for each in found]
     if len(set(lengths)) > 1:
         raise UserError(f"{agent} needs data sets of as many rows each, not of {lengths}")
@@ -148,6 +152,18 @@ def _warn_of_another(agent: str, env: envs.Env, said: str) -> None:
     warnings.warn(line, stacklevel=2)
 
 
+def _check_choices(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
+    """Raises a `UserError` unless all actions are whole numbers from 0 to n - 1."""
+    action, most = np.asarray(found.steps.action), int(env.action_space.n) - 1
+    wrong = (action != np.rint(action)) | (action < 0) | (action > most)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise UserError(
+            f"{agent}'s data has action {action[row]:g} in row {row}, and those of {env.name} are "
+            f"whole numbers from 0 to {most}"
+        )
+
+
 def _warn_of_bounds(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
     """One line where actions are beyond the bounds, but for those that were corrupted."""
     if re.search(r"\b(?:action|mixed)\b", found.provenance.corruption):
@@ -179,7 +195,9 @@ def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) 
     rows, means, stds = [], [], []
     for steps in (each.steps for each in found):
         obs, after = flat(steps.obs), flat(steps.next_obs)
-        action = np.asarray(unit_action(env.action_space, flat(steps.action)))
+        action = flat(steps.action)
+        if not isinstance(env.action_space, spaces.Discrete):
+            action = np.asarray(unit_action(env.action_space, action))
         rest = [flat(steps.env_reward), flat(steps.terminated)]
         rows.append(np.concatenate([obs, action, after, *rest], axis=1))
         both = np.concatenate([obs, after]).astype(np.float64)

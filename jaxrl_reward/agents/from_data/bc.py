@@ -50,6 +50,8 @@ def check(config: Config) -> None:
 class Learner(from_data.Learner):
     """One policy and its loss."""
 
+    spaces = iql_losses.Learner.spaces
+
     @cached_property
     def actor(self) -> iql_losses.Policy:
         return iql_losses.Policy(self.config, self.space, self.obs_shape)

@@ -18,6 +18,7 @@ from jaxrl_reward import rounding
 from jaxrl_reward.agents.common import actions, replay
 from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.data.measures import kurtosis
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.nn import distributions, kinds, networks
 from jaxrl_reward.types import Array
 
@@ -93,11 +94,11 @@ def cosine(rate: ArrayLike, step: Array, steps: ArrayLike) -> Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Policy:
-    """A deterministic or a Gaussian policy that imitates actions.
+    """A deterministic, a Gaussian or a categorical policy that imitates actions.
 
     Attributes:
       config: has `policy`, `hidden` and `activation`.
-      space: of actions, a Box.
+      space: of actions, a Box; or a Discrete, of whatever `policy`.
       obs_shape: of one observation, see `nn.kinds.make`.
     """
 
@@ -107,7 +108,9 @@ class Policy:
 
     @cached_property
     def dist(self) -> Any:
-        """A `DiagonalNormal` or a `TanhPoint`."""
+        """A `Categorical`, a `DiagonalNormal` or a `TanhPoint`."""
+        if isinstance(self.space, spaces.Discrete):
+            return distributions.Categorical(int(self.space.n))
         gaussian = self.config.policy == UNBOUNDED_POLICY
         kind = distributions.DiagonalNormal if gaussian else distributions.TanhPoint
         return kind(math.prod(self.space.shape), support=actions.support(self.space))
@@ -129,9 +132,12 @@ class Policy:
         return actions.with_std(self.dist, params, self.network.apply(params["network"], inputs))
 
     def loss(self, params: Any, inputs: Array, action: Array) -> Array:
-        """How far off an action `[B, A]` is, `[B]`: squared, or minus its log-density."""
+        """How far off an action is, `[B]`: squared, or minus its log-probability or density.
+
+        Actions are `[B, A]`, or whole numbers `[B]`.
+        """
         out = self.apply(params, inputs)
-        if actions.free_std(self.dist):
+        if not isinstance(self.dist, distributions.TanhPoint):
             return -self.dist.log_prob(out, action)
         return jnp.square(self.dist.mode(out) - action).sum(-1)
 
@@ -142,6 +148,8 @@ class Policy:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Learner(from_data.Learner):
     """A policy, a value and critics, of an `iql.Config`."""
+
+    spaces = (spaces.Box, spaces.Discrete)
 
     @cached_property
     def actor(self) -> Policy:
@@ -157,13 +165,31 @@ class Learner(from_data.Learner):
 
     @cached_property
     def critic(self) -> networks.Network:
-        """All of them, from observations with actions behind, `[..., O + A]`."""
-        return networks.members(self.value, self.config.critics)
+        """All of them, from observations with actions behind, `[..., O + A]`.
+
+        Of Discrete actions, from observations to the values of all n, `[..., n]`.
+        """
+        one = self.value
+        if self.discrete:
+            one = self.dense((*self.config.hidden, int(self.space.n)), SMALL)
+        return networks.members(one, self.config.critics)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are one of n choices."""
+        return isinstance(self.space, spaces.Discrete)
+
+    def judge(self, critic: Any, inputs: Array, choice: Array) -> Array:
+        """Each critic's value of each action, `[K, B]`."""
+        if self.discrete:
+            return actions.chosen(self.critic.apply(critic, inputs), choice)
+        return self.critic.apply(critic, jnp.concatenate([inputs, choice], axis=-1))[..., 0]
 
     def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         del config
         key_policy, key_value, key_critic = jax.random.split(key, 3)
-        both = jnp.zeros((1, inputs.shape[-1] + math.prod(self.space.shape)))
+        beside = 0 if self.discrete else math.prod(self.space.shape)
+        both = jnp.zeros((1, inputs.shape[-1] + beside))
         learned = {
             "policy": self.actor.init(key_policy, inputs),
             "value": self.value.init(key_value, inputs),
@@ -208,8 +234,7 @@ class Learner(from_data.Learner):
         self, config: Any, learned: Any, slow: Any, batch: replay.Batch
     ) -> tuple[Array, dict[str, Array]]:
         """The sum of the three losses, and what to log."""
-        judged = jnp.concatenate([batch.inputs, batch.choice], axis=-1)
-        worth = quantile(self.critic.apply(slow, judged)[..., 0], config.quantile)
+        worth = quantile(self.judge(slow, batch.inputs, batch.choice), config.quantile)
         value = self.value.apply(learned["value"], batch.inputs)[..., 0]
         advantage = worth - value
         value_loss = expectile(advantage, config.expectile).mean()
@@ -217,7 +242,7 @@ class Learner(from_data.Learner):
         fixed = jax.lax.stop_gradient(learned["value"])
         after = self.value.apply(fixed, batch.next_inputs)[..., 0]
         target = self.target(config, batch, after)
-        q = self.critic.apply(learned["critic"], judged)[..., 0]
+        q = self.judge(learned["critic"], batch.inputs, batch.choice)
         q_loss = huber(target[None] - q, config.huber_delta).mean()
 
         # Advantages are those of V before its step.

@@ -130,7 +130,8 @@ def make(
     check(config)
     env = envs.given(env)
     reward = base.check_reward(name, config, env, reward)
-    base.check_actions(name, env, Learner.spaces)
+    kinds = getattr(learner, "spaces", Learner.spaces)
+    base.check_actions(name, env, kinds, "bc, edac, iql or riql")
     player = rollout.player(name, _Player(), env, reward)
     recorder = replay.recorder(name, player, reward, store="data")
     sequential = _read_in_order(name, recorder, reward)
@@ -264,7 +265,7 @@ class FromData(shell.Shell):
         block = self.recorder.transitions(state.reward, shared, window)
         batch = replay.Batch(
             inputs=normalize(state, obs),
-            choice=action,
+            choice=self.choice(action),
             reward=jax.lax.stop_gradient(block.reward[0]),
             weight=state.config.gamma * (1.0 - ended),
             next_inputs=normalize(state, after),
@@ -299,6 +300,11 @@ class FromData(shell.Shell):
         ends = np.cumsum([size, math.prod(env.action_space.shape), size])
         obs, action, after, rest = jnp.split(rows, ends, axis=-1)
         return obs, action, after, rest[:, 0], rest[:, 1]
+
+    def choice(self, action: Array) -> Array:
+        """Actions of rows `[B, A]` as learners take them; of a Discrete whole numbers `[B]`."""
+        discrete = isinstance(self.player.env.action_space, spaces.Discrete)
+        return action[:, 0].astype(jnp.int32) if discrete else action
 
     def steps(
         self,
