@@ -183,19 +183,23 @@ class Training:
             self.record(means)
         due = self.iteration in self.plan.eval_points
         if due and self.evaluated < self.iteration:
-            returns, lengths = self.programs.evaluate(self.carry, self.iteration)
-            found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
+            found: dict[str, np.ndarray] = {}
+            if self.programs.has("evaluate"):
+                returns, lengths = self.programs.evaluate(self.carry, self.iteration)
+                found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
+            found |= self.programs.judge(self.carry, self.iteration)
             found |= self.programs.probe(self.carry)
             if self.metric not in found:
                 known = ", ".join(sorted(found))
                 raise UserError(f"there is no {self.metric!r} to report; the probe finds {known}")
-            for name in dict.fromkeys(("return", "length", self.metric)):
+            for name in [each for each in found if each in ("return", "length", self.metric)]:
                 bad = ~np.isfinite(found[name])
                 while (bad := bad & self.live).any():
                     self.stop(name, int(np.argmax(bad)), self.step)
             self.evaluated = self.iteration
             self.record(found)
-            self.bar.evaluated(self.iteration, float(returns[self.live].mean()))
+            shown = "return" if "return" in found else self.metric
+            self.bar.evaluated(self.iteration, float(found[shown][self.live].mean()), shown)
         if due or processes.agree(time.perf_counter() - self.saved_at > self.checkpoint_seconds):
             self.save()
 

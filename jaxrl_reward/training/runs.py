@@ -140,6 +140,8 @@ class Lane(NamedTuple):
 
     def configuration(self) -> dict[str, Any]:
         """What it is, for `config.json`."""
+        from jaxrl_reward.envs import recorded
+
         run, agent = self.run, self.agent
         found = {
             "agent": agent.name,
@@ -159,6 +161,12 @@ class Lane(NamedTuple):
         if agent.data is not None:
             origins = [origin.checksum for origin in agent.data_origin]
             found["data"] = {"rows": agent.data.count, "checksums": origins}
+            if not agent.env.playable:
+                env = agent.env
+                known = {"obs": env.observation_space, "action": env.action_space}
+                spaces = {name: recorded.described(space) for name, space in known.items()}
+                found["data"] |= {"spaces": spaces, "assumed": env.environment.assumed}
+                found["metric"] = agent.metric
         return found
 
 

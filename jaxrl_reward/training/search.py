@@ -101,6 +101,11 @@ def search(
     """
     optuna = _optuna()
     run = one(what, **numbers)
+    if (metric := run.made().metric) not in ("return", "fqe"):
+        raise UserError(
+            f"a search maximises, and {metric} is to be small: leave fqe_steps out, or name an "
+            "environment"
+        )
     trials, batch = positive("trials", trials), positive("batch", batch)
     if trials % batch:
         more = -(-trials // batch) * batch

@@ -1,22 +1,23 @@
 """Fixed data as the device holds it: checked, in one piece, with its statistics."""
 
 import dataclasses
+import json
 import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from jaxrl_reward import envs
+from jaxrl_reward.agents.common.packed_data import Data, stack
 from jaxrl_reward.data import dataset as datasets
 from jaxrl_reward.data.formats import read
-from jaxrl_reward.envs import spaces
-from jaxrl_reward.envs.bounds import limits, unit_action
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.envs import recorded, spaces
+from jaxrl_reward.envs.bounds import limits
+from jaxrl_reward.types import Transition, UserError
 
 # First words of the names of data sets of other simulators: D4RL's, OGBench's, Minari's.
 _OTHERS = (
@@ -29,31 +30,19 @@ _ROUNDING = 1e-4  # by which actions may be beyond their bounds
 _GYM = re.compile(r"(?:.*/)?[A-Z]\w*-v\d+")  # Hopper-v5
 
 
-class Data(struct.PyTreeNode):
-    """D sets of N rows, one behind the other.
+class Blank(NamedTuple):
+    """In the place of data, for an agent that learns no more: as many rows of zeros."""
 
-    Attributes:
-      rows: what every update reads, in one piece: the flat observation, the
-        action in unit numbers (one of n choices as it is), the next observation, the
-        environment's reward and whether the task ended, `[D * N, 2 O + A + 2]` float32.
-      extra: what else the reward reads, leaves `[D * N, ...]`; else `()`.
-      mean: of observations and next observations together, `[D, O]`.
-      std: likewise.
-    """
-
-    rows: Array
-    extra: Transition
-    mean: Array
-    std: Array
-
-    @property
-    def count(self) -> int:
-        """The rows N of one set."""
-        return self.rows.shape[0] // self.mean.shape[0]
+    rows: int
 
 
 def load(
-    agent: str, env: envs.Env, read: Transition, sequential: Transition, data: Any
+    agent: str,
+    env: envs.Env,
+    read: Transition,
+    sequential: Transition,
+    data: Any,
+    holdout: tuple[float, int] = (0.0, 0),
 ) -> tuple[Data, tuple[datasets.Provenance, ...]]:
     """The data as the device holds it, and where each set is from, with its checksum.
 
@@ -63,11 +52,15 @@ def load(
       read: which parts of a transition the reward reads of a row.
       sequential: which parts it reads of all rows in order.
       data: a `Dataset` or a path to one, or several of them with as many rows.
+      holdout: the share of episodes that is set aside, and the seed that chooses them.
 
     Raises:
       UserError: a file cannot be read, the shapes are not the environment's, the
-        reward reads what the data does not have, or the sets differ in length.
+        reward reads what the data does not have, the sets differ in length, or there
+        are too few episodes to set some aside.
     """
+    if isinstance(data, Blank):
+        data, holdout = _zeros(env, data.rows), (0.0, 0)
     several = isinstance(data, Sequence) and not isinstance(data, str)
     found = [read_set(each) for each in (data if several else [data])]
     if not found:
@@ -95,7 +88,18 @@ def load(
         name: getattr(read, name) or getattr(sequential, name)
         for name in ("action", "first", "truncated")
     }
-    return _stack(env, found, keep), tuple(_origin(each) for each in found)
+    origins = tuple(_origin(each) for each in found)
+    if not holdout[0]:
+        return stack(env, found, [None] * len(found), keep), origins
+    held = [_held(agent, each, *holdout) for each in found]
+    if len({int(rows.sum()) for rows in held}) > 1:
+        raise UserError(
+            f"{agent}'s holdout of several data sets needs episodes of the same lengths in each; "
+            "use holdout=0"
+        )
+    made = stack(env, found, [~rows for rows in held], keep)
+    aside = stack(env, found, held, keep, clock=True)
+    return made.replace(held=aside.replace(mean=made.mean, std=made.std)), origins
 
 
 def read_set(data: Any) -> datasets.Dataset:
@@ -111,12 +115,56 @@ def read_set(data: Any) -> datasets.Dataset:
     raise UserError(f"data must be a Dataset or the path of one, not {type(data).__name__}")
 
 
-def blank(env: envs.Env, rows: int) -> datasets.Dataset:
-    """Rows of zeros in the shape of the environment's: for an agent that learns no more."""
+def alone(found: Sequence[datasets.Dataset], actions: Any = None) -> envs.Env:
+    """What takes the place of the environment that data are of, where that is not known here.
+
+    Args:
+      found: the data, one set or several.
+      actions: their space, see `recorded.actions_from`; else what the data say, or have.
+
+    Raises:
+      UserError: the actions are of no space that agents have.
+    """
+    known, shape = found[0].provenance, tuple(found[0].steps.action.shape[1:])
+    said = getattr(known, "action_space", "")
+    if actions is not None:
+        space, assumed = recorded.actions_from(actions, shape), ""
+    elif said:
+        space, assumed = recorded.space_of(json.loads(said)), ""
+    else:
+        rows = [np.asarray(each.steps.action) for each in found]
+        if len({row.shape[1:] for row in rows}) > 1:
+            raise UserError("the data sets have actions of several shapes; give sets of one task")
+        space, assumed = recorded.actions_of(np.concatenate(rows))
+    name = known.environment
+    if re.fullmatch(r"\w+:.+", name):
+        warnings.warn(
+            f"the data say that they are of {name}, which is not known here: nothing is played",
+            stacklevel=2,
+        )
+    observations = spaces.Box(-jnp.inf, jnp.inf, tuple(found[0].steps.obs.shape[1:]))
+    return envs.of_data(name or Path(known.source).stem or "data", observations, space, assumed)
+
+
+def _zeros(env: envs.Env, rows: int) -> datasets.Dataset:
+    """Rows of zeros in the shape of the environment's."""
     obs = np.zeros((rows, *env.observation_space.shape), np.float32)
     arrays = dict.fromkeys(("reward", "terminated", "truncated"), np.zeros(rows, np.float32))
     action = np.zeros((rows, *env.action_space.shape), np.float32)
     return datasets.make({"obs": obs, "next_obs": obs, "action": action, **arrays})
+
+
+def _held(agent: str, found: datasets.Dataset, share: float, seed: int) -> np.ndarray:
+    """Which rows are of the episodes that are set aside, `[N]` bool."""
+    number = np.cumsum(np.asarray(found.steps.first)) - 1
+    count = int(number[-1]) + 1
+    if count < 2:
+        raise UserError(
+            f"{agent}'s holdout sets whole episodes aside, and the data is one; use holdout=0"
+        )
+    most = min(max(1, round(share * count)), count - 1)
+    aside = np.random.default_rng(seed).permutation(count)[:most]
+    return np.isin(number, aside)
 
 
 def _origin(found: datasets.Dataset) -> datasets.Provenance:
@@ -180,33 +228,3 @@ def _warn_of_bounds(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
             "scale or task?",
             stacklevel=2,
         )
-
-
-def _stack(env: envs.Env, found: list[datasets.Dataset], keep: dict[str, bool]) -> Data:
-    def flat(x: Any) -> np.ndarray:
-        x = np.asarray(x)
-        return x.reshape(len(x), -1).astype(np.float32)
-
-    def extra(name: str) -> Any:
-        if not keep.get(name):
-            return ()
-        return jnp.asarray(np.concatenate([np.asarray(getattr(s.steps, name)) for s in found]))
-
-    rows, means, stds = [], [], []
-    for steps in (each.steps for each in found):
-        obs, after = flat(steps.obs), flat(steps.next_obs)
-        action = flat(steps.action)
-        if not isinstance(env.action_space, spaces.Discrete):
-            action = np.asarray(unit_action(env.action_space, action))
-        rest = [flat(steps.env_reward), flat(steps.terminated)]
-        rows.append(np.concatenate([obs, action, after, *rest], axis=1))
-        both = np.concatenate([obs, after]).astype(np.float64)
-        means.append(both.mean(0))
-        stds.append(both.std(0))
-    names = [field.name for field in dataclasses.fields(Transition)]
-    return Data(
-        rows=jnp.asarray(np.concatenate(rows)),
-        extra=Transition(**{name: extra(name) for name in names}),
-        mean=jnp.asarray(np.stack(means), jnp.float32),
-        std=jnp.asarray(np.stack(stds), jnp.float32),
-    )

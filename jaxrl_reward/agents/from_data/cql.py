@@ -97,6 +97,18 @@ class Learner(from_data.Learner):
         slow = optax.incremental_update(online, params["target"], config.target_rate)
         return ({"online": online, "target": slow}, adam), metrics
 
+    def held_out(
+        self, config: Any, params: Any, batch: replay.Batch, key: Array
+    ) -> dict[str, Array]:
+        """The losses, the mean absolute error, and how many choices are those of the data."""
+        del key
+        target = self.target(params, batch)
+        _, found = self.loss(config, params["online"], batch, target)
+        q = self.network.apply(params["online"], batch.inputs)
+        error = jnp.abs(target - actions.chosen(q, batch.choice)).mean()
+        agreement = (q.argmax(-1) == batch.choice).mean()
+        return found | {"td_error": error, "agreement": agreement}
+
     def target(self, params: Any, batch: replay.Batch) -> Array:
         """`r + gamma Q_slow(s', argmax_a Q(s', a))`, `[B]`."""
         slow = self.network.apply(params["target"], batch.next_inputs)

@@ -131,6 +131,16 @@ class Policy:
         """The distribution's parameters, `[..., P]`."""
         return actions.with_std(self.dist, params, self.network.apply(params["network"], inputs))
 
+    def held_out(self, params: Any, inputs: Array, action: Array) -> dict[str, Array]:
+        """The loss of actions, their log-probability, and how many choices are the likeliest."""
+        loss = self.loss(params, inputs, action).mean()
+        if isinstance(self.dist, distributions.TanhPoint):
+            return {"policy_loss": loss}
+        found = {"policy_loss": loss, "log_prob": -loss}
+        if isinstance(self.space, spaces.Discrete):
+            found["agreement"] = (self.dist.mode(self.apply(params, inputs)) == action).mean()
+        return found
+
     def loss(self, params: Any, inputs: Array, action: Array) -> Array:
         """How far off an action is, `[B]`: squared, or minus its log-probability or density.
 
@@ -259,6 +269,18 @@ class Learner(from_data.Learner):
             "target_kurtosis": jnp.where(rounding.varies(target), kurtosis(target), 0.0),
         }
         return value_loss + q_loss + policy_loss, metrics
+
+    def held_out(
+        self, config: Any, params: Any, batch: replay.Batch, key: Array
+    ) -> dict[str, Array]:
+        """The losses, the mean absolute error of the critics, and the policy's."""
+        del key
+        _, losses = self.loss(config, params, params["target"], batch)
+        after = self.value.apply(params["value"], batch.next_inputs)[..., 0]
+        q = self.judge(params["critic"], batch.inputs, batch.choice)
+        found = {name: losses[name] for name in ("value_loss", "q_loss", "q_mean")}
+        found["td_error"] = jnp.abs(self.target(config, batch, after)[None] - q).mean()
+        return found | self.actor.held_out(params["policy"], batch.inputs, batch.choice)
 
     def target(self, config: Any, batch: replay.Batch, after: Array) -> Array:
         """`r + gamma V(s')`, kept within its bounds, `[B]`."""
