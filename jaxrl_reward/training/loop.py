@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrl_reward.data import normalized_score
 from jaxrl_reward.training import culprit
 from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.devices.sharding import (
@@ -187,6 +188,8 @@ class Training:
             if self.programs.has("evaluate"):
                 returns, lengths = self.programs.evaluate(self.carry, self.iteration)
                 found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
+                if (known := self.programs.agent.references) is not None:
+                    found["score"] = normalized_score(found["return"], *known)
             found |= self.programs.judge(self.carry, self.iteration)
             found |= self.programs.probe(self.carry)
             if self.metric not in found:
@@ -272,6 +275,11 @@ class Training:
         }
         if learns:
             summary["gradient_steps"] = steps
+        if (known := self.programs.agent.references) is not None:
+            for arm, own in rows.where(step=self.plan.total_steps).by_arm().items():
+                if arm in final:
+                    scores = own.curve("score")[1][:, -1]
+                    summary["arms"][arm]["score"] = statistics.scored(scores, known)
         if self.plan.rounding:
             length = {"asked": self.plan.requested, "steps": self.plan.total_steps}
             summary["rounded_up"] = dict.fromkeys(self.arms, length)

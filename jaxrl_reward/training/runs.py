@@ -161,6 +161,8 @@ class Lane(NamedTuple):
         if agent.data is not None:
             origins = [origin.checksum for origin in agent.data_origin]
             found["data"] = {"rows": agent.data.count, "checksums": origins}
+            if agent.references is not None:
+                found["data"]["references"] = list(agent.references)
             if not agent.env.playable:
                 env = agent.env
                 known = {"obs": env.observation_space, "action": env.action_space}

@@ -258,3 +258,31 @@ def test_a_study_on_data_alone():
     found = jr.study(runs, progress=False)
     assert found["fast"].summary["arms"]["fast"]["metric"] == "fqe"
     assert found["fast"].returns != found["slow"].returns
+
+
+# ---- scores ----------------------------------------------------------------------------
+
+
+def test_scores_are_in_rows_summary_table_and_report(tmp_path):
+    """By the references that the data have, of this environment alone."""
+    env = "gymnax:Pendulum-v1,max_steps_in_episode=5"
+    data = dataset(environment="gymnax:Pendulum-v1", action=np.zeros((60, 1)))
+    data = data.replace_provenance(random_return=-40.0, expert_return=-10.0)
+    made = agents.make("bc", env, data=data, **{**SMALL, "fqe_steps": 0})
+    assert made.references == (-40.0, -10.0)
+    run = training.train(made, out=tmp_path / "run", eval_episodes=2, **RUN)
+    scores = run.curves.curve("score")[1]
+    expected = 100.0 * (run.curves.curve("return")[1] + 40.0) / 30.0
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    score = json.loads((tmp_path / "run/summary.json").read_text())["arms"]["bc"]["score"]
+    assert score["iqm"] == pytest.approx(scores[:, -1].mean())
+    assert (score["random"], score["expert"]) == (-40.0, -10.0)
+    report = (tmp_path / "run/report.md").read_text()
+    assert "| Arm | IQM return | 95 % interval | Seeds | Score |" in report
+    assert "Scores are 0 for a return of -40 and 100 for -10" in report
+    known = training.load_config(tmp_path / "run")["arms"]["bc"]
+    assert known["data"]["references"] == [-40.0, -10.0]
+    # Another simulator's references are none of this one's.
+    with pytest.warns(UserWarning, match="is another task"):
+        other = data.replace_provenance(environment="hopper-medium-v2")
+        assert agents.make("bc", env, data=other, **SMALL).references is None

@@ -59,6 +59,8 @@ class Agent(NamedTuple):
         the returns of episodes, or in their place where the environment cannot be played;
         None for nothing.
       metric: what a run of it reports.
+      references: the returns that score 0 and 100 in this environment, as the data say;
+        None where they do not.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Agent(NamedTuple):
     data_origin: tuple[Any, ...] = ()
     judge: Callable[..., dict[str, Any]] | None = None
     metric: str = "return"
+    references: tuple[float, float] | None = None
 
 
 def terms(name: str) -> tuple[str, ...]:

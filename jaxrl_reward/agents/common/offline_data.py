@@ -115,6 +115,21 @@ def read_set(data: Any) -> datasets.Dataset:
     raise UserError(f"data must be a Dataset or the path of one, not {type(data).__name__}")
 
 
+def references(env: envs.Env, found: Sequence[datasets.Provenance]) -> tuple[float, float] | None:
+    """The returns that score 0 and 100 in this environment; None where data do not say them.
+
+    Those of another simulator are none of this one's.
+    """
+    name = env.name.partition(",")[0]
+    known = {
+        (each.random_return, each.expert_return)
+        for each in found
+        if each.environment.partition(",")[0] in ("", name, name.partition(":")[2])
+    }
+    low, high = known.pop() if len(known) == 1 else (None, None)
+    return None if low is None or high is None or low == high else (low, high)
+
+
 def alone(found: Sequence[datasets.Dataset], actions: Any = None) -> envs.Env:
     """What takes the place of the environment that data are of, where that is not known here.
 

@@ -29,7 +29,7 @@ from jaxrl_reward.agents.common import (
     rollout,
     shared_settings,
 )
-from jaxrl_reward.agents.common.offline_data import load
+from jaxrl_reward.agents.common.offline_data import load, references
 from jaxrl_reward.agents.common.packed_data import Data
 from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.envs import spaces
@@ -180,6 +180,7 @@ def make(
     given: dict[str, Any] = {}
     if found is not None:
         given = {"data": found[0], "data_origin": found[1]}
+        given["references"] = references(env, found[1])
         if aside[0] or getattr(config, "fqe_steps", 0):
             given["judge"] = partial(held_out.judge, made)
     if not env.playable:

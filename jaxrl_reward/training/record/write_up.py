@@ -91,6 +91,12 @@ def _results(path: Path, summary: Mapping[str, Any], metric: str) -> list[str]:
         f"Returns of {policy} at the end of training, on the environment's own reward: "
         "interquartile mean (IQM) over seeds, with a bootstrap interval."
     )
+    scores = {
+        (s["random"], s["expert"]) for each in summary["arms"].values() if (s := each.get("score"))
+    }
+    if len(scores) == 1:
+        low, high = scores.pop()
+        note += f" Scores are 0 for a return of {low:.6g} and 100 for {high:.6g}, as the data say."
     return ["## Results", table, note]
 
 
