@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         design,
         envs,
         nn,
-        offline,
         preferences,
         report,
         rewards,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from jaxrl_reward.agents.off_policy import dqn, sac, td3
     from jaxrl_reward.agents.on_policy import ppo, subpo
     from jaxrl_reward.agents.sequence import group_pg
-    from jaxrl_reward.deploy import export, load
+    from jaxrl_reward.deploy import export, load, offline
     from jaxrl_reward.nn import lipschitz
     from jaxrl_reward.plugins import imports
     from jaxrl_reward.training import Run, study, train
@@ -80,7 +79,7 @@ __all__ = [
 # Of the modules `agents`, `deploy`, `training` and `types`, for short.
 _AGENTS = ("bc", "cql", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo")
 _AGENTS += ("td3",)
-_INSIDE = {"imports": "plugins.imports", "lipschitz": "nn.lipschitz"}
+_INSIDE = {"imports": "plugins.imports", "lipschitz": "nn.lipschitz", "offline": "deploy.offline"}
 _HOMES = {
     "deploy": ("export", "load"),
     "training": ("Run", "study", "train"),

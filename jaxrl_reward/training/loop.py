@@ -120,6 +120,8 @@ class Training:
     def advance(self) -> None:
         """One call to the device, of about `SLICE_SECONDS`, not past a point."""
         room = self.plan.next_point(self.iteration) - self.iteration
+        room = min(room, self.programs.room(self.iteration) or room)
+        self.programs.feed(self.iteration)
         n = max(1, min(room, int(SLICE_SECONDS / self.iteration_seconds)))
         n = int(processes.agree(n))
         compiling = self.programs.compile_seconds
@@ -144,6 +146,8 @@ class Training:
         The way there from the newest good state is run again, if it is short.
         """
         start, carry = 0, None
+        if self.programs.agent.stream is not None:  # of which there were several windows
+            return None
         if processes.several() or (iteration - max(self.saved, 0)) * self.iteration_seconds > AGAIN:
             return None
         try:
@@ -190,6 +194,7 @@ class Training:
                 found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
                 if (known := self.programs.agent.references) is not None:
                     found["score"] = normalized_score(found["return"], *known)
+            self.programs.feed(max(self.iteration - 1, 0))  # what was learned from last
             found |= self.programs.judge(self.carry, self.iteration)
             found |= self.programs.probe(self.carry)
             if self.metric not in found:

@@ -61,6 +61,8 @@ class Agent(NamedTuple):
       metric: what a run of it reports.
       references: the returns that score 0 and 100 in this environment, as the data say;
         None where they do not.
+      stream: where data lie on the device a window at a time: has `every`, how many
+        iterations learn from one, and `window(number) -> data`; None where all are there.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Agent(NamedTuple):
     judge: Callable[..., dict[str, Any]] | None = None
     metric: str = "return"
     references: tuple[float, float] | None = None
+    stream: Any = None
 
 
 def terms(name: str) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ def make(
     if actions is not None and env is not None:
         raise UserError(f"{name}'s actions are those of the environment; leave actions out")
     if env is None:
-        env, data = _env_of(name, data, actions)
+        env, data = _env_of(name, data, actions, bool(getattr(config, "stream", 0)))
     if isinstance(env, envs.Env):
         envs.check(env)
     env = envs.given(env)
@@ -155,7 +158,7 @@ def _check_order(name: Any, env: Any) -> None:
         raise UserError("agents.make takes the environment before the reward")
 
 
-def _env_of(name: str, data: Any, actions: Any) -> tuple[Any, Any]:
+def _env_of(name: str, data: Any, actions: Any, stream: bool) -> tuple[Any, Any]:
     """The environment that data is of, or what takes its place; and the data as read.
 
     Raises:
@@ -165,13 +168,14 @@ def _env_of(name: str, data: Any, actions: Any) -> tuple[Any, Any]:
         more = ", or data=..." if table.learns_from_data(name) else ""
         raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1{more}")
     several = isinstance(data, list | tuple)
-    read = [offline_data.read_set(each) for each in (data if several else [data])]
+    open_set = offline_data.open_stream if stream else offline_data.read_set
+    read = [open_set(each) for each in (data if several else [data])]
     if not read:
         raise UserError(f"{name} needs at least one data set")
     named = read[0].provenance.environment
     if actions is None and named.partition(",")[0] in envs.names():
         return named, read
-    return offline_data.alone(read, actions), read
+    return offline_data.alone([offline_data.known(each) for each in read], actions), read
 
 
 # ---- settings ---------------------------------------------------------------------

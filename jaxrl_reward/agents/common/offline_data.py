@@ -8,26 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import envs
+from jaxrl_reward.agents.common import data_checks
 from jaxrl_reward.agents.common.packed_data import Data, stack
+from jaxrl_reward.agents.common.streaming import Stream
 from jaxrl_reward.data import dataset as datasets
 from jaxrl_reward.data.formats import read
+from jaxrl_reward.data.streamed import Streamed
 from jaxrl_reward.envs import recorded, spaces
-from jaxrl_reward.envs.bounds import limits
 from jaxrl_reward.types import Transition, UserError
 
-# First words of the names of data sets of other simulators: D4RL's, OGBench's, Minari's.
-_OTHERS = (
-    "halfcheetah hopper walker2d ant humanoid swimmer reacher pusher inverted antmaze maze2d "
-    "minigrid pen hammer door relocate kitchen carla flow bullet pointmaze humanoidmaze antsoccer "
-    "cube scene puzzle powderworld visual"
-)
-_OTHER = re.compile(rf"(?:.*/)?(?:{'|'.join(_OTHERS.split())})(?:[-_/].*)?", re.IGNORECASE)
-_ROUNDING = 1e-4  # by which actions may be beyond their bounds
-_GYM = re.compile(r"(?:.*/)?[A-Z]\w*-v\d+")  # Hopper-v5
+_FIELDS = tuple(field.name for field in dataclasses.fields(Transition))
 
 
 class Blank(NamedTuple):
@@ -66,28 +61,19 @@ def load(
     if not found:
         raise UserError(f"{agent} needs at least one data set")
     for each in found:
-        _check_fits(agent, env, each)
-        _warn_of_another(agent, env, each.provenance.environment)
+        data_checks.fits(agent, env, each)
+        data_checks.warn_of_another(agent, env, each.provenance.environment)
         if isinstance(env.action_space, spaces.Discrete):
-            _check_choices(agent, env, each)
+            data_checks.choices(agent, env, each)
         else:
-            _warn_of_bounds(agent, env, each)
+            data_checks.warn_of_bounds(agent, env, each)
     lengths = [len(each) for each in found]
     if len(set(lengths)) > 1:
         raise UserError(f"{agent} needs data sets of as many rows each, not of {lengths}")
     if sum(lengths) >= 2**31:
         raise UserError(f"{agent} can number {2**31 - 1} rows, not {sum(lengths)}")
-    for part in ("info", "policy"):
-        for name in getattr(read, part):
-            if getattr(read, part)[name] or getattr(sequential, part)[name]:
-                raise UserError(
-                    f"{agent} learns from data without {part}[{name!r}], which the reward reads; "
-                    "leave that term out"
-                )
-    keep = {
-        name: getattr(read, name) or getattr(sequential, name)
-        for name in ("action", "first", "truncated")
-    }
+    _check_known(agent, read, sequential)
+    keep = _kept(read, sequential)
     origins = tuple(_origin(each) for each in found)
     if not holdout[0]:
         return stack(env, found, [None] * len(found), keep), origins
@@ -98,8 +84,68 @@ def load(
             "use holdout=0"
         )
     made = stack(env, found, [~rows for rows in held], keep)
-    aside = stack(env, found, held, keep, clock=True)
+    aside = stack(env, found, held, keep, clocked=True)
     return made.replace(held=aside.replace(mean=made.mean, std=made.std)), origins
+
+
+def _kept(read: Transition, sequential: Transition) -> dict[str, bool]:
+    """Which fields of a row the reward reads beside those of every update."""
+    names = ("action", "first", "truncated")
+    return {name: getattr(read, name) or getattr(sequential, name) for name in names}
+
+
+def _check_known(agent: str, read: Transition, sequential: Transition) -> None:
+    for part in ("info", "policy"):
+        for name in getattr(read, part):
+            if getattr(read, part)[name] or getattr(sequential, part)[name]:
+                raise UserError(
+                    f"{agent} learns from data without {part}[{name!r}], which the reward reads; "
+                    "leave that term out"
+                )
+
+
+def stream(
+    agent: str, env: envs.Env, read: Transition, sequential: Transition, data: Any, config: Any
+) -> Stream:
+    """The windows of a set that lies in a file; `load` says what the arguments are.
+
+    Raises:
+      UserError: as `load`; it is no file of ours; or the reward reads all steps in order.
+    """
+    source = open_stream(data)
+    _check_known(agent, read, sequential)
+    if any(jax.tree.leaves(sequential)):
+        raise UserError(
+            f"{agent}'s stream sees a window of the data at a time, and the reward reads all steps "
+            "in order; leave that term, or stream, out"
+        )
+    if config.fqe_steps and not config.holdout:
+        raise UserError(f"{agent}'s fqe_steps with stream needs a holdout above 0")
+    fields = source.fields
+    data_checks.shapes(agent, env, {name: fields[name].shape[1:] for name in ("obs", "action")})
+    data_checks.warn_of_another(agent, env, source.provenance.environment)
+    ends = Transition(**{**dict.fromkeys(_FIELDS, ()), "action": source.bounds})
+    both = datasets.Dataset(ends, None, source.provenance)
+    if isinstance(env.action_space, spaces.Discrete):
+        data_checks.choices(agent, env, both)
+    else:
+        data_checks.warn_of_bounds(agent, env, both)
+    return Stream(agent, env, source, _kept(read, sequential), config)
+
+
+def open_stream(data: Any) -> Streamed:
+    """A file that is read a part at a time, opened and checked once.
+
+    Raises:
+      UserError: it is none, or it is damaged.
+    """
+    if isinstance(data, Streamed):
+        return data
+    if isinstance(data, list | tuple) and len(data) == 1:
+        return open_stream(data[0])
+    if not isinstance(data, str | Path):
+        raise UserError("stream reads one file of data.save; give its path as data")
+    return Streamed(data)
 
 
 def read_set(data: Any) -> datasets.Dataset:
@@ -130,35 +176,57 @@ def references(env: envs.Env, found: Sequence[datasets.Provenance]) -> tuple[flo
     return None if low is None or high is None or low == high else (low, high)
 
 
-def alone(found: Sequence[datasets.Dataset], actions: Any = None) -> envs.Env:
+class Known(NamedTuple):
+    """What is known of data before they are read to be learned from.
+
+    Attributes:
+      provenance: where they come from.
+      obs_shape: of one observation.
+      actions: all of them, or the least and the largest, `[N, *A]`.
+    """
+
+    provenance: datasets.Provenance
+    obs_shape: tuple[int, ...]
+    actions: np.ndarray
+
+
+def known(found: datasets.Dataset | Streamed) -> Known:
+    """That of a set in memory or in a file."""
+    if isinstance(found, Streamed):
+        return Known(found.provenance, found.fields["obs"].shape[1:], found.bounds)
+    shape = tuple(found.steps.obs.shape[1:])
+    return Known(found.provenance, shape, np.asarray(found.steps.action))
+
+
+def alone(found: Sequence[Known], actions: Any = None) -> envs.Env:
     """What takes the place of the environment that data are of, where that is not known here.
 
     Args:
-      found: the data, one set or several.
+      found: what is known of the data, one set or several.
       actions: their space, see `recorded.actions_from`; else what the data say, or have.
 
     Raises:
       UserError: the actions are of no space that agents have.
     """
-    known, shape = found[0].provenance, tuple(found[0].steps.action.shape[1:])
-    said = getattr(known, "action_space", "")
+    origin, shape = found[0].provenance, tuple(found[0].actions.shape[1:])
+    said = getattr(origin, "action_space", "")
     if actions is not None:
         space, assumed = recorded.actions_from(actions, shape), ""
     elif said:
         space, assumed = recorded.space_of(json.loads(said)), ""
     else:
-        rows = [np.asarray(each.steps.action) for each in found]
+        rows = [each.actions for each in found]
         if len({row.shape[1:] for row in rows}) > 1:
             raise UserError("the data sets have actions of several shapes; give sets of one task")
         space, assumed = recorded.actions_of(np.concatenate(rows))
-    name = known.environment
+    name = origin.environment
     if re.fullmatch(r"\w+:.+", name):
         warnings.warn(
             f"the data say that they are of {name}, which is not known here: nothing is played",
             stacklevel=2,
         )
-    observations = spaces.Box(-jnp.inf, jnp.inf, tuple(found[0].steps.obs.shape[1:]))
-    return envs.of_data(name or Path(known.source).stem or "data", observations, space, assumed)
+    observations = spaces.Box(-jnp.inf, jnp.inf, found[0].obs_shape)
+    return envs.of_data(name or Path(origin.source).stem or "data", observations, space, assumed)
 
 
 def _zeros(env: envs.Env, rows: int) -> datasets.Dataset:
@@ -187,59 +255,3 @@ def _origin(found: datasets.Dataset) -> datasets.Provenance:
     if known.checksum:
         return known
     return dataclasses.replace(known, checksum=datasets.checksum(found.steps, found.left_out))
-
-
-def _check_fits(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
-    spaces_of = {"obs": env.observation_space, "action": env.action_space}
-    for name, space in spaces_of.items():
-        shape, wanted = getattr(found.steps, name).shape[1:], tuple(space.shape)
-        if shape != wanted:
-            raise UserError(
-                f"{agent}'s data has {name} of shape {list(shape)}, "
-                f"and {env.name} of shape {list(wanted)}; name the environment that it is of"
-            )
-
-
-def _warn_of_another(agent: str, env: envs.Env, said: str) -> None:
-    """One line where data say that they are of another task than they are evaluated in."""
-    base, name = said.partition(",")[0], env.name.partition(",")[0]
-    if base in (name, name.partition(":")[2]):
-        return
-    if ":" in base:
-        fix = f"name {said} in place of it"
-    elif _OTHER.fullmatch(base) or _GYM.fullmatch(base):
-        fix = f"none of `list envs` is that one; `collect sac {name}` makes data that fit"
-    else:
-        return  # the name of a file, which need not say anything
-    line = f"{agent}'s data say that they are of {said}, and {name} is another task: {fix}"
-    warnings.warn(line, stacklevel=2)
-
-
-def _check_choices(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
-    """Raises a `UserError` unless all actions are whole numbers from 0 to n - 1."""
-    action, most = np.asarray(found.steps.action), int(env.action_space.n) - 1
-    wrong = (action != np.rint(action)) | (action < 0) | (action > most)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise UserError(
-            f"{agent}'s data has action {action[row]:g} in row {row}, and those of {env.name} are "
-            f"whole numbers from 0 to {most}"
-        )
-
-
-def _warn_of_bounds(agent: str, env: envs.Env, found: datasets.Dataset) -> None:
-    """One line where actions are beyond the bounds, but for those that were corrupted."""
-    if re.search(r"\b(?:action|mixed)\b", found.provenance.corruption):
-        return
-    space, action = env.action_space, np.asarray(found.steps.action)
-    low, high = (x.reshape(space.shape) for x in limits(space))
-    slack = _ROUNDING * np.maximum(1.0, np.abs(action))
-    beyond = ((action < low - slack) | (action > high + slack)).reshape(len(action), -1).any(1)
-    if beyond.any():
-        row = int(np.flatnonzero(beyond)[0])
-        warnings.warn(
-            f"{agent}'s data have {int(beyond.sum())} of {len(action)} actions beyond the bounds "
-            f"of {env.name}, first in row {row} ({np.ravel(action[row])}): are they of another "
-            "scale or task?",
-            stacklevel=2,
-        )

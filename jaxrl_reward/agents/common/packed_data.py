@@ -53,7 +53,7 @@ def stack(
     found: Sequence[Dataset],
     chosen: Sequence[np.ndarray | None],
     keep: dict[str, bool],
-    clock: bool = False,
+    clocked: bool = False,
 ) -> Data:
     """The chosen rows of all sets in one piece. The host holds them once, as they are copied."""
     steps = [each.steps for each in found]
@@ -78,7 +78,7 @@ def stack(
         mean=jnp.asarray(np.stack([mean for mean, _ in measured]), jnp.float32),
         std=jnp.asarray(np.stack([std for _, std in measured]), jnp.float32),
         starts=jnp.asarray(np.stack(starts), jnp.int32),
-        clock=jnp.asarray(np.concatenate([_clock(x) for x in begins])) if clock else (),
+        clock=jnp.asarray(np.concatenate([clock(x) for x in begins])) if clocked else (),
     )
 
 
@@ -88,10 +88,20 @@ def _cut(values: Any, chosen: np.ndarray | None) -> np.ndarray:
 
 
 def _packed(env: envs.Env, steps: Transition, chosen: np.ndarray | None) -> np.ndarray:
-    """What `Data.rows` has of a set, filled a part at a time: no field is copied whole."""
-    index = np.arange(len(steps.env_reward)) if chosen is None else np.flatnonzero(chosen)
-    fields = [steps.obs, steps.action, steps.next_obs, steps.env_reward, steps.terminated]
-    fields = [np.asarray(x) for x in fields]
+    fields = (steps.obs, steps.action, steps.next_obs, steps.env_reward, steps.terminated)
+    index = None if chosen is None else np.flatnonzero(chosen)
+    return pack(env, *(np.asarray(x) for x in fields), index=index)
+
+
+def pack(env: envs.Env, *fields: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
+    """What `Data.rows` has of a set, filled a part at a time: no field is copied whole.
+
+    Args:
+      env: what it is of.
+      *fields: observations, actions, next observations, rewards and ends, `[N, ...]`.
+      index: which rows; all by default.
+    """
+    index = np.arange(len(fields[0])) if index is None else index
     widths = [math.prod(x.shape[1:]) for x in fields]
     packed = np.empty((len(index), sum(widths)), np.float32)
     ends = np.cumsum([0, *widths])
@@ -120,7 +130,7 @@ def _spread(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(square / count)
 
 
-def _clock(first: np.ndarray) -> np.ndarray:
+def clock(first: np.ndarray) -> np.ndarray:
     """The steps of its episode before each row, `[N]` float32."""
     at = np.arange(len(first))
     return (at - np.maximum.accumulate(np.where(first, at, 0))).astype(np.float32)

@@ -228,6 +228,10 @@ class FromData(Discounted, Networks, Adam):
         low=-1,
     )
 
+    stream: int = setting(
+        0, "rows of the data that are on the device at a time, read from the file; 0 is all", low=0
+    )
+
     def validate(self, owner: str) -> None:
         super().validate(owner)
         if self.holdout != UNSAID and not 0.0 <= self.holdout < 1.0:

@@ -29,7 +29,7 @@ from jaxrl_reward.agents.common import (
     rollout,
     shared_settings,
 )
-from jaxrl_reward.agents.common.offline_data import load, references
+from jaxrl_reward.agents.common.offline_data import Blank, load, references, stream
 from jaxrl_reward.agents.common.packed_data import Data
 from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.envs import spaces
@@ -161,8 +161,11 @@ def make(
     recorder = replay.recorder(name, player, reward, store="data")
     sequential = _read_in_order(name, recorder, reward)
     aside = (getattr(config, "holdout", 0.0), getattr(config, "holdout_seed", 0))
-    found = None
-    if data is not None:
+    found = windows = None
+    if getattr(config, "stream", 0) and data is not None and not isinstance(data, Blank):
+        windows = stream(name, env, recorder.read, sequential, data, config)
+        found = (windows.first, (windows.origin,))
+    elif data is not None:
         found = load(name, env, recorder.read, sequential, data, aside)
     if found is not None and not 0 <= int(config.source) < len(found[1]):
         count = len(found[1])
@@ -179,7 +182,7 @@ def make(
 
     given: dict[str, Any] = {}
     if found is not None:
-        given = {"data": found[0], "data_origin": found[1]}
+        given = {"data": found[0], "data_origin": found[1], "stream": windows}
         given["references"] = references(env, found[1])
         if aside[0] or getattr(config, "fqe_steps", 0):
             given["judge"] = partial(held_out.judge, made)

@@ -291,6 +291,7 @@ class Programs:
         self._look, self._other = probe, begin
         self.layout = Layout(agent, self.lanes, shard)
         self._compiled: dict[str, Callable[..., Any]] = {}
+        self._window = 0  # of data that are streamed
         # A seed draws the same at every point: their difference is that of the numbers.
         keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)] * copies)
         self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
@@ -369,6 +370,18 @@ class Programs:
             again = lambda x, y: jnp.concatenate([x] * (y.shape[0] // x.shape[0]))  # noqa: E731
             first = (self._put(jax.tree.map(again, states, shape)),)
         return self._run("init", self._keys, self._numbers, self._data, first)
+
+    def feed(self, iteration: int) -> None:
+        """Puts the window of data on the device that this iteration learns from."""
+        stream = self.agent.stream
+        if stream is not None and (number := iteration // stream.every) != self._window:
+            self._data = ()  # makes room first
+            self._data, self._window = (self._put(stream.window(number), whole=True),), number
+
+    def room(self, iteration: int) -> int | None:
+        """How many iterations, this one first, learn from one window; None where all do."""
+        stream = self.agent.stream
+        return None if stream is None else stream.every - iteration % stream.every
 
     def advance(self, carry: Carry, start: int, n: int) -> Carry:
         """`n` iterations after the first `start`; `carry` is donated.
