@@ -101,11 +101,6 @@ def search(
     """
     optuna = _optuna()
     run = one(what, **numbers)
-    if (metric := run.made().metric) not in ("return", "fqe"):
-        raise UserError(
-            f"a search maximises, and {metric} is to be small: leave fqe_steps out, or name an "
-            "environment"
-        )
     trials, batch = positive("trials", trials), positive("batch", batch)
     if trials % batch:
         more = -(-trials // batch) * batch
@@ -115,6 +110,11 @@ def search(
     if processes.several():
         raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
     agent = run.made()
+    if (metric := agent.metric) not in ("return", "fqe"):
+        raise UserError(
+            f"a search maximises, and {metric} is to be small: leave fqe_steps out, or name an "
+            "environment"
+        )
     _check(agent, space, template)
     seed = first_seed(run.seed, positive("seeds", run.seeds))
     show: dict[str, Any] = {"progress": progress, "sinks": sinks}

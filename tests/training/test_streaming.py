@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import agents, training
 from jaxrl_reward import data as datasets
-from jaxrl_reward.agents.common import streaming
+from jaxrl_reward.agents.offline import streaming
 from jaxrl_reward.data.streamed import Streamed
 from jaxrl_reward.types import UserError
 

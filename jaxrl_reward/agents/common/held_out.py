@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward.agents.common import fqe
-from jaxrl_reward.agents.common.packed_data import Data
+from jaxrl_reward.agents.offline.packed_data import Data
 from jaxrl_reward.types import Array
 
 MOST_BATCHES = 32  # of held-out rows

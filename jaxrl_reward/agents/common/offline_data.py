@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import envs
-from jaxrl_reward.agents.common import data_checks
-from jaxrl_reward.agents.common.packed_data import Data, stack
-from jaxrl_reward.agents.common.streaming import Stream
+from jaxrl_reward.agents.offline import data_checks
+from jaxrl_reward.agents.offline.packed_data import Data, stack
+from jaxrl_reward.agents.offline.streaming import Stream
 from jaxrl_reward.data import dataset as datasets
 from jaxrl_reward.data.formats import read
 from jaxrl_reward.data.streamed import Streamed

@@ -30,7 +30,7 @@ from jaxrl_reward.agents.common import (
     shared_settings,
 )
 from jaxrl_reward.agents.common.offline_data import Blank, load, references, stream
-from jaxrl_reward.agents.common.packed_data import Data
+from jaxrl_reward.agents.offline.packed_data import Data
 from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.nn import distributions

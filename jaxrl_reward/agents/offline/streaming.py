@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_reward import envs
-from jaxrl_reward.agents.common.packed_data import Data, clock, pack
+from jaxrl_reward.agents.offline.packed_data import Data, clock, pack
 from jaxrl_reward.data.dataset import Provenance
 from jaxrl_reward.data.streamed import Streamed
 from jaxrl_reward.types import Transition, UserError

@@ -57,7 +57,8 @@ def stack(
 ) -> Data:
     """The chosen rows of all sets in one piece. The host holds them once, as they are copied."""
     steps = [each.steps for each in found]
-    rows = np.concatenate([_packed(env, *each) for each in zip(steps, chosen, strict=True)])
+    packed = [_packed(env, *each) for each in zip(steps, chosen, strict=True)]
+    rows = packed[0] if len(packed) == 1 else np.concatenate(packed)  # one is not copied again
     size = math.prod(env.observation_space.shape)
     measured = [_spread(each, size) for each in np.split(rows, len(found))]
     begins = [np.asarray(_cut(each.first, some)) for each, some in zip(steps, chosen, strict=True)]
