@@ -75,7 +75,7 @@ def best(known, value):
 
 
 def test_cql_without_its_term_is_fitted_q_iteration():
-    """By brute force, also where the policy's action was taken by nobody: all were, here."""
+    """By brute force; the data have every action in every state."""
     counts = COUNTS + 1
     made, state = trained("cql", dataset(counts), 1500, alpha=0.0, target_rate=0.05)
     value = np.zeros(STATES)
