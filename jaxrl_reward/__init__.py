@@ -27,11 +27,11 @@ if TYPE_CHECKING:
         training,
     )
     from jaxrl_reward.agents.distributional import eta
-    from jaxrl_reward.agents.from_data import bc, edac, iql, riql
+    from jaxrl_reward.agents.from_data import bc, cql, edac, iql, riql
     from jaxrl_reward.agents.off_policy import dqn, sac, td3
     from jaxrl_reward.agents.on_policy import ppo, subpo
     from jaxrl_reward.agents.sequence import group_pg
-    from jaxrl_reward.deploy import export, load
+    from jaxrl_reward.deploy import export, load, offline
     from jaxrl_reward.nn import lipschitz
     from jaxrl_reward.plugins import imports
     from jaxrl_reward.training import Run, study, train
@@ -45,6 +45,7 @@ __all__ = [
     "agents",
     "bc",
     "collecting",
+    "cql",
     "data",
     "deploy",
     "design",
@@ -59,6 +60,7 @@ __all__ = [
     "lipschitz",
     "load",
     "nn",
+    "offline",
     "ppo",
     "preferences",
     "report",
@@ -75,8 +77,9 @@ __all__ = [
 ]
 
 # Of the modules `agents`, `deploy`, `training` and `types`, for short.
-_AGENTS = ("bc", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo", "td3")
-_INSIDE = {"imports": "plugins.imports", "lipschitz": "nn.lipschitz"}
+_AGENTS = ("bc", "cql", "dqn", "edac", "eta", "group_pg", "iql", "ppo", "riql", "sac", "subpo")
+_AGENTS += ("td3",)
+_INSIDE = {"imports": "plugins.imports", "lipschitz": "nn.lipschitz", "offline": "deploy.offline"}
 _HOMES = {
     "deploy": ("export", "load"),
     "training": ("Run", "study", "train"),

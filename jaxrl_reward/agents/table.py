@@ -9,6 +9,7 @@ from jaxrl_reward.plugins.definitions import check_free
 
 _MODULES: Mapping[str, str] = {
     "bc": "jaxrl_reward.agents.from_data.bc",
+    "cql": "jaxrl_reward.agents.from_data.cql",
     "dqn": "jaxrl_reward.agents.off_policy.dqn",
     "edac": "jaxrl_reward.agents.from_data.edac",
     "eta": "jaxrl_reward.agents.distributional.eta",
@@ -21,7 +22,7 @@ _MODULES: Mapping[str, str] = {
     "subpo": "jaxrl_reward.agents.on_policy.subpo",
     "td3": "jaxrl_reward.agents.off_policy.td3",
 }
-_OFFLINE = ("bc", "edac", "iql", "riql")  # learn from data
+_OFFLINE = ("bc", "cql", "edac", "iql", "riql")  # learn from data
 _EITHER = ("pair_pg",)  # learn from data where they are given some
 _OWN: dict[str, tuple[Any, Any, bool]] = {}  # whose it is, what it is, whether it learns from data
 

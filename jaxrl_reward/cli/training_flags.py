@@ -17,9 +17,15 @@ def add(train: Parser, seeds: int = 1) -> None:
         "env",
         metavar="ENV",
         nargs="?",
-        help="see `list envs`; options follow commas (with --data: what the data is of)",
+        help="see `list envs`; options follow commas (with --data it is only for "
+        "evaluation: without, what the data is of, or held-out data alone)",
     )
     train.add_argument("--data", metavar="FILE", help="what an offline agent learns from")
+    train.add_argument(
+        "--actions",
+        metavar="N|LOW,HIGH",
+        help="of data without ENV: how many choices, or the bounds (what the data say, or have)",
+    )
     train.add_argument("--reward", metavar="TEXT", default="env", help="an expression (env)")
     train.add_argument(
         "--seeds",
@@ -43,6 +49,18 @@ def add(train: Parser, seeds: int = 1) -> None:
         "--eval-episodes", type=whole, metavar="N", default=16, help="of each, per seed (16)"
     )
     runs.add_flags(train)
+
+
+def actions(text: str) -> int | tuple[float, float]:
+    """`--actions`: a number of choices, or two bounds of all numbers of an action."""
+    parts = text.strip("()[] ").split(",")
+    try:
+        if len(parts) == 1 and int(parts[0]) > 0:
+            return int(parts[0])
+        low, high = (float(part) for part in parts)
+        return low, high
+    except ValueError:
+        raise UserError(f"--actions must be like 4, or -1,1, not {text!r}") from None
 
 
 def read_vary(words: list[str]) -> dict[str, list[str]]:
@@ -83,5 +101,7 @@ def build(args: argparse.Namespace, first: dict[str, float]) -> tuple[Any, str |
     text = grids.fill(args.reward, given)
     if agents.learns_from_data(args.agent) and args.data is None:
         raise UserError(f"{args.agent} learns from data; say which with --data FILE")
-    agent = agents.make(args.agent, args.env, text, data=args.data, **settings.given(args))
+    given_actions = None if args.actions is None else actions(args.actions)
+    made = {"data": args.data, "actions": given_actions, **settings.given(args)}
+    agent = agents.make(args.agent, args.env, text, **made)
     return agent, args.reward if given else None

@@ -13,6 +13,7 @@ from jaxrl_reward.data.dataset import (
     save,
 )
 from jaxrl_reward.data.formats import read, register
+from jaxrl_reward.data.goals import Mixture, relabel_goals
 from jaxrl_reward.data.measures import Coverage, coverage, kurtosis, trajectory_quality
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Coverage",
     "Dataset",
     "Episode",
+    "Mixture",
     "Provenance",
     "corrupt",
     "coverage",
@@ -31,6 +33,7 @@ __all__ = [
     "normalized_score",
     "read",
     "register",
+    "relabel_goals",
     "relative_range",
     "save",
     "trajectory_quality",

@@ -2,7 +2,7 @@
 
 from jaxrl_reward import spaces  # before anything else imports gymnax
 from jaxrl_reward.envs.own import check, from_gymnax, given
-from jaxrl_reward.envs.registry import Env, from_mdp, make, names, register
+from jaxrl_reward.envs.registry import Env, from_mdp, make, names, of_data, register
 from jaxrl_reward.envs.vector import EpisodeStats, VectorEnv, VectorState, vectorize
 from jaxrl_reward.options import check as check_options
 
@@ -18,6 +18,7 @@ __all__ = [
     "given",
     "make",
     "names",
+    "of_data",
     "register",
     "spaces",
     "vectorize",

@@ -19,6 +19,7 @@ from jaxrl_reward.envs import (
     noisy_tv,
     probes,
     rally,
+    recorded,
     sequence,
     strangers,
     walk,
@@ -96,6 +97,11 @@ class Env:
         """The time limit in steps, None without one."""
         limit = getattr(self.params, "max_steps_in_episode", None)
         return None if limit is None else int(limit)
+
+    @property
+    def playable(self) -> bool:
+        """Whether it can be played; else it has the spaces of data alone, see `of_data`."""
+        return not isinstance(self.environment, recorded.Recorded)
 
     def reset(self, key: Array) -> tuple[Array, Any]:
         """Starts an episode.
@@ -218,6 +224,18 @@ def from_mdp(mdp: MDP, name: str = "finite", max_steps: int = 100) -> Env:
     environment = finite.Finite(mdp, name)
     params = environment.default_params.replace(max_steps_in_episode=max_steps)
     return Env(name, environment, params)
+
+
+def of_data(name: str, observations: Any, actions: Any, assumed: str = "") -> Env:
+    """What takes an environment's place where there are only data: it cannot be played.
+
+    Args:
+      name: what the data are of.
+      observations: their space, a Box.
+      actions: likewise, a Box or a Discrete.
+      assumed: what the data do not say of them, in words.
+    """
+    return Env(name, recorded.Recorded(name, observations, actions, assumed), None)
 
 
 def names() -> list[str]:

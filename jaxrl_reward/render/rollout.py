@@ -8,7 +8,7 @@ import numpy as np
 from jaxrl_reward.agents.common import playing, policies
 from jaxrl_reward.agents.common.policies import Policy
 from jaxrl_reward.envs.masks import random_action
-from jaxrl_reward.types import Array
+from jaxrl_reward.types import Array, UserError
 
 
 class Episode(NamedTuple):
@@ -49,7 +49,13 @@ def greedy(agent: Any, state: Any, *, draw: bool = False) -> Policy:
 
 
 def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> Episode:
-    """One episode, cut after `max_steps`."""
+    """One episode, cut after `max_steps`.
+
+    Raises:
+      UserError: there is only data in the environment's place.
+    """
+    if not env.playable:
+        raise UserError(f"there are only data of {env.name}, and no environment to play in")
     key_reset, key_start, key_play = jax.random.split(jax.random.key(seed), 3)
 
     @jax.jit

@@ -30,6 +30,10 @@ _LABELS = {
     "episode_return": "Return while training (reward per episode)",
     "episode_length": "Episode length while training (steps)",
     "reward": "Transformed reward (per step)",
+    "fqe": "Fitted-Q value of the greedy policy (discounted reward)",
+    "held_out/td_error": "Error of the values on held-out steps (reward)",
+    "held_out/policy_loss": "Loss of the policy on held-out steps",
+    "held_out/log_prob": "Log-probability of held-out actions (nats)",
     "entropy": "Policy entropy (nats)",
     "approx_kl": "Change of the policy, KL (nats)",
 }

@@ -196,6 +196,13 @@ def performance_profile(
     return _interval(estimates / tasks, sampled / tasks, confidence, table.shape[1] > 1)
 
 
+def scored(scores: ArrayLike, references: Sequence[float]) -> dict[str, Any]:
+    """Normalised scores of seeds for `summary.json`, and the returns that score 0 and 100."""
+    found = summarize(scores, "score")
+    kept = {name: found[name] for name in ("iqm", "ci_low", "ci_high")}
+    return kept | {"random": references[0], "expert": references[1]}
+
+
 def summarize(values: ArrayLike, metric: str = "return", **options: Any) -> dict[str, Any]:
     """One arm's entry in `summary.json`, from `[S]` values, one per seed.
 

@@ -4,7 +4,8 @@ For Markdown, LaTeX, spreadsheets and a terminal.
 
 `arms` is the part of that name in `summary.json`: by arm, a mapping with
 `iqm`, `ci_low`, `ci_high`, `seeds` and `metric`, as
-`statistics.summarize` makes it.
+`statistics.summarize` makes it; and `score`, as `statistics.scored` does, where data say
+what returns score 0 and 100.
 """
 
 import csv
@@ -37,7 +38,7 @@ def markdown(arms: Arms, *, confidence: float = 0.95) -> str:
     """
     rows = _rows(arms, confidence)
     lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
-    lines.insert(1, "| :-- | --: | --: | --: |")
+    lines.insert(1, f"| :-- |{' --: |' * (len(rows[0]) - 1)}")
     return "\n".join(lines) + "\n"
 
 
@@ -48,7 +49,8 @@ def latex(arms: Arms, *, confidence: float = 0.95) -> str:
       UserError: there are no arms.
     """
     head, *rows = (_tex_row(row) for row in _rows(arms, confidence))
-    lines = ["\\begin{tabular}{lrrr}", "\\hline", head, "\\hline", *rows]
+    columns = "l" + "r" * (len(_rows(arms, confidence)[0]) - 1)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", "\\hline", head, "\\hline", *rows]
     return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
 
 
@@ -62,8 +64,11 @@ def comma_separated(arms: Arms) -> str:
         raise UserError(_NO_ARMS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("arm", *_COLUMNS))
-    writer.writerows((name, *(arm[key] for key in _COLUMNS)) for name, arm in arms.items())
+    scored = any("score" in arm for arm in arms.values())
+    writer.writerow(("arm", *_COLUMNS, *(["score"] if scored else [])))
+    for name, arm in arms.items():
+        score = [arm.get("score", {}).get("iqm")] if scored else []
+        writer.writerow((name, *(arm[key] for key in _COLUMNS), *score))
     return text.getvalue()
 
 
@@ -120,20 +125,26 @@ def number(value: float, width: float = 0.0) -> str:
     return f"{value:,.{max(0, min(decimals, 5 - max(magnitude, 0)))}f}"
 
 
-def _rows(arms: Arms, confidence: float) -> list[tuple[str, str, str, str]]:
+def _rows(arms: Arms, confidence: float) -> list[tuple[str, ...]]:
     if not arms:
         raise UserError(_NO_ARMS)
     metrics = {str(arm["metric"]) for arm in arms.values()}
     # Arms measured by different metrics say so in their names instead.
     shared = metrics.pop() if len(metrics) == 1 else None
-    rows = [("Arm", f"IQM {shared or ''}".strip(), f"{100 * confidence:g} % interval", "Seeds")]
+    scored = any("score" in arm for arm in arms.values())
+    head = ("Arm", f"IQM {shared or ''}".strip(), f"{100 * confidence:g} % interval", "Seeds")
+    rows: list[tuple[str, ...]] = [(*head, "Score") if scored else head]
     for name, arm in arms.items():
         label = name if shared else f"{name} ({arm['metric']})"
         low, high = (math.nan if arm[end] is None else arm[end] for end in ("ci_low", "ci_high"))
         known = arm["seeds"] > 1 and math.isfinite(high - low)
         width = high - low if known else 0.0
         interval = f"[{number(low, width)}, {number(high, width)}]" if known else _UNKNOWN
-        rows.append((label, number(arm["iqm"], width), interval, str(arm["seeds"])))
+        row = (label, number(arm["iqm"], width), interval, str(arm["seeds"]))
+        if scored:
+            score = arm.get("score")
+            row = (*row, "" if score is None else f"{score['iqm']:.1f}")
+        rows.append(row)
     return rows
 
 

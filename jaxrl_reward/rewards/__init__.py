@@ -75,6 +75,7 @@ from jaxrl_reward.rewards.groups.ways import Grouped, Groups, gives_own_steps, g
 from jaxrl_reward.rewards.imitation.adversarial import airl, gail
 from jaxrl_reward.rewards.imitation.demonstrations import Demonstrations, demonstrations
 from jaxrl_reward.rewards.imitation.density import red
+from jaxrl_reward.rewards.objectives.goals import goal_reached
 from jaxrl_reward.rewards.objectives.many import (
     direction,
     gradient_weights,
@@ -256,6 +257,7 @@ __all__ = [
     "gaussian_quantile",
     "geometric_mean",
     "gives_own_steps",
+    "goal_reached",
     "gradient_weights",
     "group_win_rate",
     "grouped",

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrl_reward.data import normalized_score
 from jaxrl_reward.training import culprit
 from jaxrl_reward.training.devices import processes
 from jaxrl_reward.training.devices.sharding import (
@@ -119,6 +120,8 @@ class Training:
     def advance(self) -> None:
         """One call to the device, of about `SLICE_SECONDS`, not past a point."""
         room = self.plan.next_point(self.iteration) - self.iteration
+        room = min(room, self.programs.room(self.iteration) or room)
+        self.programs.feed(self.iteration)
         n = max(1, min(room, int(SLICE_SECONDS / self.iteration_seconds)))
         n = int(processes.agree(n))
         compiling = self.programs.compile_seconds
@@ -143,6 +146,8 @@ class Training:
         The way there from the newest good state is run again, if it is short.
         """
         start, carry = 0, None
+        if self.programs.agent.stream is not None:  # of which there were several windows
+            return None
         if processes.several() or (iteration - max(self.saved, 0)) * self.iteration_seconds > AGAIN:
             return None
         try:
@@ -183,19 +188,26 @@ class Training:
             self.record(means)
         due = self.iteration in self.plan.eval_points
         if due and self.evaluated < self.iteration:
-            returns, lengths = self.programs.evaluate(self.carry, self.iteration)
-            found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
+            found: dict[str, np.ndarray] = {}
+            if self.programs.has("evaluate"):
+                returns, lengths = self.programs.evaluate(self.carry, self.iteration)
+                found = {"return": returns.mean(axis=1), "length": lengths.mean(axis=1)}
+                if (known := self.programs.agent.references) is not None:
+                    found["score"] = normalized_score(found["return"], *known)
+            self.programs.feed(max(self.iteration - 1, 0))  # what was learned from last
+            found |= self.programs.judge(self.carry, self.iteration)
             found |= self.programs.probe(self.carry)
             if self.metric not in found:
                 known = ", ".join(sorted(found))
                 raise UserError(f"there is no {self.metric!r} to report; the probe finds {known}")
-            for name in dict.fromkeys(("return", "length", self.metric)):
+            for name in [each for each in found if each in ("return", "length", self.metric)]:
                 bad = ~np.isfinite(found[name])
                 while (bad := bad & self.live).any():
                     self.stop(name, int(np.argmax(bad)), self.step)
             self.evaluated = self.iteration
             self.record(found)
-            self.bar.evaluated(self.iteration, float(returns[self.live].mean()))
+            shown = "return" if "return" in found else self.metric
+            self.bar.evaluated(self.iteration, float(found[shown][self.live].mean()), shown)
         if due or processes.agree(time.perf_counter() - self.saved_at > self.checkpoint_seconds):
             self.save()
 
@@ -268,6 +280,11 @@ class Training:
         }
         if learns:
             summary["gradient_steps"] = steps
+        if (known := self.programs.agent.references) is not None:
+            for arm, own in rows.where(step=self.plan.total_steps).by_arm().items():
+                if arm in final:
+                    scores = own.curve("score")[1][:, -1]
+                    summary["arms"][arm]["score"] = statistics.scored(scores, known)
         if self.plan.rounding:
             length = {"asked": self.plan.requested, "steps": self.plan.total_steps}
             summary["rounded_up"] = dict.fromkeys(self.arms, length)

@@ -67,15 +67,16 @@ class Progress:
                 self._task, completed=self._steps(iteration), speed=f"{self._speed:,.0f}"
             )
 
-    def evaluated(self, iteration: int, score: float) -> None:
-        """After an evaluation; `score` is the mean greedy return over seeds."""
+    def evaluated(self, iteration: int, score: float, metric: str = "return") -> None:
+        """After an evaluation; `score` is the mean over seeds of a metric."""
         if self._bar is not None:
             self._bar.update(self._task, score=f"{score:,.1f}")
             return
         speed = f"  {self._speed:,.0f} steps/s" if self._speed else ""
+        form = ",.1f" if metric == "return" else ",.4g"
         self._print(
             f"{self._arm}: step {self._steps(iteration):,}/{self._plan.total_steps:,}"
-            f"  return {score:,.1f}{speed}"
+            f"  {metric} {score:{form}}{speed}"
         )
 
     def _steps(self, iteration: int) -> int:

@@ -22,12 +22,12 @@ def restore(out: Path | str, arm: str | None = None, **settings: Any) -> tuple[A
       UserError: there is no such run or arm, no checkpoint that can be read, or the run's
         network has no name and is not given.
     """
-    from jaxrl_reward import agents, envs
-    from jaxrl_reward.agents.common.offline_data import blank
+    from jaxrl_reward import agents
+    from jaxrl_reward.agents.common.offline_data import Blank
     from jaxrl_reward.data import pairs
 
     arm, config = arm_config(out, arm)
-    env, known = envs.make(config["env"]), config["config"] | settings
+    env, known = _env(config), config["config"] | settings
     if str(known.get("network")).startswith(own.PREFIX) and "network" not in settings:
         raise UserError(
             f"the network of {out} has no name, {known['network']}: give it, network=..., or "
@@ -35,13 +35,25 @@ def restore(out: Path | str, arm: str | None = None, **settings: Any) -> tuple[A
         )
     if agents.learns_from_data(config["agent"]):
         # What it learned from is not needed to act; which set that was is in the state.
-        known |= {"data": blank(env, config["data"]["rows"]), "source": 0}
+        known |= {"data": Blank(config["data"]["rows"]), "source": 0}
     elif "data" in config:
         task = env.environment.task
         known["data"] = pairs.blank(config["data"]["rows"], task.prompt_length, task.max_tokens)
     reward = config.get("mixture", config["reward"])
     agent = agents.make(config["agent"], env, reward, **known)
     return agent, load(agent, out, arm)
+
+
+def _env(config: dict[str, Any]) -> Any:
+    """The environment of a run; of one on data alone, what takes its place."""
+    from jaxrl_reward import envs
+    from jaxrl_reward.envs import recorded
+
+    known = config.get("data", {}).get("spaces")
+    if known is None:
+        return envs.make(config["env"])
+    observations, actions = (recorded.space_of(known[name]) for name in ("obs", "action"))
+    return envs.of_data(config["env"], observations, actions)
 
 
 def of_seed(loaded: Loaded, seed: int | None = None) -> Any:

@@ -140,6 +140,8 @@ class Lane(NamedTuple):
 
     def configuration(self) -> dict[str, Any]:
         """What it is, for `config.json`."""
+        from jaxrl_reward.envs import recorded
+
         run, agent = self.run, self.agent
         found = {
             "agent": agent.name,
@@ -161,6 +163,14 @@ class Lane(NamedTuple):
             kept = agent.data is None  # in the state, as pairs are
             rows = agent.data_origin[0].rows if kept else agent.data.count
             found["data"] = {"rows": rows, "checksums": origins}
+            if agent.references is not None:
+                found["data"]["references"] = list(agent.references)
+            if not agent.env.playable:
+                env = agent.env
+                known = {"obs": env.observation_space, "action": env.action_space}
+                spaces = {name: recorded.described(space) for name, space in known.items()}
+                found["data"] |= {"spaces": spaces, "assumed": env.environment.assumed}
+                found["metric"] = agent.metric
         return found
 
 

@@ -110,6 +110,11 @@ def search(
     if processes.several():
         raise UserError("a search runs in one process; unset JAX_COORDINATOR_ADDRESS")
     agent = run.made()
+    if (metric := agent.metric) not in ("return", "fqe"):
+        raise UserError(
+            f"a search maximises, and {metric} is to be small: leave fqe_steps out, or name an "
+            "environment"
+        )
     _check(agent, space, template)
     seed = first_seed(run.seed, positive("seeds", run.seeds))
     show: dict[str, Any] = {"progress": progress, "sinks": sinks}

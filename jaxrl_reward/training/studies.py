@@ -71,7 +71,8 @@ def train(
         ((_, result),) = _trained(planned, folder, **host)
         if folder is not None and folder is not out:
             title = title or _title(planned)
-            _finish(folder, result.summary, result.curves, title=title, command=command)
+            labels = {"title": title, "command": command}
+            _finish(folder, result.summary, result.curves, metric=_metric(planned), **labels)
     return result
 
 
@@ -80,7 +81,7 @@ def study(
     out: Path | str | RunFolder | None = None,
     *,
     probe: Probe | None = None,
-    metric: str = "return",
+    metric: str | None = None,
     final: Callable[[Run, Any, Any], Any] | None = None,
     name: str | None = None,
     resume: bool = False,
@@ -103,7 +104,8 @@ def study(
         state and its key, which is the same at every point. It is compiled, and looks at
         each lane where that is evaluated; what it finds are rows beside `return`.
       metric: what the summary reports of each arm: the greedy return, or one that is
-        probed.
+        probed; by default what the agents report, which is the return but for those that
+        learn from data without an environment.
       final: from a run, its agent and its final state, leaves `[S, ...]`, to what is kept
         of it, in place of the state.
       name: of the checkpoints, where all runs are one program; that of the first run.
@@ -144,7 +146,7 @@ def study(
             summary = merge_summaries([each.summary for each in results.values()])
             rows = Rows.concatenate(each.curves for each in results.values())
             labels = {"title": title or _title(planned), "command": command}
-            _finish(folder, summary, rows, metric=metric, **labels)
+            _finish(folder, summary, rows, metric=metric or _metric(planned), **labels)
     return {run.name: results[run.name] for run in runs}
 
 
@@ -167,6 +169,11 @@ def _claimed(
             processes.first_does(lambda: _lengthen(folder, planned, arms))
             folder.register(arms)
             yield folder
+
+
+def _metric(planned: Sequence[Pack]) -> str:
+    """What runs report of themselves: that of the first."""
+    return planned[0].lanes[0].agent.metric
 
 
 def _title(planned: Sequence[Pack]) -> str:
@@ -214,7 +221,7 @@ def _trained(
     planned: Sequence[Pack],
     folder: RunFolder | None,
     probe: Probe | None = None,
-    metric: str = "return",
+    metric: str | None = None,
     compiled: Compiled | None = None,
     *,
     progress: bool,
@@ -237,7 +244,8 @@ def _trained(
         sinks = tuple(sinks) if first else ()
         plan = pack.lanes[0].plan
         with Progress(pack.title, plan, mine.lanes, enabled=progress and first) as bar:
-            training = Training(pack, mine, folder, bar, metric, started, sinks, **keeping)
+            told = metric or pack.lanes[0].agent.metric
+            training = Training(pack, mine, folder, bar, told, started, sinks, **keeping)
             training.begin(resume)
             training.drive()
             result = training.result()

@@ -387,13 +387,17 @@ def test_what_does_not_fit_is_one_line(name, tmp_path):
             partial(make, "gymnax:MountainCarContinuous-v0", data=dataset()),
             f"{name}'s data has obs of shape \\[3\\], and",
         ),
-        (partial(make, "gymnax:CartPole-v1", data=dataset()), f"{name} needs Box actions; gymnax"),
+        (
+            partial(make, "gymnax:CartPole-v1", data=dataset()),
+            "edac needs Box actions; gymnax"
+            if name == "edac"
+            else f"{name}'s data has obs of shape \\[3\\], and gymnax:CartPole-v1 of shape",
+        ),
         (partial(make, ENV, data=[dataset(), dataset(30)]), "sets of as many rows each, not of"),
         (partial(make, ENV, data=[]), f"{name} needs at least one data set"),
         (partial(make, ENV, data=3), "data must be a Dataset or the path of one, not int"),
         (partial(make, ENV, data=tmp_path / "no.npz"), "no.npz does not exist; give a file"),
         (partial(make, None), f"{name} needs an environment, such as"),
-        (partial(make, None, data=dataset(environment="")), "does not say which environment"),
         (partial(make, ENV, data=dataset(), updates=0), f"{name}'s updates must be a positive"),
         (partial(make, ENV, data=dataset(), source=1), f"{name}'s source must be one of the 1"),
         (partial(agents.make, "sac", ENV, data=dataset()), "sac plays and takes no data; these"),

@@ -74,9 +74,9 @@ def test_one_that_learns_from_data():
 
     agents.register("cloned", Cloned, bc.Config)
     assert agents.learns_from_data("cloned") and not agents.learns_from_data("sac")
-    assert table.from_data() == ["bc", "cloned", "edac", "iql", "riql"]
+    assert table.from_data() == ["bc", "cloned", "cql", "edac", "iql", "riql"]
     assert agents.make("cloned", "gymnax:Pendulum-v1").name == "cloned"
-    with pytest.raises(UserError, match=r"sac plays and takes no data; these do: bc, cloned, edac"):
+    with pytest.raises(UserError, match="sac plays and takes no data; these do: bc, cloned, cql"):
         agents.make("sac", "gymnax:Pendulum-v1", data="x.npz")
     module = types.SimpleNamespace(Config=bc.Config, make=bc.make)
     agents.register("by_module", module, learns_from_data=True)

@@ -29,21 +29,21 @@ SMALL = {"num_envs": 4, "hidden": (4,), "epochs": 1, "minibatches": 2}
 LIMITED = f"{CARTPOLE},max_steps_in_episode=16"
 
 
-def data():
+def data(obs=3, action=np.float32):
     rows = np.zeros(8, np.float32)
     flags = {"terminated": rows > 0, "truncated": np.arange(8) == 7}
-    obs = np.zeros((8, 3), np.float32)
-    return datasets.make(
-        {"obs": obs, "next_obs": obs, "action": obs[:, :1], "reward": rows, **flags}
-    )
+    obs = np.zeros((8, obs), np.float32)
+    action = np.zeros((8, 1), action) if action is np.float32 else np.zeros(8, action)
+    return datasets.make({"obs": obs, "next_obs": obs, "action": action, "reward": rows, **flags})
 
 
 def make(name, reward, env=None, **settings):
     writes = name in ("group_pg", "pair_pg")
     env = env or ("sequence:sum" if writes else PENDULUM if name in BOX else CARTPOLE)
-    return agents.make(
-        name, env, reward, data=data() if agents.learns_from_data(name) else None, **settings
-    )
+    given = None
+    if agents.learns_from_data(name):
+        given = data() if name in BOX else data(4, np.int32)
+    return agents.make(name, env, reward, data=given, **settings)
 
 
 @pytest.mark.parametrize("name", agents.names())

@@ -187,7 +187,7 @@ def test_unknown_agent(run):
     for wrong, meant in (("PPO", "ppo"), ("TD3", "td3"), ("td4", "td3"), ("Group-PG", "group_pg")):
         line = line_of(run("train", wrong, CARTPOLE))
         assert line == f"unknown agent {wrong!r}; did you mean {meant!r}?"
-    names = "bc, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo, td3"
+    names = "bc, cql, dqn, edac, eta, group_pg, iql, ppo, riql, sac, subpo, td3"
     assert line_of(run("train", CARTPOLE)) == f"unknown agent '{CARTPOLE}'; known: {names}"
 
 

@@ -143,8 +143,8 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(run, tiny, traine
 def test_an_interrupted_run_resumes_to_the_same_bits(run, tiny, trained, monkeypatch):
     evaluated = progress.Progress.evaluated
 
-    def interrupt(self, iteration, score):
-        evaluated(self, iteration, score)
+    def interrupt(self, iteration, *found):
+        evaluated(self, iteration, *found)
         if iteration == 5:
             signal.raise_signal(signal.SIGINT)
 

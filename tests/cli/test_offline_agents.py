@@ -36,7 +36,10 @@ def data(tmp_path):
         (("iql", ENV), "iql learns from data; say which with --data FILE"),
         (("iql", ENV, "--data", "no.npz"), "no.npz does not exist; give a file, or minari:NAME"),
         (("ppo",), "ppo needs an environment, such as gymnax:Pendulum-v1"),
-        (("ppo", ENV, "--data", "FILE"), "ppo plays and takes no data; these do: bc, edac, iql"),
+        (
+            ("ppo", ENV, "--data", "FILE"),
+            "ppo plays and takes no data; these do: bc, cql, edac",
+        ),
         (("iql", "--data", "FILE", "--quantil", "1"), "unknown argument --quantil; did you mean"),
         (("riql", "--data", "FILE", "--quantile", "2"), "quantile must be between 0 and 1, not 2"),
         (("bc", CAR, "--data", "FILE"), f"bc's data has obs of shape [3], and {CAR} of"),
@@ -101,3 +104,38 @@ def test_a_run_is_evaluated_and_drawn_without_its_data(run, data, tmp_path):
     command = ("render", tmp_path / "run", "--arm", "normalize_obs=True", "--out", drawn)
     status, _, _ = run(*command, "--max-steps", "3")
     assert status == 0 and drawn.stat().st_size > 0
+
+
+def test_a_run_without_an_environment(run, data, tmp_path):
+    """Trained, resumed, drawn and swept; what would play it says what to do."""
+    arrays = dict(np.load(data))
+    plain = {name: arrays[name] for name in arrays if name not in ("format", "provenance")}
+    mine = datasets.save(datasets.make(plain), tmp_path / "mine.npz")
+    words = ("train", "iql", "--data", mine, *SMALL, "--fqe-steps", "3", "--seeds", "2")
+    outcome = run(*words, "--actions", "-2,2", "--out", "run", "--evals", "2")
+    assert outcome.status == 0 and "IQM fqe" in outcome.out
+    assert "iql: step 8/8  fqe " in outcome.err
+    config = json.loads((tmp_path / "run/config.json").read_text())["arms"]["iql"]
+    assert config["data"]["spaces"]["action"] == {
+        "kind": "Box", "shape": [1], "low": -2.0, "high": 2.0
+    }  # fmt: skip
+    assert run("plot", "run", "--out", "a.svg").status == 0
+    assert "Fitted-Q value" in (tmp_path / "a.svg").read_text()
+    longer = [*words, "--policy-decay", "0", "--actions", "-2,2", "--out", "long"]
+    assert run(*longer).status == 0
+    assert run(*longer, "--resume", "--total-steps", "12").status == 0
+    for command in (("evaluate", "run"), ("render", "run", "--out", "a.gif")):
+        outcome = run(*command)
+        assert outcome.status == 2 and outcome.err.count("\n") == 1
+        assert "environment" in outcome.err
+    for wrong, line in (
+        (("--holdout", "1.5"), "iql's holdout must be at least 0 and below 1, not 1.5"),
+        (("--actions", "1,x"), "--actions must be like 4, or -1,1, not '1,x'"),
+        (("--actions", "3"), "actions=3 are of shape [], the data's [1]"),
+    ):
+        outcome = run(*words, *wrong)
+        assert outcome.status == 2 and line in outcome.err and outcome.err.count("\n") == 1
+    spec = f'agent = "bc"\ndata = "{mine}"\nupdates = 4\ntotal_steps = 8\nfqe_steps = 2\n'
+    (tmp_path / "a.toml").write_text(spec + "hidden = [4]\n[grid]\nbatch_size = [8, 9]\n")
+    planned = run("sweep", "a.toml", "--dry-run")
+    assert planned.status == 0 and planned.out.endswith("2 trials, 16 gradient steps\n")

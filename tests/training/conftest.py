@@ -35,6 +35,7 @@ class FakeState(struct.PyTreeNode):
 
 class FakeEnv(NamedTuple):
     name: str = "fake:env"
+    playable: bool = True
 
 
 class FakeAgent(NamedTuple):
@@ -49,6 +50,10 @@ class FakeAgent(NamedTuple):
     shards_envs: bool = False
     check: Any = lambda config: None
     data: Any = None
+    judge: Any = None
+    metric: str = "return"
+    references: Any = None
+    stream: Any = None
     bad_at: int = -1  # the iteration whose loss is not finite
     poison_at: int = -1  # the iteration that leaves a NaN behind finite metrics
     bad_evaluation: bool = False

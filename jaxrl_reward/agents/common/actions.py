@@ -43,6 +43,16 @@ def support(space: spaces.Box, confined: bool = False) -> distributions.Support:
     )
 
 
+def size(space: spaces.Box) -> int:
+    """How many numbers an action is."""
+    return math.prod(space.shape)
+
+
+def chosen(values: Array, action: Array) -> Array:
+    """Of `[..., A]` that of each action `[...]`: a select, without a scatter backwards."""
+    return jnp.where(jax.nn.one_hot(action, values.shape[-1], dtype=bool), values, 0.0).sum(-1)
+
+
 def free_std(dist: distributions.Distribution) -> bool:
     """Whether the log-std is a parameter by itself, the same in every state."""
     return type(dist) is distributions.DiagonalNormal

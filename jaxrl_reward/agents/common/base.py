@@ -56,6 +56,14 @@ class Agent(NamedTuple):
       data: what it learns from in place of playing, an argument `data` of `init`
         and `iterate`, the same for all seeds. Its steps are gradient steps.
       data_origin: the `Provenance` of each data set, with its checksum.
+      judge: `judge(state, key, data) -> {name: scalar}`, what is measured of data beside
+        the returns of episodes, or in their place where the environment cannot be played;
+        None for nothing.
+      metric: what a run of it reports.
+      references: the returns that score 0 and 100 in this environment, as the data say;
+        None where they do not.
+      stream: where data lie on the device a window at a time: has `every`, how many
+        iterations learn from one, and `window(number) -> data`; None where all are there.
     """
 
     name: str
@@ -77,6 +85,10 @@ class Agent(NamedTuple):
     check: Callable[[Any], None] = lambda config: None
     data: Any = None
     data_origin: tuple[Any, ...] = ()
+    judge: Callable[..., dict[str, Any]] | None = None
+    metric: str = "return"
+    references: tuple[float, float] | None = None
+    stream: Any = None
 
 
 def terms(name: str) -> tuple[str, ...]:
@@ -96,6 +108,7 @@ def make(
     reward: rw.RewardTransform | str | None = None,
     *,
     data: Any = None,
+    actions: Any = None,
     **overrides: Any,
 ) -> Agent:
     """An agent by name, with settings that differ from its defaults.
@@ -103,10 +116,13 @@ def make(
     Args:
       name: one of `table.names()`.
       env: an environment, or its name; a gymnax environment of one's own, or that and its
-        parameters; None is the one that the data is of.
+        parameters; None is the one that the data is of, if that is known here, and else
+        none: the agent learns and is measured on data alone.
       reward: a reward expression, or its text; the environment's by default.
       data: what an offline agent learns from: a `Dataset` or a file of one, or
         several of them, see the setting `source`.
+      actions: those of data without an environment: a space, how many choices there are,
+        or two bounds; what the data say, or have, by default.
       **overrides: fields of the agent's `Config`.
 
     Raises:
@@ -118,8 +134,10 @@ def make(
     config = settings.override(name, found.Config(), overrides)
     if data is not None and not offline:
         raise UserError(f"{name} plays and takes no data; these do: {', '.join(table.from_data())}")
+    if actions is not None and env is not None:
+        raise UserError(f"{name}'s actions are those of the environment; leave actions out")
     if env is None:
-        env, data = _env_of(name, data)
+        env, data = _env_of(name, data, actions, bool(getattr(config, "stream", 0)))
     if isinstance(env, envs.Env):
         envs.check(env)
     env = envs.given(env)
@@ -141,20 +159,24 @@ def _check_order(name: Any, env: Any) -> None:
         raise UserError("agents.make takes the environment before the reward")
 
 
-def _env_of(name: str, data: Any) -> tuple[str, Any]:
-    """The environment that data is of, and the data as read.
+def _env_of(name: str, data: Any, actions: Any, stream: bool) -> tuple[Any, Any]:
+    """The environment that data is of, or what takes its place; and the data as read.
 
     Raises:
-      UserError: there is no data, or it does not say.
+      UserError: there is no data, or its actions are of no space.
     """
     if data is None:
-        raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1")
+        more = ", or data=..." if table.learns_from_data(name) else ""
+        raise UserError(f"{name} needs an environment, such as gymnax:Pendulum-v1{more}")
     several = isinstance(data, list | tuple)
-    read = [offline_data.read_set(each) for each in (data if several else [data])]
-    named = read[0].provenance.environment if read else ""
-    if not named:
-        raise UserError("the data does not say which environment it is of; name one")
-    return named, read
+    open_set = offline_data.open_stream if stream else offline_data.read_set
+    read = [open_set(each) for each in (data if several else [data])]
+    if not read:
+        raise UserError(f"{name} needs at least one data set")
+    named = read[0].provenance.environment
+    if actions is None and named.partition(",")[0] in envs.names():
+        return named, read
+    return offline_data.alone([offline_data.known(each) for each in read], actions), read
 
 
 # ---- settings ---------------------------------------------------------------------
@@ -169,12 +191,17 @@ def check_known(agent: str, name: str, value: Any) -> None:
         )
 
 
-def check_actions(agent: str, env: envs.Env, kinds: tuple[type, ...]) -> None:
-    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces."""
+def check_actions(
+    agent: str, env: envs.Env, kinds: tuple[type, ...], others: str = "sac or ppo"
+) -> None:
+    """Raises a `UserError` unless the environment's actions are of one of the kinds of spaces.
+
+    It names `others`, agents for Box actions, where these are what it has.
+    """
     space = env.action_space
     if not isinstance(space, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        hint = ": use sac or ppo" if isinstance(space, spaces.Box) else ""
+        hint = f": use {others}" if isinstance(space, spaces.Box) else ""
         if isinstance(space, spaces.MultiDiscrete):
             hint = ": use ppo, or give few combinations as one Discrete action"
         kind = type(space).__name__

@@ -12,6 +12,9 @@ from jaxrl_reward.nn import kinds, networks
 from jaxrl_reward.settings import RUN, Settings, setting
 from jaxrl_reward.types import UserError
 
+UNSAID = -1.0  # of what depends on whether there is an environment
+HOLDOUT, FQE_STEPS = 0.1, 5000  # where there is none
+
 # ---- networks ---------------------------------------------------------------------
 
 
@@ -212,6 +215,31 @@ class FromData(Discounted, Networks, Adam):
         0, "from which of several data sets it learns, 0 is the first", low=0, static=False
     )
     learning_rate: float = 3e-4
+    holdout: float = setting(
+        UNSAID,
+        "share of the data's episodes that is set aside, whose losses are recorded; -1 is 0.1 "
+        "without an environment, else none",
+        static=True,
+    )
+    holdout_seed: int = setting(0, "chooses the episodes that are set aside", low=0)
+    fqe_steps: int = setting(
+        int(UNSAID),
+        "gradient steps of fitted-Q evaluation, at each evaluation; -1 is 5000 without an "
+        "environment, else none",
+        low=-1,
+    )
+
+    stream: int = setting(
+        0, "rows of the data that are on the device at a time, read from the file; 0 is all", low=0
+    )
+
+    def validate(self, owner: str) -> None:
+        super().validate(owner)
+        if self.holdout != UNSAID and not 0.0 <= self.holdout < 1.0:
+            raise UserError(
+                f"{owner}'s holdout must be at least 0 and below 1, not {self.holdout:g}: it is "
+                "the share of episodes that are set aside"
+            )
 
 
 class Imitation(FromData):

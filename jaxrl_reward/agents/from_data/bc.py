@@ -27,7 +27,7 @@ __all__ = ["Config", "State", "check", "make"]
 class Config(Imitation):
     """BC's settings. Floats are leaves: `vmap` over them to sweep."""
 
-    gamma: float = setting(help="discount per step; nothing depends on it")
+    gamma: float = setting(help="discount per step; only fitted-Q evaluation depends on it")
 
 
 def make(
@@ -50,6 +50,9 @@ def check(config: Config) -> None:
 class Learner(from_data.Learner):
     """One policy and its loss."""
 
+    spaces = iql_losses.Learner.spaces
+    measured = "policy_loss"
+
     @cached_property
     def actor(self) -> iql_losses.Policy:
         return iql_losses.Policy(self.config, self.space, self.obs_shape, self.layout)
@@ -66,6 +69,12 @@ class Learner(from_data.Learner):
 
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.actor.apply(params, inputs)
+
+    def held_out(
+        self, config: Any, params: Any, batch: replay.Batch, key: Array
+    ) -> dict[str, Array]:
+        del config, key
+        return self.actor.held_out(params, batch.inputs, batch.choice)
 
     def update(
         self, config: Any, learned: Any, batch: replay.Batch, key: Array, step: Array

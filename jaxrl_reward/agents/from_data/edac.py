@@ -79,6 +79,19 @@ class Learner(from_data.Learner):
         key_actor, key_critic = jax.random.split(key)
         return self.sac.init(config, inputs, key_actor, key_critic)
 
+    def held_out(
+        self, config: Any, params: Any, batch: replay.Batch, key: Array
+    ) -> dict[str, Array]:
+        """The critics' loss and mean absolute error."""
+        target = self.sac.target(config, params, batch, key)
+        q = self.sac.value_of(params["critic"], batch.inputs, batch.choice)
+        error = target[None] - q
+        return {
+            "q_loss": jnp.square(error).mean(),
+            "td_error": jnp.abs(error).mean(),
+            "q_mean": q.mean(),
+        }
+
     def policy(self, params: Any, inputs: Array) -> Array:
         return self.sac.actor.apply(params["actor"], inputs)
 

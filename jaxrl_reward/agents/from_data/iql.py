@@ -2,7 +2,8 @@
 
 It never asks for the value of an action that is not in the data: V is an upper
 expectile of the critics' values of the data's actions, the critics learn from V,
-and the policy imitates the data's actions, those with an advantage more.
+and the policy imitates the data's actions, those with an advantage more. Of Discrete
+actions a critic gives the values of all, and the policy is categorical.
 
 Robust IQL (Yang et al. 2024, arXiv:2310.12955) is the same program with other
 settings, see `riql`: observations are normalised, the critics' loss is Huber's,
@@ -69,7 +70,7 @@ def make(
 
     Args:
       config: the settings.
-      env: what it is evaluated in, with Box actions.
+      env: what it is evaluated in, with Box or Discrete actions.
       reward: what it learns from; the data's own by default.
       data: what it learns from: a `Dataset`, a path to one, or several of them.
         Without, it acts and is evaluated only.

@@ -18,6 +18,7 @@ from jaxrl_reward import rounding
 from jaxrl_reward.agents.common import actions, replay
 from jaxrl_reward.agents.shells import from_data
 from jaxrl_reward.data.measures import kurtosis
+from jaxrl_reward.envs import spaces
 from jaxrl_reward.nn import distributions, kinds, networks
 from jaxrl_reward.types import Array
 
@@ -93,11 +94,11 @@ def cosine(rate: ArrayLike, step: Array, steps: ArrayLike) -> Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Policy:
-    """A deterministic or a Gaussian policy that imitates actions.
+    """A deterministic, a Gaussian or a categorical policy that imitates actions.
 
     Attributes:
       config: has `policy`, `hidden` and `activation`.
-      space: of actions, a Box.
+      space: of actions, a Box; or a Discrete, of whatever `policy`.
       obs_shape, layout: of one observation, see `nn.kinds.make`.
     """
 
@@ -108,7 +109,9 @@ class Policy:
 
     @cached_property
     def dist(self) -> Any:
-        """A `DiagonalNormal` or a `TanhPoint`."""
+        """A `Categorical`, a `DiagonalNormal` or a `TanhPoint`."""
+        if isinstance(self.space, spaces.Discrete):
+            return distributions.Categorical(int(self.space.n))
         gaussian = self.config.policy == UNBOUNDED_POLICY
         kind = distributions.DiagonalNormal if gaussian else distributions.TanhPoint
         return kind(math.prod(self.space.shape), support=actions.support(self.space))
@@ -130,10 +133,23 @@ class Policy:
         """The distribution's parameters, `[..., P]`."""
         return actions.with_std(self.dist, params, self.network.apply(params["network"], inputs))
 
+    def held_out(self, params: Any, inputs: Array, action: Array) -> dict[str, Array]:
+        """The loss of actions, their log-probability, and how many choices are the likeliest."""
+        loss = self.loss(params, inputs, action).mean()
+        if isinstance(self.dist, distributions.TanhPoint):
+            return {"policy_loss": loss}
+        found = {"policy_loss": loss, "log_prob": -loss}
+        if isinstance(self.space, spaces.Discrete):
+            found["agreement"] = (self.dist.mode(self.apply(params, inputs)) == action).mean()
+        return found
+
     def loss(self, params: Any, inputs: Array, action: Array) -> Array:
-        """How far off an action `[B, A]` is, `[B]`: squared, or minus its log-density."""
+        """How far off an action is, `[B]`: squared, or minus its log-probability or density.
+
+        Actions are `[B, A]`, or whole numbers `[B]`.
+        """
         out = self.apply(params, inputs)
-        if actions.free_std(self.dist):
+        if not isinstance(self.dist, distributions.TanhPoint):
             return -self.dist.log_prob(out, action)
         return jnp.square(self.dist.mode(out) - action).sum(-1)
 
@@ -144,6 +160,8 @@ class Policy:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Learner(from_data.Learner):
     """A policy, a value and critics, of an `iql.Config`."""
+
+    spaces = (spaces.Box, spaces.Discrete)
 
     @cached_property
     def actor(self) -> Policy:
@@ -159,13 +177,31 @@ class Learner(from_data.Learner):
 
     @cached_property
     def critic(self) -> networks.Network:
-        """All of them, from observations with actions behind, `[..., O + A]`."""
-        return networks.members(self.value, self.config.critics)
+        """All of them, from observations with actions behind, `[..., O + A]`.
+
+        Of Discrete actions, from observations to the values of all n, `[..., n]`.
+        """
+        one = self.value
+        if self.discrete:
+            one = self.dense((*self.config.hidden, int(self.space.n)), SMALL)
+        return networks.members(one, self.config.critics)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether actions are one of n choices."""
+        return isinstance(self.space, spaces.Discrete)
+
+    def judge(self, critic: Any, inputs: Array, choice: Array) -> Array:
+        """Each critic's value of each action, `[K, B]`."""
+        if self.discrete:
+            return actions.chosen(self.critic.apply(critic, inputs), choice)
+        return self.critic.apply(critic, jnp.concatenate([inputs, choice], axis=-1))[..., 0]
 
     def init(self, config: Any, inputs: Array, key: Array) -> tuple[Any, Any]:
         del config
         key_policy, key_value, key_critic = jax.random.split(key, 3)
-        both = jnp.zeros((1, inputs.shape[-1] + math.prod(self.space.shape)))
+        beside = 0 if self.discrete else math.prod(self.space.shape)
+        both = jnp.zeros((1, inputs.shape[-1] + beside))
         learned = {
             "policy": self.actor.init(key_policy, inputs),
             "value": self.value.init(key_value, inputs),
@@ -210,8 +246,7 @@ class Learner(from_data.Learner):
         self, config: Any, learned: Any, slow: Any, batch: replay.Batch
     ) -> tuple[Array, dict[str, Array]]:
         """The sum of the three losses, and what to log."""
-        judged = jnp.concatenate([batch.inputs, batch.choice], axis=-1)
-        worth = quantile(self.critic.apply(slow, judged)[..., 0], config.quantile)
+        worth = quantile(self.judge(slow, batch.inputs, batch.choice), config.quantile)
         value = self.value.apply(learned["value"], batch.inputs)[..., 0]
         advantage = worth - value
         value_loss = expectile(advantage, config.expectile).mean()
@@ -219,7 +254,7 @@ class Learner(from_data.Learner):
         fixed = jax.lax.stop_gradient(learned["value"])
         after = self.value.apply(fixed, batch.next_inputs)[..., 0]
         target = self.target(config, batch, after)
-        q = self.critic.apply(learned["critic"], judged)[..., 0]
+        q = self.judge(learned["critic"], batch.inputs, batch.choice)
         q_loss = huber(target[None] - q, config.huber_delta).mean()
 
         # Advantages are those of V before its step.
@@ -236,6 +271,18 @@ class Learner(from_data.Learner):
             "target_kurtosis": jnp.where(rounding.varies(target), kurtosis(target), 0.0),
         }
         return value_loss + q_loss + policy_loss, metrics
+
+    def held_out(
+        self, config: Any, params: Any, batch: replay.Batch, key: Array
+    ) -> dict[str, Array]:
+        """The losses, the mean absolute error of the critics, and the policy's."""
+        del key
+        _, losses = self.loss(config, params, params["target"], batch)
+        after = self.value.apply(params["value"], batch.next_inputs)[..., 0]
+        q = self.judge(params["critic"], batch.inputs, batch.choice)
+        found = {name: losses[name] for name in ("value_loss", "q_loss", "q_mean")}
+        found["td_error"] = jnp.abs(self.target(config, batch, after)[None] - q).mean()
+        return found | self.actor.held_out(params["policy"], batch.inputs, batch.choice)
 
     def target(self, config: Any, batch: replay.Batch, after: Array) -> Array:
         """`r + gamma V(s')`, kept within its bounds, `[B]`."""

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,16 @@ from flax import struct
 
 from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
-from jaxrl_reward.agents.common import actions, base, replay, rollout
-from jaxrl_reward.agents.common.offline_data import Data, load
+from jaxrl_reward.agents.common import (
+    actions,
+    base,
+    held_out,
+    replay,
+    rollout,
+    shared_settings,
+)
+from jaxrl_reward.agents.common.offline_data import Blank, load, references, stream
+from jaxrl_reward.agents.offline.packed_data import Data
 from jaxrl_reward.agents.shells import shell
 from jaxrl_reward.envs import spaces
 from jaxrl_reward.nn import distributions
@@ -60,9 +68,14 @@ class State(struct.PyTreeNode):
 
 
 class Learner(shell.Learner):
-    """What one agent has of its own."""
+    """What one agent has of its own.
+
+    Attributes:
+      measured: which of what `held_out` gives is reported where nothing else can be.
+    """
 
     spaces = (spaces.Box,)
+    measured: ClassVar[str] = "td_error"
 
     @property
     def dist(self) -> Any:
@@ -85,6 +98,17 @@ class Learner(shell.Learner):
     ) -> tuple[Any, dict[str, Array]]:
         """One gradient step, the number `step` from 0: what is learned after, scalars to log."""
         raise NotImplementedError
+
+    def greedy(self, params: Any, inputs: Array) -> Array:
+        """The likeliest actions as rows of data have them, from normalised inputs `[B, O]`."""
+        return self.dist.to_action(self.dist.mode(self.policy(params, inputs)))
+
+    def held_out(
+        self, config: Any, params: Any, batch: replay.Batch, key: Array
+    ) -> dict[str, Array]:
+        """Scalars that say how well a batch is known that was not learned from."""
+        del config, params, batch, key
+        return {}
 
     def noise(self, state: Any, key: Array, shape: tuple[int, ...]) -> Any:
         # A policy that knows no chance has none to draw from.
@@ -132,12 +156,20 @@ def make(
     """
     check(config)
     env = envs.given(env)
+    config = _resolved(name, config, env)
     reward = base.check_reward(name, config, env, reward)
-    base.check_actions(name, env, Learner.spaces)
+    kinds = getattr(learner, "spaces", Learner.spaces)
+    base.check_actions(name, env, kinds, "bc, edac, iql or riql")
     player = rollout.player(name, _Player(), env, reward)
     recorder = replay.recorder(name, player, reward, store="data")
     sequential = _read_in_order(name, recorder, reward)
-    found = None if data is None else load(name, env, recorder.read, sequential, data)
+    aside = (getattr(config, "holdout", 0.0), getattr(config, "holdout_seed", 0))
+    found = windows = None
+    if getattr(config, "stream", 0) and data is not None and not isinstance(data, Blank):
+        windows = stream(name, env, recorder.read, sequential, data, config)
+        found = (windows.first, (windows.origin,))
+    elif data is not None:
+        found = load(name, env, recorder.read, sequential, data, aside)
     if found is not None and not 0 <= int(config.source) < len(found[1]):
         count = len(found[1])
         raise UserError(f"{name}'s source must be one of the {count} given, 0 to {count - 1}")
@@ -151,8 +183,34 @@ def make(
     def remake(config: Any, other: rw.RewardTransform | None = None) -> base.Agent:
         return make(name, config, env, reward if other is None else other, data, learner, check)
 
-    given = {} if found is None else {"data": found[0], "data_origin": found[1]}
+    given: dict[str, Any] = {}
+    if found is not None:
+        given = {"data": found[0], "data_origin": found[1], "stream": windows}
+        given["references"] = references(env, found[1])
+        if aside[0] or getattr(config, "fqe_steps", 0):
+            given["judge"] = partial(held_out.judge, made)
+    if not env.playable:
+        evaluated = bool(getattr(config, "fqe_steps", 0))
+        given["metric"] = "fqe" if evaluated else f"held_out/{made.learner.measured}"
     return made.agent(config.updates, remake=remake, **given)
+
+
+def _resolved(name: str, config: Any, env: envs.Env) -> Any:
+    """The config with what depends on whether there is an environment to play in.
+
+    Raises:
+      UserError: there is none, and nothing that would be measured.
+    """
+    known = {"holdout": shared_settings.HOLDOUT, "fqe_steps": shared_settings.FQE_STEPS}
+    unsaid = {key: value for key, value in known.items() if getattr(config, key, 0.0) < 0}
+    changes = {key: 0 * value if env.playable else value for key, value in unsaid.items()}
+    config = config.replace(**changes) if changes else config
+    if not env.playable and not any(getattr(config, key, 0.0) for key in known):
+        raise UserError(
+            f"{name} has no environment, and with holdout=0 and fqe_steps=0 nothing is measured; "
+            "leave one of them out, or name an environment"
+        )
+    return config
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -267,7 +325,7 @@ class FromData(shell.Shell):
         block = self.recorder.transitions(state.reward, shared, window)
         batch = replay.Batch(
             inputs=normalize(state, obs),
-            choice=action,
+            choice=self.choice(action),
             reward=jax.lax.stop_gradient(block.reward[0]),
             weight=state.config.gamma * (1.0 - ended),
             next_inputs=normalize(state, after),
@@ -302,6 +360,11 @@ class FromData(shell.Shell):
         ends = np.cumsum([size, math.prod(env.action_space.shape), size])
         obs, action, after, rest = jnp.split(rows, ends, axis=-1)
         return obs, action, after, rest[:, 0], rest[:, 1]
+
+    def choice(self, action: Array) -> Array:
+        """Actions of rows `[B, A]` as learners take them; of a Discrete whole numbers `[B]`."""
+        discrete = isinstance(self.player.env.action_space, spaces.Discrete)
+        return action[:, 0].astype(jnp.int32) if discrete else action
 
     def steps(
         self,

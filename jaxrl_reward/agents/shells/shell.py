@@ -157,6 +157,14 @@ class Shell:
         draw = not getattr(self.config, "greedy", True)
         return playing.evaluate(self.player.env, self.policy(state), key, num_episodes, draw)
 
+    def cannot_play(self, *_: Any) -> Any:
+        """Raises a `UserError`: of an agent that has learned from data without an environment."""
+        raise UserError(
+            f"{self.name} was trained on data of {self.player.env.name} without an environment, "
+            "and there is none to play in: in Python, "
+            "jr.offline.evaluate_gymnasium(jr.load(FOLDER), env) plays in one of yours"
+        )
+
     def agent(self, steps: int, **others: Any) -> base.Agent:
         """As the table of agents has it.
 
@@ -165,7 +173,8 @@ class Shell:
           **others: what is not as most agents have it.
         """
         made: Any = self  # a shell, which has all of them
-        functions = (made.init, made.iterate, made.act, made.evaluate, steps)
+        evaluate = made.evaluate if made.player.env.playable else made.cannot_play
+        functions = (made.init, made.iterate, made.act, evaluate, steps)
         known = (self.name, self.config, self.player.env, self.reward)
         others |= {"policy": self.policy, "check": self.check}
         if self.learner.prepare_eval is not None:

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
     """Plays greedy episodes of every seed, on the environment's own reward."""
     devices.start()
     from jaxrl_reward import training
+    from jaxrl_reward.data import normalized_score
     from jaxrl_reward.report import statistics, tables
 
     known = training.load_config(args.folder)["arms"]
@@ -33,6 +34,9 @@ def run(args: argparse.Namespace) -> None:
         agent, loaded = runs.load(args.folder, arm)
         returns = _greedy_returns(agent, loaded, args.episodes, args.seed)
         table[loaded.arm] = statistics.summarize(returns.mean(axis=1))
+        if known := loaded.config.get("data", {}).get("references"):
+            scores = normalized_score(returns.mean(axis=1), *known)
+            table[loaded.arm]["score"] = statistics.scored(scores, known)
         say(f"{loaded.arm}: checkpoint of step {loaded.step:,}")
     show(tables.rich_table(table, title=f"{args.episodes} greedy episodes per seed"))
 

@@ -16,7 +16,7 @@ def add(subparsers: Any) -> None:
     """Adds the command and its flags."""
     made = command(subparsers, "plot", run, "Draw learning curves of one or several runs.")
     made.add_argument("folders", metavar="RUN_FOLDER", nargs="+", help="folders that `train` wrote")
-    made.add_argument("--metric", default="return", help="of metrics.parquet (return)")
+    made.add_argument("--metric", help="of metrics.parquet (what the run reports: return)")
     made.add_argument("--title", metavar="TEXT", help="above the figure")
     made.add_argument("--label", metavar="TEXT", help="of the vertical axis")
     made.add_argument("--arms", metavar="ARM", nargs="+", help="only these, in this order")
@@ -52,11 +52,13 @@ def run(args: argparse.Namespace) -> None:
     out = runs.file(args.out, "figure.png")
     axis = training.steps_axis(configs) or "Steps (per seed)"
     rows = _chosen(training.Rows(pa.concat_tables(tables)), args.arms)
-    options = {"metric": args.metric, "title": args.title, "label": args.label}
+    told = (config["metric"] for config in configs.values() if "metric" in config)
+    metric = args.metric or next(told, "return")
+    options = {"metric": metric, "title": args.title, "label": args.label}
     plots.learning_curves(rows.table, out, axis=axis, smooth=args.smooth, **options)
     print(out)
     if args.table is not None:
-        print(reports.write(_last(rows, args.metric), args.table))
+        print(reports.write(_last(rows, metric), args.table))
 
 
 def _chosen(rows: Any, arms: Sequence[str] | None) -> Any:

@@ -291,6 +291,7 @@ class Programs:
         self._look, self._other = probe, begin
         self.layout = Layout(agent, self.lanes, shard)
         self._compiled: dict[str, Callable[..., Any]] = {}
+        self._window = 0  # of data that are streamed
         # A seed draws the same at every point: their difference is that of the numbers.
         keys = jnp.stack([jax.random.key(seed + i) for i in range(seeds)] * copies)
         self._keys, self._numbers = self._put(keys), self._put(numbers(points, seeds))
@@ -330,10 +331,14 @@ class Programs:
         """Whether there is a program already."""
         return bool(self._compiled)
 
-    @property
-    def probes(self) -> bool:
-        """Whether there is a probe."""
-        return self._look is not None
+    def has(self, name: str) -> bool:
+        """Whether there is such a program to compile."""
+        there = {
+            "evaluate": self.agent.env.playable,
+            "judge": self.agent.judge is not None,
+            "probe": self._look is not None,
+        }
+        return there.get(name, True)
 
     def at(self, points: Sequence[Any]) -> "Programs":
         """The same programs, compiled already, for as many other points."""
@@ -366,6 +371,18 @@ class Programs:
             first = (self._put(jax.tree.map(again, states, shape)),)
         return self._run("init", self._keys, self._numbers, self._data, first)
 
+    def feed(self, iteration: int) -> None:
+        """Puts the window of data on the device that this iteration learns from."""
+        stream = self.agent.stream
+        if stream is not None and (number := iteration // stream.every) != self._window:
+            self._data = ()  # makes room first
+            self._data, self._window = (self._put(stream.window(number), whole=True),), number
+
+    def room(self, iteration: int) -> int | None:
+        """How many iterations, this one first, learn from one window; None where all do."""
+        stream = self.agent.stream
+        return None if stream is None else stream.every - iteration % stream.every
+
     def advance(self, carry: Carry, start: int, n: int) -> Carry:
         """`n` iterations after the first `start`; `carry` is donated.
 
@@ -389,6 +406,13 @@ class Programs:
         if self._look is None:
             return {}
         found = self._run("probe", carry.state, self._keys)
+        return {name: processes.to_host(each).astype(np.float64) for name, each in found.items()}
+
+    def judge(self, carry: Carry, iteration: int) -> dict[str, np.ndarray]:
+        """What is measured of data, `[L]` each, with the keys of `evaluate`; often nothing."""
+        if self.agent.judge is None:
+            return {}
+        found = self._run("judge", carry.state, self._keys, np.int32(iteration), self._data)
         return {name: processes.to_host(each).astype(np.float64) for name, each in found.items()}
 
     def clear(self, carry: Carry) -> Carry:
@@ -435,6 +459,22 @@ class Programs:
 
         return self.layout.place(local, (P("seeds"), P("seeds")))(state, keys)
 
+    def _judge(self, state: Any, keys: Array, point: Array, data: tuple) -> dict[str, Array]:
+        def local(state: Any, keys: Array, point: Array, data: tuple) -> dict[str, Array]:
+            def one(lane: tuple[Any, Array]) -> dict[str, Array]:
+                key = jax.random.fold_in(jax.random.fold_in(lane[1], EVALUATION_TAG), point)
+                assert self.agent.judge is not None
+                return self.agent.judge(lane[0], key, *data)
+
+            # On a CPU one lane after the other, as they train.
+            if jax.default_backend() == "cpu":
+                return jax.lax.map(one, (state, keys))
+            return jax.vmap(one)((state, keys))
+
+        return self.layout.place(local, (P("seeds"), P("seeds"), P(), P()))(
+            state, keys, point, data
+        )
+
     def _put(self, tree: Any, whole: bool = False) -> Any:
         """Arrays `[L, ...]` on the mesh, or `whole` ones. Every process has all of them here."""
         sharding = NamedSharding(self.layout.mesh, P()) if whole else self.layout.rows
@@ -443,7 +483,7 @@ class Programs:
         return jax.jit(lambda: tree, out_shardings=sharding)()
 
     def compile(self, name: str) -> float:
-        """Compiles `init`, `advance`, `evaluate` or `probe`, unless it is; the seconds it took."""
+        """Compiles `init`, `advance` or what looks at a state, if it is not; the seconds taken."""
         if name in self._compiled:
             return 0.0
         started, count = time.perf_counter(), jax.ShapeDtypeStruct((), np.int32)
@@ -456,9 +496,10 @@ class Programs:
             "advance": (self._advance, (self.abstract, count, count, self._data), (0,)),
             "evaluate": (self._evaluate, (self.abstract.state, self._keys, count), ()),
             "probe": (self._probe, (self.abstract.state, self._keys), ()),
+            "judge": (self._judge, (self.abstract.state, self._keys, count, self._data), ()),
         }[name]
         carried = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        out = self.layout.rows if name in ("evaluate", "probe") else carried
+        out = self.layout.rows if name in ("evaluate", "probe", "judge") else carried
         with jax.set_mesh(self.layout.mesh):  # which an agent's `mesh.spread` looks for
             lowered = jax.jit(function, donate_argnums=donated, out_shardings=out).lower(*args)
         self._compiled[name] = _compile(lowered, once=name == "init")
@@ -482,8 +523,8 @@ def compile_together(
       meanwhile: what the first core without a program does while others have one.
     """
     started = time.perf_counter()
-    names = ("advance", "evaluate", "init", "probe")
-    jobs = [(r, name) for name in names for r in runs if name != "probe" or r.probes]
+    names = ("advance", "evaluate", "init", "judge", "probe")
+    jobs = [(r, name) for name in names for r in runs if r.has(name)]
     with ThreadPoolExecutor(_available_cores()) as pool:
         compiled = pool.map(lambda job: job[0].compile(job[1]), jobs)
         other = None if meanwhile is None else pool.submit(meanwhile)

@@ -29,7 +29,7 @@ def write_up(
     claim: str = "",
     source: str = "",
     sections: Sequence[str] | None = None,
-    metric: str = "return",
+    metric: str | None = None,
     axis: str | None = None,
     note: str = "",
 ) -> None:
@@ -45,13 +45,14 @@ def write_up(
       source: who claimed it.
       sections: what stands below the returns in place of the learning curves, for
         a figure that is drawn already.
-      metric: what the summary reports and the figure shows.
+      metric: what the figure shows; what the summary reports by default.
       axis: what the figure's horizontal axis counts, if not the steps of agents.
       note: what to know before the verdicts are read.
     """
     from jaxrl_reward.report import plots
 
     axis = axis or steps_axis(load_config(path)["arms"])
+    metric = metric or next((str(arm["metric"]) for arm in summary["arms"].values()), "return")
     if sections is None:
         plots.learning_curves(
             rows.table, path / "figure.png", metric=metric, title=title, axis=axis
@@ -63,7 +64,7 @@ def write_up(
     if source:
         parts.append(f"**Source.** {source}")
     parts += [*_verdicts(summary, note), *_results(path, summary, metric), *sections]
-    parts += [*_setup(path, summary), *_again(summary, command)]
+    parts += [*_on_data(path, rows), *_setup(path, summary), *_again(summary, command)]
     write_atomic(path / "report.md", ("\n\n".join(parts) + "\n").encode())
 
 
@@ -90,7 +91,48 @@ def _results(path: Path, summary: Mapping[str, Any], metric: str) -> list[str]:
         f"Returns of {policy} at the end of training, on the environment's own reward: "
         "interquartile mean (IQM) over seeds, with a bootstrap interval."
     )
+    scores = {
+        (s["random"], s["expert"]) for each in summary["arms"].values() if (s := each.get("score"))
+    }
+    if len(scores) == 1:
+        low, high = scores.pop()
+        note += f" Scores are 0 for a return of {low:.6g} and 100 for {high:.6g}, as the data say."
     return ["## Results", table, note]
+
+
+# What a number found on data alone is worth.
+_OF_DATA = (
+    "`fqe` is fitted-Q evaluation (Le et al. 2019): the discounted value of the greedy policy "
+    "where episodes begin, by regression on the data alone. Where the policy leaves the data the "
+    "value is extrapolated, most often upwards, and it has no interval: it ranks policies that "
+    "stay near the data and proves none of them. `fqe/td_error` says how far the regression is "
+    "from done; `held_out/return` is what the data's own episodes pay, discounted likewise, as "
+    "far as they go."
+)
+
+
+def _on_data(path: Path, rows: Rows) -> list[str]:
+    """The last point of all that was measured on data, and what was taken to be so of them."""
+    table = rows.table
+    names = [m for m in table["metric"].unique().to_pylist() if m.startswith(("held_out/", "fqe"))]
+    if not names:
+        return []
+    names, lines = sorted(names), []
+    for arm, own in rows.by_arm().items():
+        last = [
+            own.curve(name)[1][:, -1:].mean() if name in _names(own) else None for name in names
+        ]
+        lines.append((arm, *("" if x is None else f"{x:.4g}" for x in last)))
+    parts = ["## On data", markdown_table(("Arm", *names), lines)]
+    parts.append("Means over seeds at the end of training, of episodes that were set aside.")
+    arms = load_config(path)["arms"].values()
+    assumed = {arm["data"].get("assumed") for arm in arms if "data" in arm} - {None, ""}
+    parts += [_OF_DATA] if "fqe" in names else []
+    return parts + [f"Taken to be so, as the data do not say: {line}." for line in sorted(assumed)]
+
+
+def _names(rows: Rows) -> set[str]:
+    return set(rows.table["metric"].unique().to_pylist())
 
 
 def _setup(path: Path, summary: Mapping[str, Any]) -> list[str]:

@@ -275,11 +275,11 @@ def _resolve(trial: Trial, make_env: Any) -> tuple[str, Plan]:
     """Builds the trial's agent; a text that is equal for two trials that are the same."""
     from jaxrl_reward import agents
 
-    if not trial.env:
+    if not trial.env and not (trial.data and agents.learns_from_data(trial.agent)):
         raise UserError('env is missing; give one, such as env = "gymnax:CartPole-v1"')
     if agents.learns_from_data(trial.agent) and not trial.data:
         raise UserError(f'data is missing: {trial.agent} learns from it; give data = "FILE"')
-    env, data = make_env(trial.env), trial.data or None
+    env, data = make_env(trial.env) if trial.env else None, trial.data or None
     agent = agents.make(trial.agent, env, trial.reward, data=data, **trial.settings)
     first_seed(trial.seed, trial.seeds)
     schedule = plan(agent.steps_per_iteration, trial.total_steps, trial.evals, log_points=1)

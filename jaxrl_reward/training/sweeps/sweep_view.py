@@ -123,9 +123,11 @@ def _latest(out: Path, trial: Trial) -> tuple[int, float]:
     from jaxrl_reward.report import statistics
 
     with contextlib.suppress(UserError):
-        steps, returns = load_rows(trials.folder_of(out, trial)).curve("return")
-        if len(steps):
-            return int(steps[-1]), float(statistics.iqm(returns[:, -1]))
+        rows = load_rows(trials.folder_of(out, trial))
+        for metric in ("return", "fqe"):  # of the latter, where nothing is played
+            steps, values = rows.curve(metric)
+            if len(steps):
+                return int(steps[-1]), float(statistics.iqm(values[:, -1]))
     return 0, float("nan")
 
 
@@ -136,4 +138,4 @@ def _result(arm: dict[str, Any]) -> str:
     known = arm["seeds"] > 1 and None not in (low, high)
     width = high - low if known else 0.0
     interval = f" [{tables.number(low, width)}, {tables.number(high, width)}]" if known else ""
-    return f"IQM return {tables.number(arm['iqm'], width)}{interval}, {arm['seeds']} seeds"
+    return f"IQM {arm['metric']} {tables.number(arm['iqm'], width)}{interval}, {arm['seeds']} seeds"

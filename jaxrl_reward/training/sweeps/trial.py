@@ -191,7 +191,7 @@ def _train(trial: Trial, folder: RunFolder, sinks: Sequence[Sink]) -> None:
 
 def as_command(trial: Trial) -> str:
     """The command that trains this trial alone."""
-    words = ["jaxrl-reward", "train", trial.agent, trial.env]
+    words = ["jaxrl-reward", "train", trial.agent, *([trial.env] if trial.env else [])]
     defaults = {each.name: each.default for each in dataclasses.fields(Trial)}
     for key in RUN_KEYS[2:]:
         if getattr(trial, key) != defaults[key]:
