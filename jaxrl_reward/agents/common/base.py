@@ -253,20 +253,25 @@ def check_reward(
     return reward
 
 
-def check_terms(agent: str, reward: rw.RewardTransform, episodes: bool) -> None:
+def check_terms(
+    agent: str, reward: rw.RewardTransform, episodes: bool, groups: bool = False
+) -> None:
     """Raises a `UserError` for terms of what it does not play; it names the agents that do.
 
     Args:
       agent: its name.
       reward: what it is to learn from.
       episodes: whether it can play whole ones.
+      groups: whether it plays groups of them.
     """
-    missing = rw.scopes(reward) & (inspect.WHOLE.keys() - ({"episodic"} if episodes else set()))
+    plays = {"episodic": episodes, "group": groups}
+    missing = {kind for kind in rw.scopes(reward) & inspect.WHOLE.keys() if not plays.get(kind)}
     for kind in sorted(missing, reverse=True):  # pairs and groups first, which few play
-        plays = f"no {kind}s" if episodes or kind == "pair" else "fixed blocks"
+        fixed = kind != "pair" and not episodes
         others = [name for name in table.names() if kind in terms(name)]
         needs = f"{reward} needs {inspect.WHOLE[kind]}"
-        raise UserError(f"{agent} plays {plays}, and {needs}: use {', '.join(others)}")
+        has = "fixed blocks" if fixed else f"no {kind}s"
+        raise UserError(f"{agent} plays {has}, and {needs}: use {', '.join(others)}")
 
 
 def other_discounts(agent: str, config: Any, reward: rw.RewardTransform) -> str | None:

@@ -79,6 +79,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
     env = environment_of("group_pg", env)
     check(config)
     reward = base.check_reward("group_pg", config, env, reward)
+    base.check_terms("group_pg", reward, episodes=True, groups=True)
     made = _GroupPG(config, reward, env, _rule(config.advantage))
     if config.teach != "none" and made.task.answer is None:
         raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
