@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import UserError
 from jaxrl_reward import data as datasets
-from jaxrl_reward.data import dataset as module
+from jaxrl_reward.data.formats import npz as module
 
 
 def test_episodes_and_their_returns(dataset):
