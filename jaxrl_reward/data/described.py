@@ -310,7 +310,7 @@ def _numbers(description: Description, value: np.ndarray, what: str) -> np.ndarr
         raise UserError(f"{what} have {size} numbers a row, and their space has {len(counts)}")
     numbers = numbers - np.ravel(description.get("start", 0))
     if ((numbers < 0) | (numbers >= counts)).any():
-        raise UserError(f"{what} go beyond their space, {_short(description)}")
+        raise UserError(f"{what} go beyond their space, {short(description)}")
     return numbers
 
 
@@ -353,10 +353,19 @@ def _plain(bound: Any) -> Any:
     return np.asarray(bound, np.float32) if isinstance(bound, list) else float(bound)
 
 
-def _short(description: Description) -> str:
+def short(description: Description) -> str:
+    """A few words on a space, such as `Discrete(4)` or `Dict(a, b)`."""
     kind, start = description["kind"], description.get("start", 0)
     if kind == "Discrete":
         return f"Discrete({description['n']}" + (f", start={start})" if start else ")")
+    if kind in ("Dict", "Tuple"):
+        inner = description["spaces"]
+        listed = inner.items() if kind == "Dict" else enumerate(inner)
+        return f"{kind}({', '.join(f'{key}: {short(each)}' for key, each in listed)})"
+    if kind == "Box":
+        bounds = description["low"], description["high"]
+        low, high = (each if np.ndim(each) == 0 else "..." for each in bounds)
+        return f"Box({low}, {high}, {tuple(description['shape'])})"
     return f"{kind}({description.get('nvec', description.get('shape'))})"
 
 

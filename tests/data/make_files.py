@@ -183,6 +183,24 @@ def lerobot(folder):
     return version("lerobot")
 
 
+def ogbench(folder):
+    """A raw file as its collectors write it, and what its loader makes of that."""
+    from importlib.metadata import version
+
+    from ogbench.utils import load_dataset
+
+    obs = np.concatenate([episode(i)[0] for i in range(3)])
+    act = np.concatenate([np.append(episode(i)[1], [[9]], axis=0) for i in range(3)])
+    ends = np.cumsum(np.add(LENGTHS, 1)) - 1
+    raw = {"observations": obs.astype(np.float64), "actions": act.astype(np.float64)}
+    raw |= {"terminals": np.isin(np.arange(len(obs)), ends), "qpos": obs}
+    np.savez(folder / "ogbench-raw.npz", **raw)
+    for name, compact in (("plain", False), ("compact", True)):
+        found = load_dataset(folder / "ogbench-raw.npz", compact_dataset=compact)
+        np.savez(folder / f"ogbench-{name}.npz", **found)
+    return version("ogbench")
+
+
 def rlds(folder):
     """Episodes as TensorFlow Datasets writes them, with a state and images."""
     import tensorflow_datasets as library
@@ -237,7 +255,7 @@ def rlds(folder):
 def main():
     """Writes the files of one library."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
-    made = {f.__name__: f for f in (d3rlpy, sb3, imitation, lerobot, rlds)}
+    made = {f.__name__: f for f in (d3rlpy, sb3, imitation, lerobot, ogbench, rlds)}
     print(f"{name} {made[name](folder)}")
 
 

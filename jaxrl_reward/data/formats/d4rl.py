@@ -61,6 +61,8 @@ def holds(found: Found) -> bool:
     """Whether the arrays have D4RL's names: with rewards, which OGBench's have with masks alone."""
     if "observations" not in found.names or found.kind not in ("hdf5", "npz"):
         return False
+    if "episode_terminals" in found.names:  # of d3rlpy's version 1
+        return False
     if "timeouts" in found.names:
         return True
     return "rewards" in found.names and not any(name in found.names for name in ogbench.OWN)
