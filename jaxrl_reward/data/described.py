@@ -30,7 +30,15 @@ _NO_ARRAYS = ("Text", "Sequence", "Graph", "OneOf")
 
 def text(description: Description) -> str:
     """A description as one line of JSON."""
-    return json.dumps(description, sort_keys=True)
+    return json.dumps(description)
+
+
+def text_of(given: Any) -> str:
+    """The text of a space; empty for one that has no description."""
+    try:
+        return text(of(given))
+    except UserError:
+        return ""
 
 
 def read(line: str) -> Description:
@@ -101,7 +109,7 @@ def of(given: Any, name: str = "the space") -> Description:
     if kind == "MultiBinary":
         return {"kind": kind, "shape": [int(n) for n in given.shape]}
     if kind == "Dict":
-        inner = {str(k): of(each, _within(name, k)) for k, each in given.spaces.items()}
+        inner = {str(k): of(each, _within(name, k)) for k, each in sorted(given.spaces.items())}
         return {"kind": kind, "spaces": inner}
     if kind == "Tuple":
         inner = [of(each, _within(name, i)) for i, each in enumerate(given.spaces)]

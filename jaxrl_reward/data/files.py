@@ -2,6 +2,7 @@
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from jaxrl_reward.types import UserError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every such file
 ZIP = b"PK"
+_DAMAGED = (  # what h5py raises, by turns, where a file is damaged
+    *(OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError),
+    *(SystemError, OverflowError, MemoryError),
+)
 
 
 def start_of(path: Path | str) -> bytes:
@@ -84,8 +89,8 @@ def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str
             if isinstance(archive, np.ndarray):
                 raise ValueError("one array")
             return {name: archive[name] for name in archive.files if names is None or name in names}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        line = " ".join(str(error).split())
+    except (zipfile.BadZipFile, zlib.error, EOFError, SyntaxError, *_DAMAGED) as error:
+        line = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read as .npz: not one, or cut short ({line})") from None
 
 
@@ -95,11 +100,26 @@ def hdf5(path: Path | str) -> Iterator[Any]:
     library = h5py()
     try:
         with library.File(user_path(path), "r") as file:
+            _check_own(file, path, library)
             yield file
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        line = " ".join(str(error).split())
+    except _DAMAGED as error:
+        line = " ".join(str(error).split())[:200]
         line = f"{path} cannot be read as HDF5: not one, or cut short ({line})"
         raise UserError(line) from None
+
+
+def _check_own(file: Any, path: Path | str, library: Any) -> None:
+    """Raises a `UserError` where an array of the file lies in another one."""
+
+    def leads_out(name: str, link: Any) -> str | None:
+        return name if isinstance(link, library.ExternalLink) else None
+
+    def lies_out(name: str, each: Any) -> str | None:
+        plain = not isinstance(each, library.Dataset) or not (each.external or each.is_virtual)
+        return None if plain else name
+
+    if name := file.visititems_links(leads_out) or file.visititems(lies_out):
+        raise UserError(f"{path}: {name} lies in another file, which is not read")
 
 
 def h5py() -> Any:

@@ -184,7 +184,8 @@ def _fitting(known: described.Description, buffers: list[Any], name: str) -> Any
         made = described.to_gymnasium(known)
         if all(_holds(made, getattr(each, name)) for each in buffers):
             return made
-        warnings.warn(f"{name} go beyond their space: it is written without bounds", stacklevel=3)
+    warnings.warn(f"{name} go beyond their space: it is written without bounds", stacklevel=3)
+    with quiet():
         return described.to_gymnasium(_open(known))
 
 
