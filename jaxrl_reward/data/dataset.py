@@ -25,6 +25,7 @@ from jaxrl_reward.types import Transition, UserError
 if TYPE_CHECKING:
     from jaxrl_reward.spaces import Part
 
+LARGE = 2**28  # bytes of a set whose checksum is computed when it is first needed
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
@@ -44,7 +45,8 @@ class Provenance:
       corruption: what was done to it since, such as `random dynamics`.
       random_return: mean return of uniform actions, None if unknown.
       expert_return: mean return of the best policy known, likewise.
-      checksum: sha256 of the fields, empty where they have changed since.
+      checksum: sha256 of the fields, empty where they have changed since, or where they
+        are more than 256 MB: `checksum` takes longer than reading them.
       terminal_next_obs: whether `next_obs` is known where an episode terminates; if
         not, the step's `obs` stands for it.
       format: of the source, such as `d3rlpy`; empty for arrays.
@@ -229,7 +231,7 @@ def make(
       arrays: `FIELDS` by name, `[N, ...]` each. Without `first`, an episode
         begins at the first row and after each last one. With it, an episode may go on
         after a terminated row, as one does that stands at its goal.
-      provenance: where it comes from; the checksum is computed here.
+      provenance: where it comes from; the checksum is computed here, but of large sets.
       where: the file, for messages.
       left_out: steps that count in returns and lengths only.
 
@@ -257,7 +259,10 @@ def make(
     # On the host: what trains on it decides how it gets to the device, and when.
     leaves: dict[str, Any] = {**{name: kept[name] for name in FIELDS}, "env_reward": kept["reward"]}
     steps = Transition(**leaves)
-    known = dataclasses.replace(provenance, checksum=checksum(steps, left_out))
+    size = sum(kept[name].nbytes for name in FIELDS)
+    known = dataclasses.replace(
+        provenance, checksum=checksum(steps, left_out) if size <= LARGE else ""
+    )
     return Dataset(steps, left_out, known)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl_reward.data import described, traps
-from jaxrl_reward.data.dataset import QUANTILES, Dataset
+from jaxrl_reward.data.dataset import QUANTILES, Dataset, checksum
 from jaxrl_reward.files import user_path
 from jaxrl_reward.types import UserError
 
@@ -54,7 +54,7 @@ def overview(dataset: Dataset, warned: tuple[str, ...] = ()) -> dict[str, Any]:
         "duplicates": traps.duplicates(dataset),
         "assumed": list(known.assumed),
         "warnings": [*warned, *traps.found(dataset)],
-        "checksum": known.checksum,
+        "checksum": known.checksum or checksum(steps, dataset.left_out),
     }
 
 

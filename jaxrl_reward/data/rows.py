@@ -16,6 +16,7 @@ from jaxrl_reward.data.dataset import LeftOut
 from jaxrl_reward.data.fields import begins, checked
 from jaxrl_reward.types import UserError, nearest
 
+_CHUNK = 2**20  # numbers moved together
 MISSING = ("drop", "repeat")  # what becomes of a step whose successor the file does not hold
 
 
@@ -80,7 +81,8 @@ def successors(
     """Rows with the observation of the next row as successor, less those that have none.
 
     Args:
-      found: `obs`, `action`, `reward`, `terminated` and `truncated`, `[N, ...]`.
+      found: `obs`, `action`, `reward`, `terminated` and `truncated`, `[N, ...]`; what
+        is kept is moved within them.
       over: where an episode ends, `[N]` bool.
       where: the file, for messages.
       missing: what becomes of the last step of an episode that did not terminate:
@@ -102,25 +104,32 @@ def successors(
         dropped, guessed = np.zeros_like(stands), stands
     if dropped.all():
         raise UserError(f"{where}: observations have no row that has a successor")
-    after = np.empty_like(found["obs"])
-    after[:-1], after[-1:] = found["obs"][1:], found["obs"][-1:]
-    after[guessed] = found["obs"][guessed]
     # The step before one that timed out becomes the episode's last, if it is of it.
     # The end of a file is no clock: its last episode is cut.
     last = np.concatenate([(dropped & timeouts & ~first)[1:], [False]])
-    steps = {
-        **found,
-        "next_obs": after,
-        "first": first,
-        "truncated": (timeouts & ~dropped) | last,
-    }
-    left_out = None
+    steps = {**found, "first": first, "truncated": (timeouts & ~dropped) | last}
+    kept, left_out = np.flatnonzero(~dropped), None
+    after = found["obs"][np.minimum(kept + 1, len(over) - 1)]
+    at = np.flatnonzero(guessed[kept])
+    after[at] = found["obs"][kept[at]]
     if dropped.any():
         reward = checked("reward", found["reward"], where)
         row = np.cumsum(~dropped).astype(np.int64)
         left_out = LeftOut(*(each[dropped] for each in (row, first, timeouts, reward)))
-        steps = {name: value[~dropped] for name, value in steps.items()}
+        steps = {name: _moved(value, kept) for name, value in steps.items()}
+    steps["next_obs"] = after
     return steps, left_out, not guessed.any()
+
+
+def _moved(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Some rows, in ascending order, moved to the front where they lie, and no copy of them."""
+    if not rows.flags.writeable:
+        return rows[kept]
+    many = max(1, _CHUNK // max(1, rows[:1].size))
+    for start in range(0, len(kept), many):
+        some = kept[start : start + many]  # which are behind what was written before
+        rows[start : start + len(some)] = rows[some]
+    return rows[: len(kept)]
 
 
 def assumed_of_missing(missing: str, count: int) -> tuple[str, ...]:

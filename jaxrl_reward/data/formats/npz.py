@@ -85,9 +85,10 @@ def load(path: Path | str) -> Dataset:
     names = [f"left_out_{name}" for name in LeftOut._fields]
     left_out = LeftOut(*(arrays[name] for name in names)) if names[0] in arrays else None
     dataset = make(arrays, provenance, str(path), left_out)
-    if dataset.provenance.checksum != provenance.checksum:
+    found = dataset.provenance.checksum or checksum(dataset.steps, left_out)
+    if found != provenance.checksum:
         raise UserError(f"{path}: checksum does not fit the fields: the file was changed")
-    return dataset
+    return dataset.replace_provenance(checksum=found)
 
 
 def provenance_of(path: Path | str) -> Provenance:
