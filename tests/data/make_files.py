@@ -116,6 +116,12 @@ def sb3(folder):
             lambda obs: {"b": obs, "a": obs[:, 1:]},
         ),
     }
+    several = spaces.MultiDiscrete([25, 5])
+    made["sb3-several"] = fill(
+        ReplayBuffer(20, several, spaces.MultiBinary(2), **two),
+        lambda e, t: np.array([t % 2, t // 2]),
+        lambda obs: np.abs(obs).astype(np.int64),
+    )
     for name, buffer in made.items():
         buffer.observation_space.sample()  # which makes a generator, and is pickled too
         save_to_pkl(folder / f"{name}.pkl", buffer)

@@ -1,5 +1,6 @@
 """Damaged and hostile files of every format: one line, nothing run, nothing written, no wait."""
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -42,6 +43,9 @@ def sources(folder, dataset):
     found["ours"] = (datasets.save(dataset, folder / "ours.npz"), {})
     datasets.write(dataset, f"d4rl:{folder / 'd4rl.hdf5'}")
     found["d4rl"] = (folder / "d4rl.hdf5", {})
+    with contextlib.suppress(UserError):  # without Minari
+        datasets.write(dataset, "minari:lab/a-v0")
+        found["minari"] = (folder / "minari" / "lab" / "a-v0", {})
     return found
 
 
@@ -83,6 +87,7 @@ def memory(tmp_path):
 def test_damaged_files_are_read_right_or_refused_in_a_line(dataset, memory, monkeypatch, part):
     tmp_path, rounds = memory, ROUNDS // PARTS
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(memory / "minari"))
     rng, tally = np.random.default_rng(part), Counter()
     known = sources(tmp_path, dataset)
     for round_ in range(rounds):

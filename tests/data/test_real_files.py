@@ -11,6 +11,7 @@ import pytest
 
 from jaxrl_reward import UserError
 from jaxrl_reward import data as datasets
+from jaxrl_reward.cli.commands import listing
 from jaxrl_reward.data import formats
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -141,6 +142,17 @@ def test_sb3_as_the_agent_sees_it():
 def test_sb3_of_discrete_actions():
     steps_of = datasets.read(FILES / "sb3-discrete.pkl").steps
     np.testing.assert_array_equal(steps_of.action, [0, 1, 2, 0, 1, 0, 1, 2, 3, 0])
+
+
+def test_sb3_of_several_whole_numbers():
+    found = datasets.read(FILES / "sb3-several.pkl")
+    obs = streams()["obs"]
+    shown = np.concatenate(
+        [np.eye(25)[obs[:, 0].astype(int)], np.eye(5)[-obs[:, 1].astype(int)]], 1
+    )
+    np.testing.assert_array_equal(found.steps.obs, shown)
+    np.testing.assert_array_equal(found.steps.action[:3], [[0, 0], [1, 0], [0, 1]])
+    assert found.provenance.action_space == '{"kind": "MultiBinary", "shape": [2]}'
 
 
 def test_a_round_buffer_of_sb3_begins_at_its_oldest_row():
@@ -367,6 +379,57 @@ def test_minari(store, storage):
         check(where / "data" / "main_data.hdf5", expected)
 
 
+def dataset_of(minari, name, space, values, **more):
+    """A set of one episode with these observations."""
+    steps = len(values) - 1
+    buffer = minari.data_collector.EpisodeBuffer(
+        observations=values,
+        actions=np.zeros((steps, 1), np.float32),
+        rewards=[1.0] * steps,
+        terminations=[False] * steps,
+        truncations=[t == steps - 1 for t in range(steps)],
+    )
+    box = __import__("gymnasium").spaces.Box(-1, 1, (1,), np.float32)
+    minari.create_dataset_from_buffers(
+        name, [buffer], observation_space=space, action_space=box, **more
+    )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")
+def test_jpegs_of_minari_are_told(store):
+    """It codes images by default; one of noise is far from what was written."""
+    minari, theirs = pytest.importorskip("minari"), pytest.importorskip("gymnasium").spaces
+    noise = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    space = theirs.Box(0, 255, (32, 32, 3), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset_of(minari, "jpeg-v0", space, noise)
+        dataset_of(minari, "plain-v0", space, noise, jpeg_encoding=False)
+    with pytest.warns(UserWarning, match="images were kept as JPEGs, which are not what was seen"):
+        coded = datasets.read("minari:jpeg-v0")
+    assert coded.steps.obs.dtype == np.uint8 and "JPEG" in coded.provenance.assumed[0]
+    assert np.abs(coded.steps.obs.astype(int) - noise[:-1]).max() > 100
+    plain = datasets.read("minari:plain-v0")
+    np.testing.assert_array_equal(plain.steps.obs, noise[:-1])
+    assert plain.provenance.assumed == ()
+
+
+def test_a_discrete_of_many_values_may_be_one_number(store):
+    minari, theirs = pytest.importorskip("minari"), pytest.importorskip("gymnasium").spaces
+    values = np.array([19_999, 0, 7])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset_of(minari, "many-v0", theirs.Discrete(20_000), values)
+        dataset_of(minari, "text-v0", theirs.Text(3), ["a", "b", "c"])
+    found = datasets.read("minari:many-v0")
+    np.testing.assert_array_equal(found.steps.obs.argmax(1), values[:-1])
+    index = datasets.read("minari:many-v0,discrete=index")
+    np.testing.assert_array_equal(index.steps.obs, values[:-1, None])
+    assert [part.size for part in index.parts()] == [1]
+    with pytest.raises(UserError, match="the space is Text, which is no array of a fixed size"):
+        datasets.read("minari:text-v0")
+
+
 # ---- what is of no format ----------------------------------------------------------
 
 
@@ -410,6 +473,12 @@ def test_options_are_of_the_format(source, line, monkeypatch):
     monkeypatch.chdir(FILES)
     with pytest.raises(UserError, match=line):
         datasets.read(source)
+
+
+def test_the_table_of_formats_is_in_the_readme():
+    """`list formats` prints it."""
+    readme = Path(__file__).parents[2] / "README.md"
+    assert listing.traits().strip() in readme.read_text()
 
 
 def test_every_format_has_its_traits_and_options():
