@@ -101,8 +101,8 @@ def table(results, steps):
         "",
         f"`python scripts/bench/data_size.py --steps {steps}`: {steps:,} steps of D4RL's layout,",
         f"as of hopper, the least of {TIMES} readings by turns, each a process of its own.",
-        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, of which",
-        f"others kept {os.getloadavg()[0]:.0f} busy (load average).",
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"which had work for {os.getloadavg()[0]:.0f} (load average).",
         "",
         f"| {' | '.join(HEAD)} |",
         f"|{' --- |' * len(HEAD)}",
