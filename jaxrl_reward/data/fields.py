@@ -9,7 +9,7 @@ from jaxrl_reward.types import UserError
 FIELDS = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
 FLAGS = ("first", "terminated", "truncated")
 WHOLE = 2**24  # up to here float32 holds every whole number
-_CHUNK = 2**20  # numbers looked at together, so that a large set needs little memory beside it
+_CHUNK = 2**18  # numbers looked at together, so that a large set needs little memory beside it
 
 
 def checked(name: str, value: np.ndarray, where: str) -> np.ndarray:
