@@ -26,6 +26,7 @@ import numpy as np
 
 from jaxrl_reward.agents.common.base import Agent
 from jaxrl_reward.collecting import record
+from jaxrl_reward.data import described
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.progress import Progress
@@ -203,6 +204,8 @@ def _provenance(
         versions=tuple(versions().items()),
         random_return=low,
         expert_return=run.returns[-1] if trained else None,
+        observation_space=described.text_of(agent.env.observation_space),
+        action_space=described.text_of(agent.env.action_space),
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.data.dataset import Dataset, provenance_of, save
+from jaxrl_reward.data.dataset import Dataset
+from jaxrl_reward.data.formats.npz import provenance_of, save
 from jaxrl_reward.data.measures import coverage, kurtosis, trajectory_quality
 from jaxrl_reward.files import user_path, write_atomic
 from jaxrl_reward.training.record.run_folder import difference, to_json

@@ -159,6 +159,7 @@ def attack(
 
     Found by `descend` from a uniform start. On rewards: `-scale * r`.
     """
+    steps = jax.tree.map(jnp.asarray, steps)  # of the host
     count = steps.env_reward.shape[0]
     mask, key_start = chosen(key, rate, count), jax.random.split(key)[1]
     if field == "reward":

@@ -11,32 +11,22 @@ and goes on: only `first` says where the next begins.
 
 import dataclasses
 import hashlib
-import io
-import json
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl_reward.data import described
 from jaxrl_reward.data.fields import FIELDS, begins, checked
-from jaxrl_reward.data.files import read_npz
-from jaxrl_reward.files import user_path, write_atomic
+from jaxrl_reward.data.scores import d4rl_returns, normalized_score
 from jaxrl_reward.types import Transition, UserError
 
-FORMAT = "jaxrl-reward dataset 1"  # says what a file is, and the version of its layout
-QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+if TYPE_CHECKING:
+    from jaxrl_reward.spaces import Part
 
-# The returns of a random and an expert policy (Fu et al. 2020, arXiv:2004.07219,
-# appendix; the constants of its code): what D4RL's scores are relative to.
-D4RL_RETURNS = {
-    "halfcheetah": (-280.178953, 12135.0),
-    "hopper": (-20.272305, 3234.3),
-    "walker2d": (1.629008, 4592.3),
-}
+LARGE = 2**28  # bytes of a set whose checksum is computed when it is first needed
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +45,15 @@ class Provenance:
       corruption: what was done to it since, such as `random dynamics`.
       random_return: mean return of uniform actions, None if unknown.
       expert_return: mean return of the best policy known, likewise.
-      checksum: sha256 of the fields, empty where they have changed since.
+      checksum: sha256 of the fields, empty where they have changed since, or where they
+        are more than 256 MB: `checksum` takes longer than reading them.
       terminal_next_obs: whether `next_obs` is known where an episode terminates; if
         not, the step's `obs` stands for it.
+      format: of the source, such as `d3rlpy`; empty for arrays.
+      format_version: as the source says it, if it does.
+      assumed: what the source does not tell and was taken to be so, a sentence each.
+      observation_space: as `described` writes spaces; empty where it is not known.
+      action_space: likewise.
     """
 
     environment: str = ""
@@ -73,6 +69,11 @@ class Provenance:
     expert_return: float | None = None
     checksum: str = ""
     terminal_next_obs: bool = True
+    format: str = ""
+    format_version: str = ""
+    assumed: tuple[str, ...] = ()
+    observation_space: str = ""
+    action_space: str = ""
 
 
 class LeftOut(NamedTuple):
@@ -108,8 +109,8 @@ class Dataset(struct.PyTreeNode):
     functions, and stack those of several sets, so that nothing recompiles.
 
     Attributes:
-      steps: leaves `[N, ...]`; `env_reward` and `reward` are the same, `info` and
-        `policy` are empty.
+      steps: leaves `[N, ...]`, on the host; `env_reward` and `reward` are the same,
+        `info` and `policy` are empty.
       left_out: steps that are no rows, and count in returns and lengths; or None.
       provenance: where they come from.
     """
@@ -151,6 +152,13 @@ class Dataset(struct.PyTreeNode):
         """`normalized_score` by `references`."""
         return normalized_score(returns, *self.references())
 
+    def parts(self) -> tuple["Part", ...]:
+        """The parts of the flat observation, if its space is known; else none."""
+        from jaxrl_reward.spaces import parts  # which loads gymnax
+
+        known = self.provenance.observation_space
+        return parts(described.space(described.read(known))) if known else ()
+
     def summary(self) -> dict[str, Any]:
         """What it holds, as plain numbers for JSON. Returns are of whole episodes."""
         steps, returns, lengths = self.steps, self.returns(), self.lengths()
@@ -166,7 +174,11 @@ class Dataset(struct.PyTreeNode):
             "obs_shape": list(steps.obs.shape[1:]),
             "action_shape": list(steps.action.shape[1:]),
             "reward": {"mean": reward.mean(), "mean_abs": np.abs(reward).mean()},
-            "provenance": {**shown, "versions": dict(self.provenance.versions)},
+            "provenance": {
+                **shown,
+                "versions": dict(self.provenance.versions),
+                "assumed": list(self.provenance.assumed),
+            },
         }
         if len(returns):
             spread = {f"{q:g}": float(np.quantile(returns, q)) for q in QUANTILES}
@@ -204,32 +216,6 @@ class Dataset(struct.PyTreeNode):
         return self.replace(provenance=dataclasses.replace(self.provenance, **changes))
 
 
-def normalized_score(returns: Any, random: float, expert: float) -> Any:
-    """`100 (R - random) / (expert - random)` (D4RL, arXiv:2004.07219, section 5).
-
-    Raises:
-      UserError: the two are the same, so that there is no scale.
-    """
-    if random == expert:
-        raise UserError(f"a score needs two returns that differ, and both are {random:g}")
-    return 100.0 * (returns - random) / (expert - random)
-
-
-def d4rl_returns(name: str) -> tuple[float, float]:
-    """D4RL's returns of a random and an expert policy, for `hopper-medium-v2` and the like.
-
-    Not for other simulators' robots of the same name, such as `brax:hopper`.
-
-    Raises:
-      UserError: there are none of this name.
-    """
-    robot = re.fullmatch(r"(?:d4rl:)?([a-z0-9]+)(?:[-_].*)?", name)
-    if robot is None or robot[1] not in D4RL_RETURNS:
-        known = ", ".join(D4RL_RETURNS)
-        raise UserError(f"no reference returns are known for {name!r}; D4RL's are of {known}")
-    return D4RL_RETURNS[robot[1]]
-
-
 # ---- made from arrays --------------------------------------------------------------
 
 
@@ -245,7 +231,7 @@ def make(
       arrays: `FIELDS` by name, `[N, ...]` each. Without `first`, an episode
         begins at the first row and after each last one. With it, an episode may go on
         after a terminated row, as one does that stands at its goal.
-      provenance: where it comes from; the checksum is computed here.
+      provenance: where it comes from; the checksum is computed here, but of large sets.
       where: the file, for messages.
       left_out: steps that count in returns and lengths only.
 
@@ -270,9 +256,13 @@ def make(
         shapes = f"{kept['obs'].shape} and {kept['next_obs'].shape}"
         raise UserError(f"{where}: obs and next_obs must have one shape, not {shapes}")
     assert count == len(first)
-    leaves: dict[str, Any] = {name: jnp.asarray(kept[name]) for name in FIELDS}
-    steps = Transition(**leaves, env_reward=leaves["reward"])
-    known = dataclasses.replace(provenance, checksum=checksum(steps, left_out))
+    # On the host: what trains on it decides how it gets to the device, and when.
+    leaves: dict[str, Any] = {**{name: kept[name] for name in FIELDS}, "env_reward": kept["reward"]}
+    steps = Transition(**leaves)
+    size = sum(kept[name].nbytes for name in FIELDS)
+    known = dataclasses.replace(
+        provenance, checksum=checksum(steps, left_out) if size <= LARGE else ""
+    )
     return Dataset(steps, left_out, known)
 
 
@@ -292,7 +282,7 @@ def _rows(given: Mapping[str, np.ndarray], where: str) -> int:
 def checksum(steps: Transition, left_out: LeftOut | None = None) -> str:
     """sha256 of names, types, shapes and bytes of the fields, and of what is left out."""
     digest = hashlib.sha256()
-    for name, value in (*arrays_of(steps), *_arrays_left_out(left_out)):
+    for name, value in (*arrays_of(steps), *arrays_left_out(left_out)):
         digest.update(f"{name} {value.dtype.str} {value.shape};".encode())
         digest.update(value.data if value.size else b"")
     return digest.hexdigest()
@@ -304,86 +294,7 @@ def arrays_of(steps: Transition) -> Iterator[tuple[str, np.ndarray]]:
         yield name, np.ascontiguousarray(getattr(steps, name))
 
 
-def _arrays_left_out(left_out: LeftOut | None) -> Iterator[tuple[str, np.ndarray]]:
+def arrays_left_out(left_out: LeftOut | None) -> Iterator[tuple[str, np.ndarray]]:
     if left_out is not None:
         for name, value in left_out._asdict().items():
             yield f"left_out_{name}", np.ascontiguousarray(value)
-
-
-# ---- on disk -----------------------------------------------------------------------
-
-
-def save(dataset: Dataset, path: Path | str) -> Path:
-    """Writes an `.npz`, all at once: readers see the old file or the new one.
-
-    Raises:
-      UserError: the path does not end in `.npz`.
-    """
-    path = user_path(path)
-    if path.suffix != ".npz":
-        raise UserError(f"{path} must end in .npz to hold a dataset")
-    about = about_of(dataset)
-    arrays: dict[str, Any] = dict(arrays_of(dataset.steps))
-    arrays |= dict(_arrays_left_out(dataset.left_out))
-    arrays["format"] = np.array(FORMAT)
-    arrays["provenance"] = np.array(json.dumps(about))
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, buffer.getvalue())
-    return path
-
-
-def load(path: Path | str) -> Dataset:
-    """A dataset that `save` wrote.
-
-    Raises:
-      UserError: there is none, or it is damaged: the line says in what.
-    """
-    arrays = read_npz(path)
-    provenance = _about(arrays, path)
-    if "first" not in arrays:
-        raise UserError(f"{path} has no field 'first'; it needs {', '.join(FIELDS)}")
-    names = [f"left_out_{name}" for name in LeftOut._fields]
-    left_out = LeftOut(*(arrays[name] for name in names)) if names[0] in arrays else None
-    dataset = make(arrays, provenance, str(path), left_out)
-    if dataset.provenance.checksum != provenance.checksum:
-        raise UserError(f"{path}: checksum does not fit the fields: the file was changed")
-    return dataset
-
-
-def provenance_of(path: Path | str) -> Provenance:
-    """Where a file's data come from, without reading the data.
-
-    Raises:
-      UserError: as `load`.
-    """
-    return _about(read_npz(path, ("format", "provenance")), path)
-
-
-def _about(arrays: Mapping[str, np.ndarray], path: Path | str) -> Provenance:
-    if "format" not in arrays:
-        fix = "make one of its arrays with data.make, and write that with data.save"
-        raise UserError(f"{path} is not a dataset of jaxrl-reward: {fix}")
-    if str(arrays["format"]) != FORMAT:
-        raise UserError(f"{path}: format is {str(arrays['format'])!r}, and must be {FORMAT!r}")
-    try:
-        return provenance_from(str(arrays["provenance"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: provenance cannot be read ({error})") from None
-
-
-def about_of(dataset: Dataset) -> dict[str, Any]:
-    """The provenance for JSON, with the checksum of what the data are now."""
-    about = dataclasses.asdict(dataset.provenance)
-    about["checksum"] = checksum(dataset.steps, dataset.left_out)
-    if about["terminal_next_obs"]:  # as of all files that were written before it
-        del about["terminal_next_obs"]
-    return about
-
-
-def provenance_from(text: str) -> Provenance:
-    """The provenance in the JSON of `about_of`; an error if it holds something else."""
-    about = json.loads(text)
-    about["versions"] = tuple(tuple(pair) for pair in about["versions"])
-    return Provenance(**about)

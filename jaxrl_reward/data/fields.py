@@ -1,5 +1,7 @@
 """The fields of a data set, checked: what is kept is what was given, or it is refused."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from jaxrl_reward.types import UserError
@@ -7,6 +9,7 @@ from jaxrl_reward.types import UserError
 FIELDS = ("obs", "action", "reward", "next_obs", "first", "terminated", "truncated")
 FLAGS = ("first", "terminated", "truncated")
 WHOLE = 2**24  # up to here float32 holds every whole number
+_CHUNK = 2**18  # numbers looked at together, so that a large set needs little memory beside it
 
 
 def checked(name: str, value: np.ndarray, where: str) -> np.ndarray:
@@ -27,12 +30,12 @@ def checked(name: str, value: np.ndarray, where: str) -> np.ndarray:
         return flag(name, value, where)
     if name == "reward":
         value = column(name, value, where)
-    _refuse(~np.isfinite(value), f"{where}: {name} holds a NaN or an infinity, first", value)
+    what = f"{where}: {name}"
     if name == "action" and value.dtype.kind in "iu":
-        return _as_int32(value, f"{where}: {name}")
+        return _as_int32(value, what)
     if name != "reward" and value.dtype == np.uint8:
         return value
-    return _as_float32(value, f"{where}: {name}")
+    return _as_float32(value, what)
 
 
 def flag(name: str, value: np.ndarray, where: str) -> np.ndarray:
@@ -42,9 +45,9 @@ def flag(name: str, value: np.ndarray, where: str) -> np.ndarray:
       UserError: they are of another shape, or hold something else.
     """
     value = column(name, value, where)
-    if not np.isin(value, (0, 1)).all():
+    if value.dtype != bool and not all(((x == 0) | (x == 1)).all() for _, x in _chunks(value)):
         raise UserError(f"{where}: {name} must be true or false (0 or 1) in each row")
-    return value.astype(bool)
+    return value.astype(bool, copy=False)
 
 
 def column(name: str, value: np.ndarray, where: str) -> np.ndarray:
@@ -67,24 +70,47 @@ def begins(last: np.ndarray) -> np.ndarray:
 
 def _as_int32(value: np.ndarray, what: str) -> np.ndarray:
     low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
-    _refuse((value < low) | (value > high), f"{what} goes beyond the whole numbers of int32", value)
-    return value.astype(np.int32)
+    line = f"{what} goes beyond the whole numbers of int32"
+    _refuse(lambda x: (x < low) | (x > high), line, value)
+    return value.astype(np.int32, copy=False)
 
 
 def _as_float32(value: np.ndarray, what: str) -> np.ndarray:
     if value.dtype.kind in "iu":
-        beyond = (value > WHOLE) | (value < -WHOLE)
         line = f"{what} has whole numbers beyond {WHOLE}, which float32 rounds; scale them: one"
-        _refuse(beyond, line, value)
+        _refuse(lambda x: (x > WHOLE) | (x < -WHOLE), line, value)
+    else:
+        _refuse(lambda x: ~np.isfinite(x), f"{what} holds a NaN or an infinity, first", value)
+    if value.dtype == np.float32:
+        return value
+    kept = np.empty(value.shape, np.float32)
     with np.errstate(over="ignore"):
-        kept = value.astype(np.float32)
-    _refuse(~np.isfinite(kept), f"{what} goes beyond float32, up to 3.4e38", value)
+        for start, rows in _chunks(value):
+            kept[start : start + len(rows)] = rows
+    if value.dtype.itemsize > 4 and value.dtype.kind == "f":
+        line = f"{what} goes beyond float32, up to 3.4e38"
+        _refuse(lambda x: ~np.isfinite(x), line, kept, value)
     return kept
 
 
-def _refuse(bad: np.ndarray, line: str, value: np.ndarray) -> None:
-    """Raises a `UserError` that names the first bad row."""
-    if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        shown = np.ravel(value[row])[np.ravel(bad[row])][0]
-        raise UserError(f"{line} in row {row} ({shown!s})")
+def _refuse(
+    is_bad: Callable[[np.ndarray], np.ndarray],
+    line: str,
+    value: np.ndarray,
+    given: np.ndarray | None = None,
+) -> None:
+    """Raises a `UserError` that names the first bad row, and shows it as it was given."""
+    for start, rows in _chunks(value):
+        bad = is_bad(rows)
+        if bad.any():
+            row = int(np.argwhere(bad)[0][0])
+            said = (value if given is None else given)[start + row]
+            shown = np.ravel(said)[np.ravel(bad[row])][0]
+            raise UserError(f"{line} in row {start + row} ({shown!s})")
+
+
+def _chunks(value: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Some rows after the other, and the number of the first of each."""
+    many = max(1, _CHUNK // max(1, value[:1].size))
+    for start in range(0, len(value), many):
+        yield start, value[start : start + many]

@@ -2,6 +2,7 @@
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from jaxrl_reward.types import UserError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every such file
 ZIP = b"PK"
+_DAMAGED = (  # what h5py raises, by turns, where a file is damaged
+    *(OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError),
+    *(SystemError, OverflowError, MemoryError),
+)
 
 
 def start_of(path: Path | str) -> bytes:
@@ -35,13 +40,25 @@ def names_in(path: Path | str) -> list[str]:
       UserError: it cannot be read as HDF5. An `.npz` that cannot has none.
     """
     if start_of(path) == HDF5:
-        with _hdf5(path) as file:
-            return [name for name, value in file.items() if not hasattr(value, "items")]
+        return members(path)[0]
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return list(archive.files)
     except Exception:  # `read_npz` says what is wrong with it
         return []
+
+
+def members(path: Path | str) -> tuple[list[str], list[str]]:
+    """The names of an HDF5 file's arrays and groups, those within groups left out.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    arrays, groups = [], []
+    with hdf5(path) as file:
+        for name, value in file.items():
+            (groups if hasattr(value, "items") else arrays).append(name)
+    return arrays, groups
 
 
 def read_arrays(path: Path | str, names: Collection[str]) -> dict[str, np.ndarray]:
@@ -52,7 +69,7 @@ def read_arrays(path: Path | str, names: Collection[str]) -> dict[str, np.ndarra
     """
     if start_of(path) != HDF5:
         return read_npz(path, names)
-    with _hdf5(path) as file:
+    with hdf5(path) as file:
         found = {name: file[name] for name in names if name in file}
         return {k: np.asarray(v) for k, v in found.items() if not hasattr(v, "items")}
 
@@ -72,28 +89,48 @@ def read_npz(path: Path | str, names: Collection[str] | None = None) -> dict[str
             if isinstance(archive, np.ndarray):
                 raise ValueError("one array")
             return {name: archive[name] for name in archive.files if names is None or name in names}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        line = " ".join(str(error).split())
+    except (zipfile.BadZipFile, zlib.error, EOFError, SyntaxError, *_DAMAGED) as error:
+        line = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read as .npz: not one, or cut short ({line})") from None
 
 
 @contextlib.contextmanager
-def _hdf5(path: Path | str) -> Iterator[Any]:
+def hdf5(path: Path | str) -> Iterator[Any]:
     """An HDF5 file, open in a `with`; what goes wrong in it is one line."""
-    h5py = _h5py()
+    library = h5py()
     try:
-        with h5py.File(user_path(path), "r") as file:
+        with library.File(user_path(path), "r") as file:
+            _check_own(file, path, library)
             yield file
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        line = " ".join(str(error).split())
+    except _DAMAGED as error:
+        line = " ".join(str(error).split())[:200]
         line = f"{path} cannot be read as HDF5: not one, or cut short ({line})"
         raise UserError(line) from None
 
 
-def _h5py() -> Any:
+def _check_own(file: Any, path: Path | str, library: Any) -> None:
+    """Raises a `UserError` where an array of the file lies in another one."""
+
+    def leads_out(name: str, link: Any) -> str | None:
+        return name if isinstance(link, library.ExternalLink) else None
+
+    def lies_out(name: str, each: Any) -> str | None:
+        plain = not isinstance(each, library.Dataset) or not (each.external or each.is_virtual)
+        return None if plain else name
+
+    if name := file.visititems_links(leads_out) or file.visititems(lies_out):
+        raise UserError(f"{path}: {name} lies in another file, which is not read")
+
+
+def h5py() -> Any:
+    """The library that reads HDF5, which is an extra.
+
+    Raises:
+      UserError: it is not installed.
+    """
     try:
-        import h5py
+        import h5py as library
     except ImportError as error:
         fix = 'pip install "jaxrl-reward[offline]"'
         raise UserError(f"h5py cannot be imported ({error}): {fix}") from None
-    return h5py
+    return library

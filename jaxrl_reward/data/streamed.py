@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from jaxrl_reward.data.dataset import Provenance, provenance_of
+from jaxrl_reward.data.dataset import Provenance
 from jaxrl_reward.data.fields import FIELDS
+from jaxrl_reward.data.formats.npz import provenance_of
 from jaxrl_reward.files import user_path
 from jaxrl_reward.types import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrl_reward import UserError
 from jaxrl_reward import data as datasets
-from jaxrl_reward.data import dataset as module
+from jaxrl_reward.data.formats import npz as module
 
 
 def test_episodes_and_their_returns(dataset):
@@ -47,7 +47,13 @@ def test_a_dataset_is_scored_by_its_own_references_first(dataset):
     assert d4rl.references() == (-20.272305, 3234.3)
 
 
-@pytest.mark.parametrize("name", ["brax:hopper", "swimmer-v2", "mujoco/hopper/expert-v0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("brax:hopper", "swimmer-v2", "mujoco/hopper/expert-v0", "hopper-of-my-simulator-v0"),
+        *("hopper-medium-v5", "hopper_jump-v0", "walker2d-medium-navigate-v2"),
+    ],
+)
 def test_other_robots_have_no_scores_of_d4rl(name):
     with pytest.raises(UserError, match="no reference returns are known"):
         datasets.d4rl_returns(name)

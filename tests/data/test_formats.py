@@ -460,7 +460,10 @@ def test_a_format_of_ones_own_is_told_by_suffix_or_name(lines, tmp_path):
         ("lines:{}/no.txt", r"^/.*/no.txt does not exist; give a file"),
         ("{}/no.lines", r"^/.*/no.lines does not exist; give a file"),
         ("lines:{}/bad.txt", r"^/.*/bad.txt cannot be read as lines: ValueError: could not conv"),
-        ("{}/a.lines,ends=timeouts", r"a.lines says where its episodes end; leave ends out"),
+        (
+            "{}/a.lines,ends=timeouts",
+            r"a.lines is read as 'lines', which has no options; leave them out",
+        ),
         ("other:{}/a.txt", r"^format 'other' must give a Dataset, see data.make, and gives str"),
     ],
 )
@@ -474,7 +477,10 @@ def test_what_it_cannot_read_is_one_line(lines, tmp_path, source, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("d4rl", simple), r"format name 'd4rl' is taken by jaxrl_reward\.data\.d4rl; choose"),
+        (
+            ("d4rl", simple),
+            r"format name 'd4rl' is taken by jaxrl_reward\.data\.formats\.d4rl; choose",
+        ),
         (("lines", str), r"format name 'lines' is taken by .*test_formats.py; choose another"),
         (("c", simple), "format name 'c' is not an identifier of two letters or more"),
         (("x y", simple), "format name 'x y' is not an identifier of two letters or more"),

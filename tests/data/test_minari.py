@@ -134,7 +134,8 @@ def test_minari_keeps_where_data_are_from(dataset, store):
     minari.write(worse, "lab/a-v0")
     kept = dataclasses.asdict(minari.read("lab/a-v0").provenance)
     given = dataclasses.asdict(worse.provenance) | {"source": "minari:lab/a-v0"}
-    given["checksum"] = kept["checksum"]
+    given |= {"format": "minari", "format_version": minari_library.__version__}
+    given |= {name: kept[name] for name in ("checksum", "observation_space", "action_space")}
     assert kept == given and kept["corruption"] == "random reward"
 
 

@@ -6,6 +6,7 @@ Nothing here loads JAX; it is loaded inside `run`.
 from jaxrl_reward.cli.commands import (
     collect,
     compare,
+    data,
     evaluate,
     explain,
     listing,
@@ -27,6 +28,7 @@ COMMANDS = (  # as help lists them
     listing,
     reproduce,
     collect,
+    data,
     compare,
     sweep,
 )

@@ -17,10 +17,11 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the names of one kind, with a line on each; of agents what they learn from too."""
+    """Prints the names of one kind, with a line on each; of agents and formats a table too."""
     columns(list(LISTS[args.LIST]()))
-    if args.LIST == "agents":
-        print(f"\n{terms()}")
+    tables = {"agents": terms, "formats": traits}
+    if args.LIST in tables:
+        print(f"\n{tables[args.LIST]()}")
 
 
 def _agents() -> Iterable[tuple[str, str]]:
@@ -38,6 +39,15 @@ def terms() -> str:
     taken = {name: agents.terms(name) for name in agents.names()}
     rows = [(n, *("yes" if kind in each else "" for kind in KINDS)) for n, each in taken.items()]
     return markdown_table(("Agent", *KINDS), rows)
+
+
+def traits() -> str:
+    """What each format of data can hold and how it is read, as a Markdown table."""
+    from jaxrl_reward.data import formats
+    from jaxrl_reward.training.record.write_up import markdown_table
+
+    head = ("Format", "Ends told", "True successor", "Spaces", "Images", "Score", "Written")
+    return markdown_table(head, [(name, *each) for name, each in formats.traits().items()])
 
 
 def _envs() -> Iterable[tuple[str, str]]:

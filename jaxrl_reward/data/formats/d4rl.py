@@ -17,9 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl_reward.data.dataset import Dataset, LeftOut, Provenance, d4rl_returns, make
-from jaxrl_reward.data.fields import begins, checked, flag
+from jaxrl_reward.data.dataset import Dataset, Provenance, d4rl_returns, make
+from jaxrl_reward.data.fields import begins, flag
 from jaxrl_reward.data.files import read_arrays
+from jaxrl_reward.data.formats import d4rl_writer, ogbench
+from jaxrl_reward.data.formats.d4rl_writer import write
+from jaxrl_reward.data.rows import (
+    MISSING,
+    Found,
+    Traits,
+    assumed_of_missing,
+    check_option,
+    successors,
+)
 from jaxrl_reward.types import UserError
 
 _NAMES = {
@@ -33,10 +43,37 @@ _NAMES = {
 _OPTIONAL = ("next_observations", "timeouts")
 _OTHERS = ("masks", "valids")  # OGBench's, which say what terminals and timeouts say here
 
+__all__ = ["TRAITS", "holds", "read", "write"]
+
 ENDS = ("both", "terminals", "timeouts")  # what can end an episode
+OPTIONS = ("max_steps", "ends", "missing")
+TRAITS = Traits(
+    ends="yes; without timeouts as max_steps or ends says",
+    successor="with next_observations; else missing=drop or repeat",
+    spaces="Box of any shape, Discrete",
+    images="uint8 as they are",
+    score="D4RL's",
+    write="yes",
+)
 
 
-def read(path: Path | str, max_steps: int | None = None, ends: str | None = None) -> Dataset:
+def holds(found: Found) -> bool:
+    """Whether the arrays have D4RL's names: with rewards, which OGBench's have with masks alone."""
+    if "observations" not in found.names or found.kind not in ("hdf5", "npz"):
+        return False
+    if "episode_terminals" in found.names:  # of d3rlpy's version 1
+        return False
+    if "timeouts" in found.names:
+        return True
+    return "rewards" in found.names and not any(name in found.names for name in ogbench.OWN)
+
+
+def read(
+    path: Path | str,
+    max_steps: int | None = None,
+    ends: str | None = None,
+    missing: str = "drop",
+) -> Dataset:
     """A file of D4RL's, with its reference returns where they are known.
 
     Args:
@@ -45,24 +82,35 @@ def read(path: Path | str, max_steps: int | None = None, ends: str | None = None
       ends: what ends an episode: `terminals` (there was no clock), `timeouts` (rows
         at the goal are terminal, and the trajectory goes on), or `both`. By default
         `timeouts` for antmaze, and `both` for all else.
+      missing: of a step without a successor in the file: `drop` it, or `repeat` its
+        own observation in place of it.
 
     Raises:
       UserError: the file cannot be read, lacks a field, holds what is no data, or
         leaves open what ends an episode; or `h5py` is not installed.
     """
     where, name = str(path), Path(path).stem
+    check_option(where, "missing", missing, MISSING)
     found = _fields(read_arrays(path, (*_NAMES, *_OTHERS)), where)
+    if (ours := d4rl_writer.of_ours(path)) is not None:
+        flags, left_out, about = ours
+        return make({**found, **flags}, about, where, left_out)
     found["truncated"] = _timeouts(found, where, name, max_steps, ends)
     ends = ends or _ends(found, where, name)
     over = found["truncated"] | found["terminated"] if ends != "timeouts" else found["truncated"]
     found["first"], left_out, known_next = begins(over), None, True
+    assumed = _assumed(name, max_steps, ends)
     if "next_obs" not in found:
-        found, left_out, known_next = successors(found, over, where)
+        lost = int((over & ~found["terminated"]).sum() + (not over[-1]))
+        assumed += assumed_of_missing(missing, lost)
+        found, left_out, known_next = successors(found, over, where, missing)
     provenance = Provenance(
         environment=name,
         level=_level(name),
         source=Path(path).name,
         terminal_next_obs=known_next,
+        format="d4rl",
+        assumed=assumed,
     )
     try:
         low, high = d4rl_returns(name)
@@ -72,50 +120,17 @@ def read(path: Path | str, max_steps: int | None = None, ends: str | None = None
     return make(found, provenance, where, left_out).replace_provenance(**known)
 
 
-def successors(
-    found: dict[str, np.ndarray], over: np.ndarray, where: str
-) -> tuple[dict[str, np.ndarray], LeftOut | None, bool]:
-    """Rows with the observation of the next row as successor, less those that have none.
-
-    Args:
-      found: `obs`, `action`, `reward`, `terminated` and `truncated`, `[N, ...]`.
-      over: where an episode ends, `[N]` bool.
-      where: the file, for messages.
-
-    Returns:
-      fields: those, and `next_obs` and `first`, of the rows that are kept.
-      left_out: the rows that are not.
-      known: whether no kept row lacks its successor, as terminated ones may.
-
-    Raises:
-      UserError: no row is left.
-    """
-    terminated, timeouts, first = found["terminated"], found["truncated"], begins(over)
-    stands = over.copy()  # for the rows that the next one does not follow
-    stands[-1] = True
-    dropped, guessed = stands & ~terminated, stands & terminated
-    if dropped.all():
-        raise UserError(f"{where}: observations have no row that has a successor")
-    after = np.concatenate([found["obs"][1:], found["obs"][-1:]])
-    after[guessed] = found["obs"][guessed]
-    # The step before one that timed out becomes the episode's last, if it is of it.
-    # The end of a file is no clock: its last episode is cut.
-    last = np.concatenate([(dropped & timeouts & ~first)[1:], [False]])
-    steps = {
-        **found,
-        "next_obs": after,
-        "first": first,
-        "truncated": (timeouts & ~dropped) | last,
-    }
-    left_out = None
-    if dropped.any():
-        row, reward = (
-            np.cumsum(~dropped).astype(np.int64),
-            checked("reward", found["reward"], where),
-        )
-        left_out = LeftOut(*(each[dropped] for each in (row, first, timeouts, reward)))
-    fields = {name: value[~dropped] for name, value in steps.items()}
-    return fields, left_out, not guessed.any()
+def _assumed(name: str, max_steps: int | None, ends: str) -> tuple[str, ...]:
+    """What is not in the file, and how it was taken."""
+    assumed = []
+    if max_steps is not None:
+        assumed.append(f"a clock of {max_steps} steps ends episodes, as max_steps says")
+    if ends == "timeouts":
+        line = "a trajectory goes on after a terminal row, and ends by timeouts alone"
+        assumed.append(f"{line}{', as in antmaze' if _is_antmaze(name) else ''}")
+    if ends == "terminals":
+        assumed.append("no clock ended an episode, as ends=terminals says")
+    return tuple(assumed)
 
 
 def _fields(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:

@@ -16,10 +16,28 @@ import numpy as np
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
 from jaxrl_reward.data.fields import begins, flag
 from jaxrl_reward.data.files import read_arrays
+from jaxrl_reward.data.rows import Found, Traits
 from jaxrl_reward.types import UserError
 
 NEEDED = ("observations", "actions", "terminals")
 OWN = ("valids", "masks", "qpos", "qvel", "button_states", "oracle_reps")  # no other format's
+OPTIONS: tuple[str, ...] = ()
+TRAITS = Traits(
+    ends="single-task sets: masks; else every end is a truncation",
+    successor="yes",
+    spaces="Box of any shape, Discrete (powderworld)",
+    images="uint8 as they are",
+)
+
+
+def holds(found: Found) -> bool:
+    """Whether the arrays have OGBench's names; what was recorded to reach goals has no rewards."""
+    if "observations" not in found.names or found.kind not in ("hdf5", "npz"):
+        return False
+    if "timeouts" in found.names:
+        return False
+    own = any(name in found.names for name in OWN)
+    return own or (found.kind == "npz" and "rewards" not in found.names)
 
 
 def read(path: Path | str) -> Dataset:
@@ -40,13 +58,22 @@ def read(path: Path | str) -> Dataset:
         rows = len(np.atleast_1d(value))
         if rows != count:
             raise UserError(f"{path}: {name} has {rows} rows, but observations has {count}")
+    assumed = []
     if count == 0:
         raise UserError(f"{path}: observations is empty; a dataset needs at least one row")
     if "rewards" not in arrays:
         warnings.warn(f"{path} has no rewards: they are 0", stacklevel=2)
         arrays["rewards"] = np.zeros(count, np.float32)
+        assumed.append("rewards are 0, as the file has none")
+    if "masks" not in arrays:
+        assumed.append("no step terminates, as the file has no masks")
     steps = _steps(arrays, str(path))
-    provenance = Provenance(environment=Path(path).stem, source=Path(path).name)
+    provenance = Provenance(
+        environment=Path(path).stem,
+        source=Path(path).name,
+        format="ogbench",
+        assumed=tuple(assumed),
+    )
     return make(steps, provenance, where=str(path))
 
 

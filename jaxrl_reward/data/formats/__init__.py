@@ -1,18 +1,30 @@
-"""One data set by its path or name, whatever its format: told by what the file holds."""
+"""One data set by its path or name, whatever its format: told by what it holds."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl_reward.data import d4rl, dataset, files, minari, ogbench
 from jaxrl_reward.data.dataset import Dataset
+from jaxrl_reward.data.formats import (
+    d3rlpy,
+    d4rl,
+    detect,
+    imitation,
+    lerobot,
+    minari,
+    npz,
+    ogbench,
+    rlds,
+    robomimic,
+    sb3,
+)
 from jaxrl_reward.files import user_path
 from jaxrl_reward.plugins.definitions import check_free
 from jaxrl_reward.types import UserError, nearest
 
 PREFIX = "minari:"
-OPTIONS = ("max_steps", "ends")  # of D4RL's files
+WHOLE = ("max_steps",)  # options that are whole numbers
 
 Reader = Callable[[Path], Dataset]
 
@@ -29,7 +41,19 @@ class Format(NamedTuple):
     suffix: str = ""
 
 
-_BUILT_IN = {"minari": minari, "d4rl": d4rl, "ogbench": ogbench, "npz": dataset}
+# In the order in which a path is compared with them: ours knows any other `.npz`.
+_BUILT_IN: dict[str, Any] = {
+    "robomimic": robomimic,
+    "d3rlpy": d3rlpy,
+    "minari": minari,
+    "lerobot": lerobot,
+    "imitation": imitation,
+    "rlds": rlds,
+    "sb3": sb3,
+    "d4rl": d4rl,
+    "ogbench": ogbench,
+    "npz": npz,
+}
 _OWN: dict[str, Format] = {}
 
 
@@ -73,40 +97,65 @@ def summary(name: str) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
-def read(source: Path | str, max_steps: int | None = None, ends: str | None = None) -> Dataset:
-    """A data set: `minari:NAME`, or a file of ours, of D4RL's, of OGBench's or of one's own format.
+def read(source: Path | str, **options: Any) -> Dataset:
+    """A data set of any format: a file or folder, or `minari:NAME` of Minari's local store.
 
     Args:
-      source: the path or name, `FORMAT:PATH` of a format that is registered. What follows
-        may be written behind it, as in `kitchen.hdf5,ends=terminals`.
-      max_steps: of D4RL's layout alone, see `d4rl.read`.
-      ends: likewise.
+      source: the path or name, or `FORMAT:PATH`. What follows may be written behind it,
+        as in `kitchen.hdf5,ends=terminals`.
+      **options: what its format does not tell: those of its reader, such as `max_steps`
+        and `ends` of `d4rl.read`. None is as if it were left out.
 
     Raises:
       UserError: there is none, its format is not known, or it cannot be read.
     """
-    source, options = _split(source, {"max_steps": max_steps, "ends": ends})
-    if source.startswith(PREFIX):
-        _refuse(source, options)
-        return minari.read(source.removeprefix(PREFIX))
+    source, given = _split(source, {k: v for k, v in options.items() if v is not None})
+    if (name := minari_name(source)) is not None:
+        return minari.read(name, **_checked(source, "minari", given))
     own, path = _own(source)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist; give a file, or {PREFIX}NAME of Minari's store")
-    if own is not None:
-        _refuse(source, options)
+    if own in _OWN:
+        if given:
+            raise UserError(f"{path} is read as {own!r}, which has no options; leave them out")
         return _read_own(own, path)
-    layout = _layout(path)
-    if layout == "d4rl":
-        return d4rl.read(path, **options)
-    _refuse(source, options)
-    return ogbench.read(path) if layout == "ogbench" else dataset.load(path)
+    layout = own or detect.layout(path, _BUILT_IN, _known())
+    return _BUILT_IN[layout].read(path, **_checked(source, layout, given))
+
+
+def write(dataset: Dataset, target: str) -> str:
+    """Writes a data set: `npz:PATH`, `d4rl:PATH` or `minari:NAME`.
+
+    Returns:
+      where it is.
+
+    Raises:
+      UserError: there is no such format to write, or it cannot hold the data.
+    """
+    name, colon, place = target.partition(":")
+    if not colon or name not in WRITERS:
+        known = ", ".join(f"{each}:..." for each in WRITERS)
+        raise UserError(f"{target!r} is no place to write to; it is like {known}")
+    return str(WRITERS[name](dataset, place) or target)
+
+
+WRITERS: dict[str, Callable[[Dataset, str], Any]] = {
+    "npz": npz.save,
+    "d4rl": d4rl.write,
+    "minari": minari.write,
+}
+
+
+def traits() -> dict[str, Any]:
+    """What each format can hold, by name."""
+    return {name: _BUILT_IN[name].TRAITS for name in sorted(_BUILT_IN)}
 
 
 def stamp(source: Path | str) -> tuple[Any, ...]:
     """What differs once other data lie at a path or name, without reading them."""
     source = _split(source, {})[0]
-    named = source.startswith(PREFIX)
-    path = minari.folder(source.removeprefix(PREFIX)) if named else _own(source)[1]
+    name = minari_name(source)
+    path = _own(source)[1] if name is None else minari.folder(name)
     found = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
     known = ((str(each), each.stat()) for each in found)
     return tuple(
@@ -114,10 +163,24 @@ def stamp(source: Path | str) -> tuple[Any, ...]:
     )
 
 
+def minari_name(source: str) -> str | None:
+    """The name in Minari's store that is meant; None for a path."""
+    if not source.startswith(PREFIX):
+        return None
+    name = source.removeprefix(PREFIX)
+    return None if name.startswith(("/", "./", "../", "~")) else name
+
+
+def _known() -> str:
+    """What can be read, for messages."""
+    own = "".join(f", {each.suffix or f'{name}:PATH'}" for name, each in _OWN.items())
+    return f"a file or folder of {', '.join(_BUILT_IN)}{own}, or {PREFIX}NAME"
+
+
 def _own(source: str) -> tuple[str | None, Path]:
-    """The name of the user's format that a file is of, if it is, and its path."""
+    """The name of the format that a file is said to be of, if it is, and its path."""
     name, colon, path = source.partition(":")
-    if colon and name in _OWN:
+    if colon and name in {*_OWN, *_BUILT_IN} and path:
         return name, user_path(path)
     told = [name for name, each in _OWN.items() if each.suffix and source.endswith(each.suffix)]
     return next(iter(told), None), user_path(source)
@@ -138,26 +201,6 @@ def _read_own(name: str, path: Path) -> Dataset:
     return found if found.provenance.source else found.replace_provenance(source=path.name)
 
 
-def _layout(path: Path) -> str:
-    """Whose names the arrays of a file have: `d4rl`'s, `ogbench`'s or `ours`."""
-    start = files.start_of(path)
-    if start != files.HDF5 and not start.startswith(files.ZIP):
-        if path.suffix == ".npz":  # cut short, or never one
-            return "ours"
-        known = "an .npz or .hdf5 of D4RL's or OGBench's names, an .npz of ours"
-        own = "".join(f", {each.suffix or f'{name}:PATH'}" for name, each in _OWN.items())
-        raise UserError(f"{path} has no format that is known: {known}{own}, or {PREFIX}NAME")
-    names = files.names_in(path)
-    if "observations" not in names:
-        return "d4rl" if start == files.HDF5 else "ours"
-    if "timeouts" in names:
-        return "d4rl"
-    if any(name in names for name in ogbench.OWN):
-        return "ogbench"
-    # What was recorded to reach goals has no rewards, and D4RL's always has.
-    return "d4rl" if "rewards" in names or start == files.HDF5 else "ogbench"
-
-
 def _split(source: Path | str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The path, and the options that are set, here and behind it."""
     text, options = str(source), {k: v for k, v in given.items() if v is not None}
@@ -166,11 +209,12 @@ def _split(source: Path | str, given: dict[str, Any]) -> tuple[str, dict[str, An
         return text, options
     for pair in behind[2].removeprefix(",").split(","):
         name, _, value = pair.partition("=")
-        if name not in OPTIONS:
-            raise UserError(f"{behind[1]} has no option {name!r}, {nearest(name, OPTIONS)}")
+        known = sorted({each for module in _BUILT_IN.values() for each in module.OPTIONS})
+        if name not in known:
+            raise UserError(f"{behind[1]} has no option {name!r}, {nearest(name, known)}")
         if name in options:
             raise UserError(f"{behind[1]}: {name} is set twice")
-        options[name] = _whole(behind[1], value) if name == "max_steps" else value
+        options[name] = _whole(behind[1], value) if name in WHOLE else value
     return behind[1], options
 
 
@@ -180,6 +224,11 @@ def _whole(where: str, value: str) -> int:
     return int(value)
 
 
-def _refuse(source: str, options: dict[str, Any]) -> None:
-    if options:
-        raise UserError(f"{source} says where its episodes end; leave {next(iter(options))} out")
+def _checked(source: str, layout: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, if the format has them all."""
+    for name in options:
+        known = _BUILT_IN[layout].OPTIONS
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise UserError(f"{source} is of {layout}, which has no option {name!r}; {has}")
+    return options
