@@ -108,6 +108,15 @@ def parts(space: Any) -> tuple[Part, ...]:
     return tuple(found)
 
 
+def mask(parts: Sequence[Part]) -> Part | None:
+    """The part that says which actions are allowed: the last word of its name is `action_mask`.
+
+    The first of several; None where there is none.
+    """
+    found = (part for part in parts if part.name.rpartition(".")[2] == MASK)
+    return next(found, None)
+
+
 def flatten(space: Any, value: Any) -> jax.Array:
     """A structured observation as one vector, float32 `[D]`; whole-numbered parts one-hot."""
     flat = []
@@ -121,6 +130,17 @@ def flatten(space: Any, value: Any) -> jax.Array:
         else:
             flat.append(jnp.asarray(leaf, jnp.float32).reshape(-1))
     return jnp.concatenate(flat)
+
+
+def vector(space: Any) -> Box:
+    """The Box `[D]` in which the vectors of `flatten` lie."""
+    ends = []
+    for part in parts(space):
+        bounds = (0.0, 1.0) if part.values else (part.space.low, part.space.high)
+        shape = (part.size,) if part.values else part.shape
+        ends.append([np.broadcast_to(np.asarray(x, np.float32), shape).reshape(-1) for x in bounds])
+    low, high = (jnp.concatenate(each) for each in zip(*ends, strict=True))
+    return Box(low, high, low.shape)
 
 
 def take(part: Part, flat: jax.Array) -> jax.Array:

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import spaces
 from jax.typing import ArrayLike
 
+from jaxrl_reward import spaces
 from jaxrl_reward.types import Array, UserError
 
 UNBOUNDED = 1e9  # bounds beyond this are those of the number format, not of the task
@@ -58,7 +58,9 @@ def unit_action(space: spaces.Box, action: ArrayLike) -> Array:
 
 def random_action(space: Any, key: Array) -> Array:
     """A uniformly random action; as far as -1 and 1 of the unit numbers where it is open."""
-    if isinstance(space, spaces.Discrete) or np.all(np.isfinite(limits(space))):
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return space.sample(key)
+    if np.all(np.isfinite(limits(space))):
         return space.sample(key)
     unit = jax.random.uniform(key, (len(_free(space)),), minval=-1.0, maxval=1.0)
     return scale_action(space, unit)

@@ -3,13 +3,14 @@
 What is tried is tried on shapes alone, before anything is compiled.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
-from gymnax.environments import spaces
 
+from jaxrl_reward import spaces
 from jaxrl_reward.checks import difference, is_real, on_shapes, shown
-from jaxrl_reward.envs import registry, strangers
+from jaxrl_reward.envs import carried, registry, strangers
 from jaxrl_reward.envs.bounds import limits
 from jaxrl_reward.types import UserError
 
@@ -99,12 +100,12 @@ def _wrong(env: registry.Env, words: str, gave: str, wanted: str) -> UserError:
 
 
 def _space(env: registry.Env, kind: str) -> Any:
-    """The space of observations or of actions, a `Box` or a `Discrete`."""
+    """The space of observations or of actions, of arrays."""
     try:
         space = getattr(env, f"{kind}_space")
     except Exception as error:
         raise UserError(f"{env.name}: {kind}_space(params) fails: {error!r}") from error
-    if not isinstance(space, spaces.Box | spaces.Discrete):
+    if not isinstance(space, registry.ARRAYS):
         kinds = "gymnax's spaces.Box or spaces.Discrete"
         raise _wrong(env, f"{kind}_space(params)", f"{type(space).__name__}", kinds)
     if isinstance(space, spaces.Box) and kind == "action":
@@ -113,8 +114,12 @@ def _space(env: registry.Env, kind: str) -> Any:
 
 
 def _check_obs(env: registry.Env, words: str, obs: Any, space: Any) -> None:
-    one_hot = isinstance(env.environment.observation_space(env.params), spaces.Discrete)
-    shape = () if one_hot else space.shape
+    raw = env.environment.observation_space(env.params)
+    if isinstance(raw, spaces.Dict | spaces.Tuple):
+        flatten, said = partial(spaces.flatten, raw), "flatten(observation_space, obs)"
+        obs = on_shapes(env.name, flatten, said, obs)
+    shape = () if isinstance(raw, spaces.Discrete) else space.shape
+    shape = raw.shape if isinstance(raw, spaces.MultiDiscrete) else shape
     if not is_real(obs) or obs.shape != shape:
         wanted = f"the shape {shape} of observation_space"
         raise _wrong(env, words, f"{shown(obs)} as obs", wanted)
@@ -128,7 +133,7 @@ def _check_state(env: registry.Env, before: Any, after: Any) -> None:
     apart = difference(*shapes)
     if apart is None:
         was, now = (jax.tree.leaves(tree) for tree in (before, after))
-        if all(registry.keeps(old.dtype, new.dtype) for old, new in zip(was, now, strict=True)):
+        if all(carried.keeps(old.dtype, new.dtype) for old, new in zip(was, now, strict=True)):
             return
         apart = difference(before, after)
     raise UserError(f"{env.name}: {_STEP} changes the state that reset_env gives, {apart}")

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import gymnax
 import jax
 import jax.numpy as jnp
-from gymnax.environments import spaces
 
-from jaxrl_reward import options
+from jaxrl_reward import options, spaces
 from jaxrl_reward.envs import (
     arena,
     brax,
+    carried,
     clock,
     finite,
     noisy_tv,
@@ -22,6 +22,7 @@ from jaxrl_reward.envs import (
     rally,
     sequence,
     strangers,
+    suites,
     walk,
 )
 from jaxrl_reward.plugins.definitions import check_free
@@ -30,6 +31,8 @@ from jaxrl_reward.types import Array, UserError
 
 Factory = Callable[[str, dict[str, Any]], tuple[Any, Any]]
 
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete)  # the spaces of arrays
+_STRUCTURED = (spaces.Dict, spaces.Tuple, spaces.MultiDiscrete)  # observed as one flat vector
 _LEFT_OUT = {"gymnax:MNISTBandit-bsuite": "it downloads its images"}
 
 
@@ -58,14 +61,34 @@ class Env:
     def observation_space(self) -> Any:
         """A gymnax `Box`: observations are float32 arrays of its `shape`.
 
-        A `Discrete` observation of n values is given as a one-hot vector `[n]`.
+        A `Discrete` observation of n values is given as a one-hot vector `[n]`, and one of
+        several parts as the flat vector `[D]` of them all, see `parts`.
         """
         space = self.environment.observation_space(self.params)
-        return spaces.Box(0.0, 1.0, (space.n,)) if isinstance(space, spaces.Discrete) else space
+        if isinstance(space, spaces.Discrete):
+            return spaces.Box(0.0, 1.0, (space.n,))
+        if isinstance(space, _STRUCTURED):
+            with jax.ensure_compile_time_eval():
+                return spaces.vector(space)
+        return space
+
+    @property
+    def parts(self) -> tuple[spaces.Part, ...]:
+        """What an observation is made of, and where that lies in the flat vector.
+
+        Raises:
+          TypeError: a part is no array.
+        """
+        return spaces.parts(self.environment.observation_space(self.params))
+
+    @property
+    def mask(self) -> spaces.Part | None:
+        """The part that says which actions are allowed, `action_mask`; None without one."""
+        return spaces.mask(self.parts)
 
     @property
     def action_space(self) -> Any:
-        """A gymnax `Box` or `Discrete`."""
+        """A gymnax `Box` or `Discrete`, or a `MultiDiscrete`."""
         # Bounds made with jax.numpy inside a compiled function are to be numbers, too.
         with jax.ensure_compile_time_eval():
             return self.environment.action_space(self.params)
@@ -86,7 +109,7 @@ class Env:
           The first observation, float32 `[*obs_shape]`, and the state.
         """
         obs, state = self.environment.reset_env(key, self.params)
-        return self._observe(obs), jax.tree.map(_strong, state)
+        return self._observe(obs), jax.tree.map(carried.strong, state)
 
     def step(
         self, key: Array, state: Any, action: Array
@@ -131,12 +154,14 @@ class Env:
         space = self.environment.observation_space(self.params)
         if isinstance(space, spaces.Discrete):
             return jax.nn.one_hot(obs, space.n, dtype=jnp.float32)
+        if isinstance(space, _STRUCTURED):
+            return spaces.flatten(space, obs)
         return jnp.asarray(obs, jnp.float32)
 
     def _keep_type(self, old: Any, new: Any) -> Array:
         """`new` with the type of `old`: a scan's carry must not change its own."""
         was, now = jnp.result_type(old), jnp.result_type(new)
-        if not keeps(was, now):
+        if not carried.keeps(was, now):
             raise TypeError(f"{self.name}: step turns {was} of the state into {now}; see its reset")
         return jnp.asarray(new, was)
 
@@ -152,9 +177,10 @@ def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
-      name: `gymnax:`, `brax:`, `probe:`, `tabular:`, `arcade:`, `tv:` or `sequence:`
-        and a name, or one of the submodular tasks, `grid:NAME`, `graph:NAME` and `arena:NAME`;
-        options may follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
+      name: `gymnax:`, `brax:`, `probe:`, `tabular:`, `arcade:`, `tv:`, `sequence:` or a
+        suite's, such as `craftax:`, and a name, or one of the submodular tasks, `grid:NAME`,
+        `graph:NAME` and `arena:NAME`; options may follow after commas:
+        `gymnax:MountainCar-v0,max_steps_in_episode=500`.
       **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
 
@@ -168,14 +194,18 @@ def make(name: str, **settings: Any) -> Env:
     prefix, _, short = base.partition(":")
     if base not in names():
         raise _unknown(base)
-    environment, params = _made(base, _FAMILIES[prefix].factory(short, given))
+    environment, params = suites.adapted(*_made(base, _FAMILIES[prefix].factory(short, given)))
     strangers.check(environment)
     env = Env(
         ",".join([base, *(f"{k}={v}" for k, v in sorted(given.items()))]), environment, params
     )
-    for kind, space in (("observations", env.observation_space), ("actions", env.action_space)):
-        if not isinstance(space, spaces.Box | spaces.Discrete):
-            raise UserError(f"{base} has no array {kind}, but {type(space).__name__}")
+    for kind in ("observation", "action"):
+        try:
+            space = getattr(env, f"{kind}_space")
+        except TypeError as error:
+            raise UserError(f"{base} has no array {kind}s: {error}") from None
+        if not isinstance(space, ARRAYS):
+            raise UserError(f"{base} has no array {kind}s, but {type(space).__name__}")
     return env
 
 
@@ -230,9 +260,10 @@ def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
 
 def _unknown(base: str) -> UserError:
     """Names the nearest: of the same prefix if that exists, and however it is capitalised."""
-    if base in _LEFT_OUT:
-        return UserError(f"{base} is left out: {_LEFT_OUT[base]}")
     prefix, colon, short = base.partition(":")
+    absent = _LEFT_OUT | (suites.left_out(prefix) if prefix in suites.available() else {})
+    if base in absent:
+        return UserError(f"{base} is left out: {absent[base]}")
     short = short if colon else base
     family = [n for n in names() if n.startswith(f"{prefix}:")] or names()
     by_short = {n.partition(":")[2].lower(): n for n in family}
@@ -265,21 +296,8 @@ _FAMILIES: dict[str, _Family] = {
     "arcade": _Family(rally.make, lambda: rally.GAMES),
     "tv": _Family(noisy_tv.make, lambda: noisy_tv.ROOMS),
     "sequence": _Family(sequence.make, sequence.names),
+    **{
+        suite: _Family(partial(suites.make, suite), partial(suites.names, suite))
+        for suite in suites.available()
+    },
 }
-
-
-def _strong(x: Any) -> Array:
-    """An array without JAX's weak type, which a scan's carry must not change."""
-    return jnp.asarray(x, jnp.result_type(x))
-
-
-def keeps(was: Any, now: Any) -> bool:
-    """Whether a state of the type `was` can hold values of the type `now`."""
-    return _rank(now) <= _rank(was)
-
-
-def _rank(dtype: Any) -> int:
-    """bool, integer, anything wider: a cast downwards would lose values."""
-    if jnp.issubdtype(dtype, jnp.bool_):
-        return 0
-    return 1 if jnp.issubdtype(dtype, jnp.integer) else 2

@@ -252,8 +252,9 @@ def test_a_state_that_would_lose_its_fraction_is_refused(counter):
 
 @pytest.mark.parametrize("where", ["observation", "action"])
 def test_spaces_that_are_no_arrays_are_refused(counter, where):
-    counter(add=1, **{where: spaces.Dict({"x": spaces.Discrete(2)})})
-    with pytest.raises(UserError, match=f"counter:one has no array {where}s, but Dict"):
+    counter(add=1, **{where: spaces.Dict({"x": spaces.Space()})})
+    said = {"observation": ": x is Space, no array", "action": ", but Dict"}[where]
+    with pytest.raises(UserError, match=f"counter:one has no array {where}s{said}"):
         envs.make("counter:one")
 
 
