@@ -67,16 +67,20 @@ def adapted(environment: Any, params: Any = None) -> tuple[Any, Any]:
     Raises:
       UserError: it is a suite's, and must be named.
     """
-    roots = {str(base.__module__).partition(".")[0] for base in type(environment).__mro__}
-    for suite, packages in PACKAGES.items():
-        if roots.isdisjoint(packages) or suite not in available():
-            continue
-        adapt = getattr(_adapter(suite), "adapt", None)
-        if adapt is not None:
-            return adapt(environment, params)
-        kind, example = type(environment).__name__, names(suite)[0]
-        raise UserError(f"{kind} is an environment of {suite}: name it, as in '{suite}:{example}'")
-    return environment, params
+    kind = type(environment)
+    roots = {str(base.__module__).partition(".")[0] for base in kind.__mro__}
+    suite = next((suite for suite in available() if not roots.isdisjoint(PACKAGES[suite])), None)
+    if suite is None:
+        return environment, params
+    if "wrappers" in kind.__module__.split("."):
+        raise UserError(
+            f"{kind.__name__} wraps an environment of {suite}, and may reset by itself: "
+            "give the environment without it"
+        )
+    if (adapt := getattr(_adapter(suite), "adapt", None)) is not None:
+        return adapt(environment, params)
+    named = f"{suite}:{names(suite)[0]}"
+    raise UserError(f"{kind.__name__} is an environment of {suite}: name it, as in {named!r}")
 
 
 def load(suite: str, module: str) -> ModuleType:
