@@ -17,6 +17,7 @@ import selectors
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,21 @@ def child() -> None:
         jax.clear_caches()
 
 
-def suite(name: str, each: int | None, limit: float) -> dict[str, Any]:
-    """All of a suite: its version, and a row for each of its environments."""
+def suite(name: str, each: int | None, limit: float) -> Iterator[dict[str, Any]]:
+    """A suite's version, and a row for each of its environments, more and more of them."""
     from jaxrl_reward.envs import suites
 
-    rows = []
+    rows = [
+        {"name": absent, "result": f"left out: {why}"}
+        for absent, why in suites.left_out(name).items()
+    ]
+    found = {
+        "version": metadata.version(PACKAGES.get(name, name)),
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "jax": metadata.version("jax"),
+        "date": str(datetime.date.today()),
+        "rows": rows,
+    }
     now: Child | None = None
     for short in suites.names(name)[:each]:
         if now is None or not now.left:
@@ -121,19 +132,10 @@ def suite(name: str, each: int | None, limit: float) -> dict[str, Any]:
         row["seconds"] = round(time.perf_counter() - start, 1)
         rows.append(row)
         print(f"{row['name']}: {row['result']} ({row['seconds']} s)", flush=True)
+        yield found
     if now is not None:
         now.end()
-    rows += [
-        {"name": absent, "result": f"left out: {why}"}
-        for absent, why in suites.left_out(name).items()
-    ]
-    return {
-        "version": metadata.version(PACKAGES.get(name, name)),
-        "python": ".".join(map(str, sys.version_info[:2])),
-        "jax": metadata.version("jax"),
-        "date": str(datetime.date.today()),
-        "rows": rows,
-    }
+    yield found
 
 
 def table(found: dict[str, Any]) -> str:
@@ -191,10 +193,10 @@ def main() -> None:
         if util.find_spec(MODULES.get(name, name)) is None:
             print(f"{name} is not installed: its rows stay as they are")
             continue
-        found[name] = suite(name, args.each, args.limit)
-        found = dict(sorted(found.items()))
-        kept.write_text(json.dumps(found, indent=2) + "\n")
-        (out / "suites.md").write_text(table(found))
+        for so_far in suite(name, args.each, args.limit):
+            found = dict(sorted({**found, name: so_far}.items()))
+            kept.write_text(json.dumps(found, indent=2) + "\n")
+            (out / "suites.md").write_text(table(found))
 
 
 if __name__ == "__main__":

@@ -48,9 +48,7 @@ class Octax(Adapter):
     ) -> tuple[Array, Any, Array, Array, dict[Any, Any]]:
         del key, params
         with quiet():  # JAX warns of how the suite writes to its memory
-            after, obs, reward, terminated, _, told = type(self.suite).step.__wrapped__(
-                self.suite, state, action
-            )
+            after, obs, reward, terminated, _, told = self.suite.step(state, action)
         score = jnp.asarray(told["score"], jnp.float32)
         return jnp.transpose(obs), after, reward, terminated, {"score": score}
 
@@ -94,5 +92,6 @@ def adapt(environment: Any, params: Any = None) -> tuple[Any, Any]:
     """A game that the user made; beside it Octax gives a description, which is not read."""
     known = OctaxParams(environment.max_num_steps_per_episodes)
     params = params if isinstance(params, OctaxParams) else known
-    name = str(environment.rom_path).rpartition("/")[2].partition(".")[0]
+    # The file of the game is called otherwise than the game.
+    name = str(environment.score_fn.__module__).rpartition(".")[2]
     return Octax(name, environment, params), params
