@@ -5,10 +5,10 @@
 
 Beside ours, the true successor and the ends of every step kept and new episodes begun from
 fresh states, runs the suite's bare step, which never begins a new episode, and the suite's own
-reset where it has one, which loses the last observation or adds a step. All see observations
-as float32 in the suite's own numbers, and read them; `planes` is what we give by default of a
-grid. Everything runs on one core, and the time is that of the processor, so that what else the
-machine does is left out. Writes a table.
+reset where it has one, which loses the last observation or adds a step. All keep what the
+policy saw, as float32 `[steps, N, ...]` in the suite's own numbers, as a learner wants it;
+`planes` is what we give by default of a grid. Everything runs on one core, and the time is that
+of the processor, so that what else the machine does is left out. Writes a table.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from jaxrl_reward import envs
 from jaxrl_reward.envs.suites import quiet
 
 RECORD = Path(__file__).parent / "record"
-Loop = tuple[Callable[[Any], Any], Callable[[Any, Any, Any], tuple[Any, Any, Any, Any]]]
+Loop = tuple[Callable[[Any], Any], Callable[[Any, Any, Any], tuple[Any, Any, Any]]]
 
 
 def craftax() -> dict[str, Loop]:
@@ -41,11 +41,11 @@ def craftax() -> dict[str, Loop]:
     def loop(env: Any) -> Loop:
         params = env.default_params
 
-        def step(state: Any, key: Any, action: Any) -> Any:
-            obs, state, reward, done, _ = env.step(key, state, action, params)
-            return state, obs, reward, done
+        def step(now: Any, key: Any, action: Any) -> Any:
+            obs, state, reward, done, _ = env.step(key, now[1], action, params)
+            return (obs, state), reward, done
 
-        return lambda key: env.reset(key, params)[1], step
+        return lambda key: env.reset(key, params), step
 
     name = "Craftax-Classic-Symbolic-v1"
     return {"bare": loop(make(name, auto_reset=False)), "own reset": loop(make(name, True))}
@@ -57,10 +57,10 @@ def navix() -> dict[str, Loop]:
 
     def loop(env: Any) -> Loop:
         def step(now: Any, key: Any, action: Any) -> Any:
-            now = env.step(now, action)
-            return now, now.observation, now.reward, now.is_done()
+            now = env.step(now[1], action)
+            return (now.observation, now), now.reward, now.is_done()
 
-        return env.reset, step
+        return lambda key: (lambda now: (now.observation, now))(env.reset(key)), step
 
     name = "Navix-Empty-8x8-v0"
     bare = suite.make(name, disable_autoreset=True)
@@ -73,11 +73,11 @@ def octax() -> dict[str, Loop]:
 
     env = create_environment("brix")[0]
 
-    def step(state: Any, key: Any, action: Any) -> Any:
-        state, obs, reward, terminated, truncated, _ = env.step(state, action)
-        return state, obs, reward, terminated | truncated
+    def step(now: Any, key: Any, action: Any) -> Any:
+        state, obs, reward, terminated, truncated, _ = env.step(now[1], action)
+        return (obs, state), reward, terminated | truncated
 
-    return {"bare": (lambda key: env.reset(key)[0], step)}
+    return {"bare": (lambda key: env.reset(key)[1::-1], step)}
 
 
 def pgx() -> dict[str, Loop]:
@@ -88,11 +88,11 @@ def pgx() -> dict[str, Loop]:
     env = suite.make("minatar-breakout")
 
     def loop(one: Any) -> Loop:
-        def step(state: Any, key: Any, action: Any) -> Any:
-            state = one(state, action, key)
-            return state, state.observation, state.rewards[0], state.terminated
+        def step(now: Any, key: Any, action: Any) -> Any:
+            state = one(now[1], action, key)
+            return (state.observation, state), state.rewards[0], state.terminated
 
-        return env.init, step
+        return lambda key: (lambda state: (state.observation, state))(env.init(key)), step
 
     return {"bare": loop(env.step), "own reset": loop(auto_reset(env.step, env.init))}
 
@@ -106,10 +106,10 @@ def xminigrid() -> dict[str, Loop]:
 
     def loop(one: Any) -> Loop:
         def step(now: Any, key: Any, action: Any) -> Any:
-            now = one.step(params, now, action)
-            return now, now.observation, now.reward, now.last()
+            now = one.step(params, now[1], action)
+            return (now.observation, now), now.reward, now.last()
 
-        return lambda key: one.reset(params, key), step
+        return lambda key: (lambda now: (now.observation, now))(one.reset(params, key)), step
 
     return {"bare": loop(env), "own reset": loop(GymAutoResetWrapper(env))}
 
@@ -137,36 +137,38 @@ SUITES: dict[str, tuple[dict[str, str], Callable[[], dict[str, Loop]]]] = {
 
 
 def program(start: Any, step: Any, actions: int, args: argparse.Namespace) -> Any:
-    """A compiled run of some random steps: what it carries, and sums of all that was seen."""
+    """A compiled run of some random steps: what it carries, and what a learner would get."""
 
     def one(carry: Any, key: Any) -> Any:
-        state, sums = carry
         keys = jax.random.split(key, args.envs)
         action = jax.random.randint(key, (args.envs,), 0, actions)
-        state, obs, reward, done = step(state, keys, action)
-        seen = jnp.asarray(obs, jnp.float32).sum(), reward.sum(), done.sum()
-        return (state, tuple(a + b for a, b in zip(sums, seen, strict=True))), None
+        after, reward, done = step(carry, keys, action)
+        return after, (jnp.asarray(carry[0], jnp.float32), reward, done)
 
-    def run(state: Any, key: Any) -> Any:
-        zero = jnp.float32(0.0), jnp.float32(0.0), jnp.int32(0)
-        keys = jax.random.split(key, args.steps)
-        return jax.lax.scan(one, (state, zero), keys)[0]
+    def run(carry: Any, key: Any) -> Any:
+        return jax.lax.scan(one, carry, jax.random.split(key, args.steps))
 
-    state = jax.jit(start)(jax.random.key(0))
-    state = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), state)
-    compiled = jax.jit(run, donate_argnums=0).lower(state, jax.random.key(1)).compile()
-    return compiled, state
+    carry = jax.jit(start)(jax.random.key(0))
+    carry = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), carry)
+    compiled = jax.jit(run, donate_argnums=0).lower(carry, jax.random.key(1)).compile()
+    return compiled, carry
 
 
 def mine(name: str, args: argparse.Namespace) -> tuple[Any, int]:
+    """Ours; what the policy sees lies in the state, and is taken out of it."""
     env = envs.make(name)
     many = envs.vectorize(env, args.envs)
 
-    def step(state: Any, keys: Any, action: Any) -> Any:
-        state, seen, stats = many.step(state, keys, action)
-        return state, seen.next_obs, seen.reward, stats.ended
+    def apart(state: Any) -> Any:
+        return state.obs, state.replace(obs=())
 
-    return program(many.init, step, env.action_space.n, args), env.action_space.n
+    def step(carry: Any, keys: Any, action: Any) -> Any:
+        obs, state = carry
+        state, seen, stats = many.step(state.replace(obs=obs), keys, action)
+        return apart(state), seen.reward, stats.ended
+
+    start = lambda key: apart(many.init(key))  # noqa: E731
+    return program(start, step, env.action_space.n, args), env.action_space.n
 
 
 def measured(suite: str, args: argparse.Namespace) -> dict[str, list[float]]:
@@ -184,7 +186,7 @@ def measured(suite: str, args: argparse.Namespace) -> dict[str, list[float]]:
     for i in range(args.repeats + args.warm):
         for title, (run, state) in programs.items():
             began = time.process_time()
-            state, sums = jax.block_until_ready(run(state, jax.random.key(i)))
+            state, _ = jax.block_until_ready(run(state, jax.random.key(i)))
             if i >= args.warm:
                 seconds[title].append(time.process_time() - began)
             programs[title] = run, state

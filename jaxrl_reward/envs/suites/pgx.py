@@ -36,7 +36,7 @@ _FREEWAY = 2501  # the step at which pgx ends it
 
 
 class PgxState(struct.PyTreeNode):
-    """pgx's own state and the clock."""
+    """pgx's own state, without the observation, and the clock."""
 
     pgx: Any
     time: Array
@@ -57,7 +57,7 @@ class Pgx(Adapter):
         state = self.suite.init(key)
         if hasattr(state, "_terminate_timer"):
             state = state.replace(_terminate_timer=jnp.int32(NEVER))  # Freeway's own clock
-        return self._observe(state), PgxState(state, jnp.int32(0))
+        return self._observe(state), PgxState(state.replace(observation=()), jnp.int32(0))
 
     def step_env(
         self, key: Array, state: Any, action: Any, params: Any
@@ -68,7 +68,7 @@ class Pgx(Adapter):
             game.sticky_action_prob = params.sticky_action_prob
         after = game.step(state.pgx, action, key)
         told = {"highest_tile": 2.0 ** after._board.max()} if hasattr(after, "_board") else {}
-        new = PgxState(after, state.time + 1)
+        new = PgxState(after.replace(observation=()), state.time + 1)
         return self._observe(after), new, after.rewards[0], after.terminated, told
 
     def is_truncated(self, state: Any, params: Any) -> Any:
