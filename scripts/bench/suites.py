@@ -2,6 +2,7 @@
 
     .venv/bin/python scripts/bench/suites.py                    # the record, about an hour
     .venv/bin/python scripts/bench/suites.py --only navix       # one suite; the others' rows stay
+    .venv/bin/python scripts/bench/suites.py --missing          # those that have no row yet
     .venv/bin/python scripts/bench/suites.py --only pgx --each 1 --out DIR    # a try
 
 Each is made by its name and given to `jaxrl_reward.testing.check_env`, in a process that is
@@ -104,14 +105,19 @@ def child() -> None:
         jax.clear_caches()
 
 
-def suite(name: str, each: int | None, limit: float) -> Iterator[dict[str, Any]]:
-    """A suite's version, and a row for each of its environments, more and more of them."""
+def suite(
+    name: str, each: int | None, limit: float, kept: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """A suite's version, and a row for each of its environments, more and more of them.
+
+    Those of `kept` stay as they are.
+    """
     from jaxrl_reward.envs import suites
 
-    rows = [
-        {"name": absent, "result": f"left out: {why}"}
-        for absent, why in suites.left_out(name).items()
-    ]
+    absent = suites.left_out(name)
+    rows = [{"name": one, "result": f"left out: {why}"} for one, why in absent.items()]
+    rows += [row for row in kept if row["name"] not in absent]
+    known = {row["name"] for row in rows}
     found = {
         "version": metadata.version(PACKAGES.get(name, name)),
         "python": ".".join(map(str, sys.version_info[:2])),
@@ -121,6 +127,8 @@ def suite(name: str, each: int | None, limit: float) -> Iterator[dict[str, Any]]
     }
     now: Child | None = None
     for short in suites.names(name)[:each]:
+        if f"{name}:{short}" in known:
+            continue
         if now is None or not now.left:
             if now is not None:
                 now.end()
@@ -171,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="SUITE", help="these suites")
     parser.add_argument("--each", type=int, metavar="N", help="only the first N of a suite")
+    parser.add_argument("--missing", action="store_true", help="only those without a row")
     parser.add_argument("--limit", type=float, default=600.0, metavar="S", help="seconds each")
     parser.add_argument("--out", type=Path, metavar="DIR", help="of the table (the record's)")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -193,7 +202,8 @@ def main() -> None:
         if util.find_spec(MODULES.get(name, name)) is None:
             print(f"{name} is not installed: its rows stay as they are")
             continue
-        for so_far in suite(name, args.each, args.limit):
+        rows = found[name]["rows"] if args.missing and name in found else []
+        for so_far in suite(name, args.each, args.limit, rows):
             found = dict(sorted({**found, name: so_far}.items()))
             kept.write_text(json.dumps(found, indent=2) + "\n")
             (out / "suites.md").write_text(table(found))

@@ -17,6 +17,8 @@ from jaxrl_reward.options import check
 from jaxrl_reward.types import Array, UserError, nearest
 
 _SIZED = {
+    **dict.fromkeys(("BlockedUnlockPickup", "LockedRoom", "Playground", "Unlock"), ""),
+    "UnlockPickup": "",
     "DistShift": "1 2",
     "DoorKey": "-5x5 -6x6 -8x8 -16x16",
     "DoorKey-Random": "-5x5 -6x6 -8x8 -16x16",
@@ -37,18 +39,11 @@ _SIZED = {
     "RedBlueDoors": "-6x6 -8x8",
     "SimpleCrossing": "S9N1 S9N2 S9N3 S11N5",
 }
-_PLAIN = ("BlockedUnlockPickup", "LockedRoom", "Playground", "Unlock", "UnlockPickup")
-_NAMES = tuple(
-    sorted(
-        f"Navix-{task}{size}-v0"
-        for task, sizes in {**dict.fromkeys(_PLAIN, ""), **_SIZED}.items()
-        for size in sizes.split(" ")
-    )
-)
+_NAMES = [f"Navix-{task}{size}-v0" for task, sizes in _SIZED.items() for size in sizes.split(" ")]
 _COLOURS, _STATES = 6, 4  # of a door: open, closed, locked; of the player: where it faces
-_VIEWS = tuple(
-    f"{kind}{view}" for kind in ("symbolic", "categorical", "rgb") for view in ("", "_first_person")
-)
+_WALL, _BORDER, _TAG = -1, 100, 2  # a wall, and what is beyond, in "categorical"; a wall's tag
+_KINDS = ("symbolic", "categorical", "rgb")
+_VIEWS = (*_KINDS, *(f"{kind}_first_person" for kind in _KINDS))
 
 
 class NavixParams(struct.PyTreeNode):
@@ -72,9 +67,11 @@ class Navix(Adapter):
         view = getattr(suite.observation_fn, "__name__", "")
         self.one_hot, self._seen = one_hot and view in _VIEWS, suite.observation_space.shape
         objects = int(load("navix", "navix.environments.environment").MAX_CATEGORICAL_VALUE)
-        known = {"symbolic": (objects, _COLOURS, _STATES), "categorical": (objects,)}
-        self._counts = known.get(view.removesuffix("_first_person"), ())
-        self._most = max(self._counts, default=256) - 1.0 if view in _VIEWS else jnp.inf
+        self._counts, self._ends = {
+            "symbolic": ((objects, _COLOURS, _STATES), (0, objects - 1)),
+            "categorical": ((objects,), (_WALL, _BORDER)),
+            "rgb": ((), (0, 255)),
+        }.get(view.removesuffix("_first_person"), ((), (-jnp.inf, jnp.inf)))
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
         del params
@@ -99,7 +96,7 @@ class Navix(Adapter):
     def observation_space(self, params: Any) -> Any:
         if self.one_hot and self._counts:
             return spaces.Box(0.0, 1.0, (*self._seen[:2], sum(self._counts)))
-        return spaces.Box(0.0, 1.0 if self.one_hot else self._most, self._seen)
+        return spaces.Box(*((0.0, 1.0) if self.one_hot else self._ends), self._seen)
 
     def action_space(self, params: Any = None) -> Any:
         return spaces.Discrete(len(self.suite.action_set))
@@ -108,13 +105,16 @@ class Navix(Adapter):
         if not self.one_hot:
             return grid
         if not self._counts:
-            return grid / self._most
-        return planes(grid[..., None] if grid.ndim == 2 else grid, self._counts)
+            return grid / 255.0
+        if grid.ndim == 2:  # whose space leaves out walls and what is beyond the border
+            wall = (grid == _WALL) | (grid == _BORDER)
+            grid = jnp.where(wall, _TAG, grid)[..., None]
+        return planes(grid, self._counts)
 
 
 def names() -> tuple[str, ...]:
     """NAVIX's names."""
-    return _NAMES
+    return tuple(sorted(_NAMES))
 
 
 def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -124,8 +124,8 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
       name: one of `names()`.
       options: `max_steps`, `penalty_coeff`, what finishing at the limit would cost of the last
         reward, `observation_fn`, one of NAVIX's names ("symbolic" sees the whole grid,
-        "symbolic_first_person" what the agent faces; "rgb" is an image from 0 to 1), the task's
-        own by default, and `one_hot`, true by default: false gives NAVIX's own numbers.
+        "symbolic_first_person" what lies before the agent, through walls, too; "rgb" is an image
+        from 0 to 1), and `one_hot`, true by default: false gives NAVIX's own numbers.
 
     Raises:
       UserError: NAVIX is not installed, or an option is unknown or does not fit.
