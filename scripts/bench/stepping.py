@@ -1,7 +1,7 @@
 """What our door costs: N environments stepped by us and by the suite's own loop, in turns.
 
     .venv/bin/python scripts/bench/stepping.py                    # the record, minutes
-    .venv/bin/python scripts/bench/stepping.py --only pgx --repeats 2 --out DIR
+    .venv/bin/python scripts/bench/stepping.py --only navix   # the others' rows stay
 
 Beside ours, the true successor and the ends of every step kept and new episodes begun from
 fresh states, runs the suite's bare step, which never begins a new episode, and the suite's own
@@ -13,7 +13,9 @@ of the processor, so that what else the machine does is left out. Writes a table
 
 import argparse
 import datetime
+import json
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -215,31 +217,41 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=2, metavar="N", help="before them (2)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="of the table (the record's)")
     args = parser.parse_args()
-    lines: list[str] = []
+    out = args.out or RECORD
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "stepping.json"
+    found = json.loads(kept.read_text()) if kept.exists() else {}
     for suite in args.only or SUITES:
         if util.find_spec(suite) is None:
-            print(f"{suite} is not installed")
+            print(f"{suite} is not installed: its rows stay as they are")
             continue
-        found = rows(suite, measured(suite, args), args)
-        lines += found
-        print("\n".join(found), flush=True)
+        lines = rows(suite, measured(suite, args), args)
+        print("\n".join(lines), flush=True)
+        versions = f"{suite} {metadata.version(suite)}, JAX {jax.__version__}"
+        sizes = f"{args.envs:,} x {args.steps} steps, {args.repeats} repeats"
+        what = f"{versions}, Python {platform.python_version()}, {datetime.date.today()}; {sizes}"
+        found = dict(sorted({**found, suite: {"lines": lines, "what": what}}.items()))
+        kept.write_text(json.dumps(found, indent=2) + "\n")
+        (out / "stepping.md").write_text(table(found))
         jax.clear_caches()
-    versions = ", ".join(f"{s} {metadata.version(s)}" for s in SUITES if util.find_spec(s))
-    head = [
+
+
+def table(found: dict[str, Any]) -> str:
+    """The record as Markdown."""
+    lines = [
         "# Stepping through our door, beside the suite's own loop",
         "",
-        f"{args.envs:,} environments, {args.steps} random steps a repeat, the median of "
-        f"{args.repeats} repeats in turns after {args.warm}; processor time on one core. The "
-        "suite's bare loop never begins a new episode. "
-        f"{versions}, JAX {jax.__version__}, {datetime.date.today()}; `scripts/bench/stepping.py`.",
+        "Random steps of many environments at once; the median of repeats in turns, of the "
+        "processor's time on one core. The suite's bare loop never begins a new episode. "
+        "Made by `scripts/bench/stepping.py`.",
         "",
         "| Suite | Loop | Steps a second | Of bare | Of its own reset |",
         "| -- | -- | --: | --: | --: |",
+        *(line for each in found.values() for line in each["lines"]),
+        "",
+        *(f"- {each['what']}" for each in found.values()),
     ]
-    out = args.out or RECORD
-    out.mkdir(parents=True, exist_ok=True)
-    text = "\n".join([*head, *lines]) + "\n"
-    (out / "stepping.md").write_text(text)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
