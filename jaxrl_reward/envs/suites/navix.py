@@ -96,7 +96,8 @@ class Navix(Adapter):
     def observation_space(self, params: Any) -> Any:
         if self.one_hot and self._counts:
             return spaces.Box(0.0, 1.0, (*self._seen[:2], sum(self._counts)))
-        return spaces.Box(*((0.0, 1.0) if self.one_hot else self._ends), self._seen)
+        low, high = (0.0, 1.0) if self.one_hot else self._ends
+        return spaces.Box(low, high, self._seen)
 
     def action_space(self, params: Any = None) -> Any:
         return spaces.Discrete(len(self.suite.action_set))
@@ -107,8 +108,7 @@ class Navix(Adapter):
         if not self._counts:
             return grid / 255.0
         if grid.ndim == 2:  # whose space leaves out walls and what is beyond the border
-            wall = (grid == _WALL) | (grid == _BORDER)
-            grid = jnp.where(wall, _TAG, grid)[..., None]
+            grid = jnp.where((grid == _WALL) | (grid == _BORDER), _TAG, grid)[..., None]
         return planes(grid, self._counts)
 
 
