@@ -8,7 +8,10 @@ import numpy as np
 
 from jaxrl_reward.types import UserError, nearest
 
-LIMITS = ("max_steps_in_episode", "episode_length")
+LIMITS = (
+    *("max_steps_in_episode", "episode_length", "max_steps", "max_timesteps", "time_limit"),
+    "max_num_steps_per_episodes",
+)
 LARGEST = 2**31 - 1  # what an int32 holds
 
 

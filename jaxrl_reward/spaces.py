@@ -114,6 +114,17 @@ def flatten(space: Any, value: Any) -> jax.Array:
     return jnp.concatenate(flat)
 
 
+def vector(space: Any) -> Box:
+    """The Box `[D]` in which the vectors of `flatten` lie."""
+    ends = []
+    for part in parts(space):
+        bounds = (0.0, 1.0) if part.values else (part.space.low, part.space.high)
+        shape = (part.size,) if part.values else part.shape
+        ends.append([np.broadcast_to(np.asarray(x, np.float32), shape).reshape(-1) for x in bounds])
+    low, high = (jnp.concatenate(each) for each in zip(*ends, strict=True))
+    return Box(low, high, low.shape)
+
+
 def _children(space: Any) -> list[tuple[str, Any]] | None:
     """The spaces within, in order; None for one that has none."""
     if isinstance(space, Dict):

@@ -10,7 +10,7 @@ import jax
 
 from jaxrl_reward import spaces
 from jaxrl_reward.checks import difference, is_real, on_shapes, shown
-from jaxrl_reward.envs import registry, strangers
+from jaxrl_reward.envs import carried, registry, strangers, suites
 from jaxrl_reward.envs.bounds import limits
 from jaxrl_reward.types import UserError
 
@@ -23,8 +23,8 @@ def given(what: Any) -> registry.Env:
     """The environment that a caller means.
 
     Args:
-      what: an `Env`, which is given back; the name of one, a gymnax environment, or a pair
-        of that and its parameters, as `gymnax.make` gives.
+      what: an `Env`, which is given back; the name of one, a gymnax environment or one of
+        another suite, or a pair of that and its parameters, as `gymnax.make` gives.
 
     Raises:
       UserError: it is none of these, or does not keep gymnax's contract.
@@ -44,16 +44,18 @@ def from_gymnax(environment: Any, params: Any = None, name: str = "") -> registr
     """An environment that follows gymnax, with its parameters.
 
     A class written for gymnax 0.x has its time limit told apart from what ends the task,
-    see `clock`.
+    see `clock`. One of another suite is put behind gymnax's interface, see `suites`.
 
     Args:
-      environment: has `reset_env`, `step_env`, `observation_space` and `action_space`.
+      environment: has `reset_env`, `step_env`, `observation_space` and `action_space`, or is
+        a suite's own.
       params: its parameters; `default_params` by default.
       name: for messages and records; by default the environment's own.
 
     Raises:
       UserError: it is no such environment.
     """
+    environment, params = suites.adapted(environment, params)
     strangers.check(environment)
     if params is None:
         params = getattr(environment, "default_params", None)
@@ -133,7 +135,7 @@ def _check_state(env: registry.Env, before: Any, after: Any) -> None:
     apart = difference(*shapes)
     if apart is None:
         was, now = (jax.tree.leaves(tree) for tree in (before, after))
-        if all(registry.keeps(old.dtype, new.dtype) for old, new in zip(was, now, strict=True)):
+        if all(carried.keeps(old.dtype, new.dtype) for old, new in zip(was, now, strict=True)):
             return
         apart = difference(before, after)
     raise UserError(f"{env.name}: {_STEP} changes the state that reset_env gives, {apart}")

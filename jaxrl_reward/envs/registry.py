@@ -14,6 +14,7 @@ from jaxrl_reward import options, spaces
 from jaxrl_reward.envs import (
     arena,
     brax,
+    carried,
     clock,
     finite,
     noisy_tv,
@@ -22,6 +23,7 @@ from jaxrl_reward.envs import (
     recorded,
     sequence,
     strangers,
+    suites,
     walk,
 )
 from jaxrl_reward.plugins.definitions import check_free
@@ -67,8 +69,8 @@ class Env:
         if isinstance(space, spaces.Discrete):
             return spaces.Box(0.0, 1.0, (space.n,))
         if isinstance(space, _STRUCTURED):
-            size = sum(part.size for part in self.parts)
-            return spaces.Box(-jnp.inf, jnp.inf, (size,))
+            with jax.ensure_compile_time_eval():
+                return spaces.vector(space)
         return space
 
     @property
@@ -113,7 +115,7 @@ class Env:
           The first observation, float32 `[*obs_shape]`, and the state.
         """
         obs, state = self.environment.reset_env(key, self.params)
-        return self._observe(obs), jax.tree.map(_strong, state)
+        return self._observe(obs), jax.tree.map(carried.strong, state)
 
     def step(
         self, key: Array, state: Any, action: Array
@@ -165,7 +167,7 @@ class Env:
     def _keep_type(self, old: Any, new: Any) -> Array:
         """`new` with the type of `old`: a scan's carry must not change its own."""
         was, now = jnp.result_type(old), jnp.result_type(new)
-        if not keeps(was, now):
+        if not carried.keeps(was, now):
             raise TypeError(f"{self.name}: step turns {was} of the state into {now}; see its reset")
         return jnp.asarray(new, was)
 
@@ -181,9 +183,10 @@ def make(name: str, **settings: Any) -> Env:
     """An environment by name.
 
     Args:
-      name: `gymnax:`, `brax:`, `probe:`, `tabular:`, `arcade:`, `tv:` or `sequence:`
-        and a name, or one of the submodular tasks, `grid:NAME`, `graph:NAME` and `arena:NAME`;
-        options may follow after commas: `gymnax:MountainCar-v0,max_steps_in_episode=500`.
+      name: `gymnax:`, `brax:`, `probe:`, `tabular:`, `arcade:`, `tv:`, `sequence:` or a
+        suite's, such as `craftax:`, and a name, or one of the submodular tasks, `grid:NAME`,
+        `graph:NAME` and `arena:NAME`; options may follow after commas:
+        `gymnax:MountainCar-v0,max_steps_in_episode=500`.
       **settings: the same by keyword. gymnax: fields of the environment's
         parameters. brax: `backend` and `episode_length`.
 
@@ -197,14 +200,18 @@ def make(name: str, **settings: Any) -> Env:
     prefix, _, short = base.partition(":")
     if base not in names():
         raise _unknown(base)
-    environment, params = _made(base, _FAMILIES[prefix].factory(short, given))
+    environment, params = suites.adapted(*_made(base, _FAMILIES[prefix].factory(short, given)))
     strangers.check(environment)
     env = Env(
         ",".join([base, *(f"{k}={v}" for k, v in sorted(given.items()))]), environment, params
     )
-    for kind, space in (("observations", env.observation_space), ("actions", env.action_space)):
+    for kind in ("observation", "action"):
+        try:
+            space = getattr(env, f"{kind}_space")
+        except TypeError as error:
+            raise UserError(f"{base} has no array {kind}s: {error}") from None
         if not isinstance(space, ARRAYS):
-            raise UserError(f"{base} has no array {kind}, but {type(space).__name__}")
+            raise UserError(f"{base} has no array {kind}s, but {type(space).__name__}")
     return env
 
 
@@ -271,9 +278,10 @@ def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
 
 def _unknown(base: str) -> UserError:
     """Names the nearest: of the same prefix if that exists, and however it is capitalised."""
-    if base in _LEFT_OUT:
-        return UserError(f"{base} is left out: {_LEFT_OUT[base]}")
     prefix, colon, short = base.partition(":")
+    absent = _LEFT_OUT | (suites.left_out(prefix) if prefix in suites.available() else {})
+    if base in absent:
+        return UserError(f"{base} is left out: {absent[base]}")
     short = short if colon else base
     family = [n for n in names() if n.startswith(f"{prefix}:")] or names()
     by_short = {n.partition(":")[2].lower(): n for n in family}
@@ -306,21 +314,8 @@ _FAMILIES: dict[str, _Family] = {
     "arcade": _Family(rally.make, lambda: rally.GAMES),
     "tv": _Family(noisy_tv.make, lambda: noisy_tv.ROOMS),
     "sequence": _Family(sequence.make, sequence.names),
+    **{
+        suite: _Family(partial(suites.make, suite), partial(suites.names, suite))
+        for suite in suites.available()
+    },
 }
-
-
-def _strong(x: Any) -> Array:
-    """An array without JAX's weak type, which a scan's carry must not change."""
-    return jnp.asarray(x, jnp.result_type(x))
-
-
-def keeps(was: Any, now: Any) -> bool:
-    """Whether a state of the type `was` can hold values of the type `now`."""
-    return _rank(now) <= _rank(was)
-
-
-def _rank(dtype: Any) -> int:
-    """bool, integer, anything wider: a cast downwards would lose values."""
-    if jnp.issubdtype(dtype, jnp.bool_):
-        return 0
-    return 1 if jnp.issubdtype(dtype, jnp.integer) else 2

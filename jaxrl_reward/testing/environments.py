@@ -21,9 +21,9 @@ QUICK: Any = {"xla_backend_optimization_level": 0}
 def check_env(env: Any, *, seed: int = 0, beside: bool = True) -> None:
     """Tries what an environment must keep.
 
-    The contract in shapes; a state that a loop can carry; finite numbers; a clock that
-    truncates and never terminates, seen by setting it to 1, 2, 3 and 1000 steps; and the
-    same steps whether alone or beside others.
+    The contract in shapes; a state that a loop can carry; finite numbers, and observations
+    that lie in their space; a clock that truncates and never terminates, seen by setting it
+    to 1, 2, 3 and 1000 steps; and the same steps whether alone or beside others.
 
     Args:
       env: an `Env`, the name of one, a gymnax environment, or a pair of that and its
@@ -76,9 +76,23 @@ def played(env: envs.Env, seed: int, beside: bool = True) -> dict[Any, Any]:
     for name, values in (("obs", last[0]), ("next_obs", last[1][0]), ("reward", last[1][1])):
         if not np.isfinite(values).all():
             raise LawError(f"{env.name}: {name} is finite: it is {values[~np.isfinite(values)][0]}")
+    _check_space(env, last[0], last[1][0])
     for each in limits:
         _check_clock(env, each, found[each][1], last[1])
     return found
+
+
+def _check_space(env: envs.Env, obs: Any, next_obs: Any) -> None:
+    """What is observed lies in the space that says so, but for rounding."""
+    space = env.observation_space
+    low, high = (np.asarray(x, np.float32) for x in (space.low, space.high))
+    for name, values in (("obs", obs), ("next_obs", next_obs)):
+        rounding = 1e-5 * (1.0 + np.abs(values))
+        outside = np.argwhere((values < low - rounding) | (values > high + rounding))
+        if len(outside):
+            found = values[tuple(outside[0])]
+            law = f"{env.name}: {name} lies in observation_space"
+            raise LawError(f"{law}: it is {found:g}, beyond {space}")
 
 
 def _check_clock(env: envs.Env, limit: Any, trace: Any, unlimited: Any) -> None:

@@ -14,6 +14,7 @@ from gymnax.environments import environment, spaces
 from jaxrl_reward import envs
 from jaxrl_reward.envs import registry
 from jaxrl_reward.testing.environments import played
+from jaxrl_reward.testing.same import LawError
 from jaxrl_reward.types import UserError
 
 GYMNAX = [name for name in envs.names() if name.startswith("gymnax:")]
@@ -28,6 +29,11 @@ def signature(tree):
 
 @pytest.mark.parametrize("name", GYMNAX)
 def test_an_environment_keeps_the_contract(name):
+    if name == "gymnax:GaussianBandit-misc":
+        # It starts with -1 where its space says 0 or more.
+        with pytest.raises(LawError, match="obs lies in observation_space: it is -1"):
+            played(envs.make(name), 0, beside=False)
+        return
     found = played(envs.make(name), 0, beside=False)
     assert found[1000][1][2].all() == (name == "gymnax:SimpleBandit-bsuite")
 
@@ -250,16 +256,11 @@ def test_a_state_that_would_lose_its_fraction_is_refused(counter):
         env.step(jax.random.key(0), state, 0)
 
 
-@pytest.mark.parametrize(
-    "where,space,kind",
-    [
-        ("observation", spaces.Space(), "Space"),
-        ("action", spaces.Dict({"x": spaces.Discrete(2)}), "Dict"),
-    ],
-)
-def test_spaces_that_are_no_arrays_are_refused(counter, where, space, kind):
-    counter(add=1, **{where: space})
-    with pytest.raises(UserError, match=f"counter:one has no array {where}s, but {kind}"):
+@pytest.mark.parametrize("where", ["observation", "action"])
+def test_spaces_that_are_no_arrays_are_refused(counter, where):
+    counter(add=1, **{where: spaces.Dict({"x": spaces.Space()})})
+    said = {"observation": ": x is Space, no array", "action": ", but Dict"}[where]
+    with pytest.raises(UserError, match=f"counter:one has no array {where}s{said}"):
         envs.make("counter:one")
 
 
