@@ -72,9 +72,11 @@ class JaxMARL(clocks.Clocked):
         if hasattr(each[0], "n"):
             values = [int(one.n) for one in each]
             return spaces.MultiDiscrete(values) if len(values) > 1 else spaces.Discrete(values[0])
-        ends = [(np.broadcast_to(x, one.shape) for x in (one.low, one.high)) for one in each]
-        low, high = (np.concatenate(side).astype(np.float32) for side in zip(*ends, strict=True))
-        return spaces.Box(jnp.asarray(low), jnp.asarray(high), low.shape, jnp.float32)
+        low, high = (
+            np.concatenate([np.broadcast_to(getattr(x, end), x.shape) for x in each])
+            for end in ("low", "high")
+        )
+        return spaces.Box(jnp.float32(low), jnp.float32(high), low.shape, jnp.float32)
 
     def _split(self, action: Any) -> list[Array]:
         """Each agent's part of the team's action."""

@@ -1,7 +1,11 @@
 """The cooperative tasks of JaxMARL, and how they are built without a time limit."""
 
+import contextlib
 import copy
 import importlib
+import io
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from jaxrl_reward.envs.clock import NEVER
@@ -52,7 +56,8 @@ def build(name: str, options: dict[str, Any]) -> tuple[Any, Any, int | None, boo
     Raises:
       UserError: JaxMARL is not installed, or an option is unknown or does not fit.
     """
-    suite = load("jaxmarl", "jaxmarl")
+    with _own_streams():
+        suite = load("jaxmarl", "jaxmarl")
     with quiet():
         plain = suite.make(name)
     clock = "episode_length" if name in BRAX else "max_steps"
@@ -84,6 +89,17 @@ def build(name: str, options: dict[str, Any]) -> tuple[Any, Any, int | None, boo
         shown.max_steps = limit
         getattr(env, "_env", env).max_steps = NEVER  # SMAX is within
     return env, shown, limit, pays == "mean"
+
+
+@contextlib.contextmanager
+def _own_streams() -> Iterator[None]:
+    """Keeps where output goes: JaxMARL, when it is imported, sends it to the process's own."""
+    kept = sys.stdout, sys.stderr, sys.__stdout__
+    sys.__stdout__ = io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr, sys.__stdout__ = kept
 
 
 def _numbers(env: Any) -> dict[str, Any]:
