@@ -42,8 +42,9 @@ def terms() -> str:
 
 def _envs() -> Iterable[tuple[str, str]]:
     from jaxrl_reward import envs
+    from jaxrl_reward.envs import promises
 
-    return [(name, "") for name in envs.names()]
+    return [(name, promises.note(name)) for name in envs.names()]
 
 
 def _rewards() -> Iterable[tuple[str, str]]:
