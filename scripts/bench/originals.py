@@ -263,7 +263,8 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         "# gymnax and brax beside the environments that they are named after",
         "",
-        "Each step from the same state with the same action in both; spaces, limits and what is drawn at random beside "
+        "Each step from the same state with the same action in both; spaces, limits and what is "
+        "drawn at random beside "
         "each other. Gymnasium 1.3.0, MinAtar 1.0.15, bsuite 0.3.6. Made by "
         "`scripts/bench/originals.py`; `jaxrl-reward list envs` says what each name promises.",
         "",
