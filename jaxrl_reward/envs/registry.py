@@ -21,6 +21,7 @@ from jaxrl_reward.envs import (
     probes,
     rally,
     recorded,
+    restored,
     sequence,
     strangers,
     suites,
@@ -300,7 +301,12 @@ def _gymnax(name: str, given: dict[str, Any]) -> tuple[Any, Any]:
     defaults = {field.name: getattr(params, field.name) for field in fields}
     # An array as an option would need a syntax of its own.
     defaults = {k: v for k, v in defaults.items() if isinstance(v, bool | int | float)}
-    return environment, params.replace(**options.check(f"gymnax:{name}", given, defaults))
+    more = restored.options(name)
+    chosen = options.check(f"gymnax:{name}", given, {**defaults, **more})
+    own = {k: v for k, v in chosen.items() if k not in more}
+    return restored.apply(
+        environment, params.replace(**own), {k: chosen[k] for k in more if k in chosen}
+    )
 
 
 _FAMILIES: dict[str, _Family] = {

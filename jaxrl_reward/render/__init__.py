@@ -31,7 +31,7 @@ def check_path(path: Path | str) -> None:
 
 def frames(env: Any, episode: Episode) -> "Iterator[Image]":
     """One picture for each observation of the episode."""
-    from jaxrl_reward.render import bodies, flat, texts, walks
+    from jaxrl_reward.render import bodies, flat, suites, texts, walks
 
     known = env.name.partition(",")[0]
     family, _, name = known.partition(":")
@@ -44,6 +44,8 @@ def frames(env: Any, episode: Episode) -> "Iterator[Image]":
         drawn = (texts.draw(world.task, obs) for obs in episode.obs)
     elif getattr(world, "map", None):
         drawn = walks.draw_map(world.map, env.params.mdp, episode.obs)
+    elif episode.states:
+        drawn = suites.draw(env, episode.states)
     if drawn is not None:
         for i, canvas in enumerate(drawn):
             yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")
@@ -51,7 +53,7 @@ def frames(env: Any, episode: Episode) -> "Iterator[Image]":
     peak = max(float(np.abs(flat.finite(obs)).max(initial=0.0)) for obs in episode.obs)
     scene = None
     if episode.poses[0] is not None:
-        scene = bodies.Scene(env.environment.brax.sys.mj_model, *episode.poses[0])
+        scene = bodies.Scene(bodies.model_of(env), *episode.poses[0])
     for i, (obs, pose) in enumerate(zip(episode.obs, episode.poses, strict=True)):
         canvas = flat.draw(known, obs, peak) if scene is None or pose is None else scene.draw(*pose)
         yield canvas.finish(f"{name}   step {i}   return {total[i]:,.1f}")

@@ -1,4 +1,4 @@
-"""Drawings of rigid bodies in space, for brax: no GPU, no window, no OpenGL.
+"""Drawings of rigid bodies in space, of MuJoCo's kind: no GPU, no window, no OpenGL.
 
 Shapes are sorted by their distance from the camera and painted from the
 farthest to the nearest.
@@ -51,6 +51,36 @@ class Shape:
     rotation: np.ndarray
     size: np.ndarray
     colour: str
+
+
+def pose(env: Any, state: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Of the first of N states, the bodies' positions `[L, 3]` and quaternions `[L, 4]`.
+
+    None where an environment has no bodies.
+    """
+    kind = type(env.environment).__module__
+    if kind == "jaxrl_reward.envs.brax":
+        x = state.brax.pipeline_state.x
+        found = x.pos, x.rot
+    elif kind == "jaxrl_reward.envs.suites.playground":
+        found = (each[:, 1:] for each in (state.suite.data.xpos, state.suite.data.xquat))
+    elif hasattr(state, "suite") and hasattr(state.suite, "pipeline_state"):  # a team's, in brax
+        x = state.suite.pipeline_state.x
+        found = x.pos, x.rot
+    else:
+        return None
+    position, rotation = (np.asarray(each[0], float) for each in found)
+    return position, rotation
+
+
+def model_of(env: Any) -> Any:
+    """The `mujoco.MjModel` of an environment with bodies."""
+    kind, environment = type(env.environment).__module__, env.environment
+    if kind == "jaxrl_reward.envs.brax":
+        return environment.brax.sys.mj_model
+    if kind == "jaxrl_reward.envs.suites.playground":
+        return environment.suite.mj_model
+    return environment.suite.env.sys.mj_model
 
 
 def shapes(model: Any) -> list[Shape]:

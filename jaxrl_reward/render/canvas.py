@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT = 480, 320
+TOP = 28  # pixels of the caption
 SHARP = 3  # drawn so much larger, then reduced: smooth edges
 
 PAPER, INK, MUTED, FAINT = "#FFFFFF", "#222222", "#8A8A8A", "#E4E4E4"
@@ -55,6 +56,15 @@ class Canvas:
         """Words from a pixel of the picture on, counted from its upper left corner."""
         place = (float(pixel[0]) * SHARP, float(pixel[1]) * SHARP)
         self._draw.text(place, words, fill=colour, font=ImageFont.load_default(size * SHARP))
+
+    def paste(self, pixels: np.ndarray) -> None:
+        """Another's picture, uint8 `[H, W, 3]`, as large as fits below the caption."""
+        picture, space = Image.fromarray(pixels), (HEIGHT - TOP) * SHARP
+        scale = min(WIDTH * SHARP / picture.width, space / picture.height)
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        kind = Image.Resampling.NEAREST if scale > 1.0 else Image.Resampling.BOX
+        corner = ((WIDTH * SHARP - size[0]) // 2, TOP * SHARP + (space - size[1]) // 2)
+        self._image.paste(picture.resize(size, kind), corner)
 
     def _disc(self, pixel: tuple[float, float], radius: float, fill: str) -> None:
         x, y = pixel

@@ -1,5 +1,6 @@
 """One episode, step by step, with everything that its drawing needs."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jaxrl_reward.agents.common import playing, policies
 from jaxrl_reward.agents.common.policies import Policy
 from jaxrl_reward.envs.masks import random_action
+from jaxrl_reward.render import bodies, suites
 from jaxrl_reward.types import Array, UserError
 
 
@@ -19,11 +21,13 @@ class Episode(NamedTuple):
       poses: the bodies' positions `[L, 3]` and quaternions `[L, 4]`, likewise;
         `None` where the environment has no bodies.
       rewards: the environment's own.
+      states: the environment's, likewise, where a drawing is made from them.
     """
 
     obs: list[np.ndarray]
     poses: list[tuple[np.ndarray, np.ndarray] | None]
     rewards: list[float]
+    states: Sequence[Any] = ()
 
 
 def random(env: Any) -> Policy:
@@ -68,19 +72,21 @@ def play(env: Any, policy: Policy, *, seed: int = 0, max_steps: int = 1000) -> E
         return playing.step(env, policy, now, key_step[None], key_act)
 
     now = begin(key_reset, key_start)
-    episode = Episode([np.asarray(now.obs[0])], [_pose(env, now.env_state)], [])
+    drawn = suites.drawn(env)
+    states: list[Any] = []
+    episode = Episode([], [], [], states)
+
+    def note(now: Any) -> None:
+        episode.obs.append(np.asarray(now.obs[0]))
+        episode.poses.append(bodies.pose(env, now.env_state))
+        if drawn:
+            states.append(jax.tree.map(lambda x: x[0], now.env_state))
+
+    note(now)
     for i in range(max_steps):
         now, transition = step(now, jax.random.fold_in(key_play, i))
-        episode.obs.append(np.asarray(now.obs[0]))
-        episode.poses.append(_pose(env, now.env_state))
+        note(now)
         episode.rewards.append(float(transition.env_reward[0]))
         if transition.last[0]:
             break
     return episode
-
-
-def _pose(env: Any, state: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    if not env.name.startswith("brax:"):
-        return None
-    x = state.brax.pipeline_state.x
-    return np.asarray(x.pos[0], float), np.asarray(x.rot[0], float)

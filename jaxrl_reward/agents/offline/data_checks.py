@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxrl_reward import envs
 from jaxrl_reward.data import dataset as datasets
+from jaxrl_reward.envs import promises
 from jaxrl_reward.envs.bounds import limits
 from jaxrl_reward.types import UserError
 
@@ -51,6 +52,8 @@ def warn_of_another(agent: str, env: envs.Env, said: str) -> None:
     else:
         return  # the name of a file, which need not say anything
     line = f"{agent}'s data say that they are of {said}, and {name} is another task: {fix}"
+    if differs := promises.note(name):
+        line = f"{line}; {name} {differs}"
     warnings.warn(line, stacklevel=2)
 
 

@@ -52,8 +52,9 @@ def traits() -> str:
 
 def _envs() -> Iterable[tuple[str, str]]:
     from jaxrl_reward import envs
+    from jaxrl_reward.envs import promises
 
-    return [(name, "") for name in envs.names()]
+    return [(name, promises.note(name)) for name in envs.names()]
 
 
 def _rewards() -> Iterable[tuple[str, str]]:
