@@ -12,21 +12,16 @@ import jax.numpy as jnp
 
 from jaxrl_reward import options, spaces
 from jaxrl_reward.envs import (
-    arena,
     brax,
     carried,
     clock,
-    finite,
-    noisy_tv,
-    probes,
-    rally,
     recorded,
     restored,
     sequence,
     strangers,
     suites,
-    walk,
 )
+from jaxrl_reward.envs.worlds import arena, finite, noisy_tv, probes, rally, walk
 from jaxrl_reward.plugins.definitions import check_free
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError

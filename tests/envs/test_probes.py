@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxrl_reward import envs
-from jaxrl_reward.envs import probes
+from jaxrl_reward.envs.worlds import probes
 
 
 def episode(name, actions, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import envs
-from jaxrl_reward.envs.rally import SIZE
+from jaxrl_reward.envs.worlds.rally import SIZE
 from jaxrl_reward.types import UserError
 
 

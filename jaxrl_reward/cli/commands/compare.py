@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from jaxrl_reward import envs
     from jaxrl_reward import rewards as rw
     from jaxrl_reward.compare import comparison
-    from jaxrl_reward.envs.finite import Finite
+    from jaxrl_reward.envs.worlds.finite import Finite
 
     first, second = (rw.parse(text.strip()) for text in (args.first, args.second))
     env = envs.make(args.env)

@@ -1,0 +1,1 @@
+"""Small worlds of this package's own."""
