@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward import envs
-from jaxrl_reward.envs.suites import quiet
+from jaxrl_reward.envs.suites.loading import quiet
 
 RECORD = Path(__file__).parent / "record"
 Loop = tuple[Callable[[Any], Any], Callable[[Any, Any, Any], tuple[Any, Any, Any]]]

@@ -16,6 +16,7 @@ from gymnax.environments import environment
 
 from jaxrl_reward import envs, spaces
 from jaxrl_reward.envs import suites
+from jaxrl_reward.envs.suites import loading
 from jaxrl_reward.testing import check_env
 from jaxrl_reward.types import UserError
 
@@ -72,14 +73,14 @@ def test_a_game_of_two_is_refused_in_a_line():
 def test_a_suite_that_is_not_installed_says_how(suite, monkeypatch):
     name, module = EXAMPLES[suite]
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(suites, "sys", SimpleNamespace(version_info=(3, 12, 1)))
+    monkeypatch.setattr(loading, "sys", SimpleNamespace(version_info=(3, 12, 1)))
     fix = rf'{suite} cannot be imported \(.*\): pip install "jaxrl-reward\[{suite}\]"$'
     with pytest.raises(UserError, match=fix):
         envs.make(f"{suite}:{name}")
 
 
 def test_navix_says_which_python_it_needs(monkeypatch):
-    monkeypatch.setattr(suites, "sys", SimpleNamespace(version_info=(3, 11, 7)))
+    monkeypatch.setattr(loading, "sys", SimpleNamespace(version_info=(3, 11, 7)))
     said = r'navix needs Python 3\.12 or newer, and this is 3\.11: there, pip install "jaxrl'
     with pytest.raises(UserError, match=said):
         envs.make("navix:Navix-Empty-5x5-v0")

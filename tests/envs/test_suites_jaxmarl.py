@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import envs, spaces
-from jaxrl_reward.envs.suites import clocks, jaxmarl_tasks, quiet
+from jaxrl_reward.envs.suites import clocks, jaxmarl_tasks
+from jaxrl_reward.envs.suites.loading import quiet
 from jaxrl_reward.types import UserError
 
 with quiet():

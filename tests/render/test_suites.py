@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl_reward import envs, render
-from jaxrl_reward.envs.suites import quiet
+from jaxrl_reward.envs.suites.loading import quiet
 from jaxrl_reward.render import suites
 from jaxrl_reward.render.canvas import HEIGHT, TOP, WIDTH, Canvas
 

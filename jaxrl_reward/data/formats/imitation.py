@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from jaxrl_reward.data import described
-from jaxrl_reward.data.arrow import column_rows, tables
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
+from jaxrl_reward.data.decoding.arrow import column_rows, tables
 from jaxrl_reward.data.rows import (
     Found,
     Traits,

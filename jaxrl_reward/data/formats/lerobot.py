@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.data import arrow, described, images
+from jaxrl_reward.data import described
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
+from jaxrl_reward.data.decoding import arrow, images
 from jaxrl_reward.data.fields import flag
 from jaxrl_reward.data.rows import (
     DONES,

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.data import described, images, tfrecord
+from jaxrl_reward.data import described
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
+from jaxrl_reward.data.decoding import images, tfrecord
 from jaxrl_reward.data.fields import flag
 from jaxrl_reward.data.rows import (
     Found,

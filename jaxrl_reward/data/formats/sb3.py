@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_reward.data import described, unpickle
+from jaxrl_reward.data import described
 from jaxrl_reward.data.dataset import Dataset, Provenance, make
+from jaxrl_reward.data.decoding import unpickle
 from jaxrl_reward.data.rows import Found, Traits, check_option
 from jaxrl_reward.types import UserError
 

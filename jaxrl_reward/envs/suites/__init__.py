@@ -6,13 +6,8 @@ parameters (`make(name, options)`), may take an environment that was made elsewh
 only its bare steps are used: its own resets hide the last observation of an episode.
 """
 
-import contextlib
 import importlib
 import importlib.util
-import io
-import sys
-import warnings
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +24,6 @@ PACKAGES = {
     "playground": ("mujoco_playground",),
     "xminigrid": ("xminigrid",),
 }
-_SINCE = {"navix": (3, 12)}  # the first Python that a suite runs on
 
 
 def available() -> list[str]:
@@ -81,33 +75,6 @@ def adapted(environment: Any, params: Any = None) -> tuple[Any, Any]:
         return adapt(environment, params)
     named = f"{suite}:{names(suite)[0]}"
     raise UserError(f"{kind.__name__} is an environment of {suite}: name it, as in {named!r}")
-
-
-def load(suite: str, module: str) -> ModuleType:
-    """A module of a suite, without what it says of itself on being imported.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    since = _SINCE.get(suite, (3, 0))
-    if sys.version_info < since:
-        wanted, has = (".".join(map(str, v[:2])) for v in (since, sys.version_info))
-        fix = f'there, pip install "jaxrl-reward[{suite}]"'
-        raise UserError(f"{suite} needs Python {wanted} or newer, and this is {has}: {fix}")
-    with quiet():
-        try:
-            return importlib.import_module(module)
-        except ImportError as error:
-            fix = f'pip install "jaxrl-reward[{suite}]"'
-            raise UserError(f"{suite} cannot be imported ({error}): {fix}") from None
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without prints and warnings."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _adapter(suite: str) -> ModuleType:

@@ -12,8 +12,8 @@ from flax import struct
 
 from jaxrl_reward import spaces
 from jaxrl_reward.envs.clock import NEVER
-from jaxrl_reward.envs.suites import load
 from jaxrl_reward.envs.suites.base import Adapter
+from jaxrl_reward.envs.suites.loading import load
 from jaxrl_reward.options import check
 from jaxrl_reward.types import Array
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxrl_reward.envs.clock import NEVER
-from jaxrl_reward.envs.suites import building, load, quiet
+from jaxrl_reward.envs.suites.loading import arguments, load, plain, quiet
 from jaxrl_reward.options import check
 from jaxrl_reward.types import UserError, nearest
 
@@ -104,10 +104,10 @@ def _own_streams() -> Iterator[None]:
 
 def _numbers(env: Any) -> dict[str, Any]:
     """What a task can be built with, and its defaults."""
-    found = building.arguments(type(env))
+    found = arguments(type(env))
     if hasattr(type(env), "heuristic_policy") or "_env" in vars(env):
-        found = building.arguments(type(env._env)) | found
-    return {k: v for k, v in building.plain(found).items() if k not in _NOT_OPTIONS}
+        found = arguments(type(env._env)) | found
+    return {k: v for k, v in plain(found).items() if k not in _NOT_OPTIONS}
 
 
 def _objects(name: str) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,8 @@ import numpy as np
 
 from jaxrl_reward import spaces
 from jaxrl_reward.envs.clock import NEVER
-from jaxrl_reward.envs.suites import building, clocks, jumanji_specs, known, load, quiet
+from jaxrl_reward.envs.suites import clocks, jumanji_specs, known
+from jaxrl_reward.envs.suites.loading import arguments, load, plain, quiet
 from jaxrl_reward.options import check
 from jaxrl_reward.types import Array, UserError
 
@@ -104,7 +105,7 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
         env = jumanji.make(name)
     generator = getattr(env, "generator", getattr(env, "_generator", None))
     team = {"reward": "sum"} if env.reward_spec.shape else {}
-    numbers = {**building.plain(_built_with(generator)), **building.plain(_built_with(env)), **team}
+    numbers = {**plain(_built_with(generator)), **plain(_built_with(env)), **team}
     for name_of_another in ("debug", "max_step"):
         numbers.pop(name_of_another, None)
     chosen = check(f"jumanji:{name}", options, numbers)
@@ -125,16 +126,16 @@ def adapt(environment: Any, params: Any = None) -> tuple[Any, Any]:
 
 def _built_with(made: Any) -> dict[str, Any]:
     """What an object was built with, as far as it says so by attributes of the same name."""
-    names = [] if made is None else building.arguments(type(made))
+    names = [] if made is None else arguments(type(made))
     values = {name: getattr(made, name, getattr(made, f"_{name}", None)) for name in names}
     return {name: x.item() if isinstance(x, np.generic) else x for name, x in values.items()}
 
 
 def _rebuilt(name: str, env: Any, generator: Any, chosen: dict[str, Any]) -> Any:
     """The environment again, with other numbers."""
-    kind, defaults = type(env), building.arguments(type(env))
+    kind, defaults = type(env), arguments(type(env))
     # What is None by default depends on the rest: a maze's time limit is its size.
-    own = {k: v for k, v in building.plain(_built_with(env)).items() if defaults[k] is not None}
+    own = {k: v for k, v in plain(_built_with(env)).items() if defaults[k] is not None}
     own |= {k: v for k, v in chosen.items() if k in defaults}
     try:
         if generator is not None:

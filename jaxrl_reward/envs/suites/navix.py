@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrl_reward import spaces
-from jaxrl_reward.envs.suites import load
 from jaxrl_reward.envs.suites.base import Adapter, planes
+from jaxrl_reward.envs.suites.loading import load
 from jaxrl_reward.options import check
 from jaxrl_reward.types import Array, UserError, nearest
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl_reward import spaces
-from jaxrl_reward.envs.suites import building, clocks, known, load, quiet
+from jaxrl_reward.envs.suites import clocks, known
+from jaxrl_reward.envs.suites.loading import load, plain, quiet
 from jaxrl_reward.options import check
 from jaxrl_reward.types import Array, UserError
 
@@ -100,7 +101,7 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
     """
     registry = load("playground", "mujoco_playground").registry
     config = registry.get_default_config(name)
-    numbers = {k: v for k, v in building.plain(_flat(config)).items() if k not in _NOT_OPTIONS}
+    numbers = {k: v for k, v in plain(_flat(config)).items() if k not in _NOT_OPTIONS}
     offered = {"impl": IMPLS[0], "episode_length": int(config.episode_length), **numbers}
     if name in known.ROBOTS:
         offered["privileged"] = False

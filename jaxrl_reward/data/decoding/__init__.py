@@ -1,0 +1,1 @@
+"""Files as they lie on disk: Arrow tables, images, TFRecords, pickles of which nothing is run."""
