@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_reward.errors import UserError
 from jaxrl_reward.layout import MASK, Part, mask, take
 
 __all__ = [
@@ -100,7 +101,11 @@ def parts(space: Any) -> tuple[Part, ...]:
 
 
 def flatten(space: Any, value: Any) -> jax.Array:
-    """A structured observation as one vector, float32 `[D]`; whole-numbered parts one-hot."""
+    """A structured observation as one vector, float32 `[D]`; whole-numbered parts one-hot.
+
+    Raises:
+      UserError: it has no part that the space has.
+    """
     flat = []
     for (_, each), leaf in zip(_leaves(space, ""), _values(space, value), strict=True):
         if isinstance(each, Discrete):
@@ -148,8 +153,12 @@ def _values(space: Any, value: Any) -> Iterator[Any]:
     if children is None:
         yield value
     for key, each in children or ():
-        if isinstance(space, Tuple):
-            inner = value[int(key)]
-        else:
-            inner = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        try:
+            if isinstance(space, Tuple):
+                inner = value[int(key)]
+            else:
+                inner = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            kind = type(value).__name__
+            raise UserError(f"an observation has no {key!r}, which its space has: {kind}") from None
         yield from _values(each, inner)

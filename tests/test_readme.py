@@ -46,7 +46,8 @@ def test_the_commands_are_understood(line, monkeypatch, registers):
     args = arguments.parse(shlex.split(line)[1:])
     if args.command in ("train", "search"):
         if args.data is not None:  # which is not there
-            env, given = args.env or "gymnax:Pendulum-v1", settings.given(args)
+            plain = "gymnax:CartPole-v1" if args.agent == "cql" else "gymnax:Pendulum-v1"
+            env, given = args.env or plain, settings.given(args)
             assert agents.make(args.agent, env, args.reward, **given).name == args.agent
             train.grid(args.vary)
             return

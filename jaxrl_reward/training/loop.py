@@ -146,9 +146,9 @@ class Training:
         The way there from the newest good state is run again, if it is short.
         """
         start, carry = 0, None
-        if self.programs.agent.stream is not None:  # of which there were several windows
-            return None
         if processes.several() or (iteration - max(self.saved, 0)) * self.iteration_seconds > AGAIN:
+            return None
+        if self.programs.agent.stream is not None:  # of which there were several windows
             return None
         try:
             if self.folder is not None and self.saved >= 0:

@@ -280,15 +280,17 @@ def test_rewards_that_do_not_fit_are_refused(text, message):
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("which", ["observation_space", "action_space"])
-def test_spaces_that_do_not_fit_are_refused(which):
-    class Odd(Walk):
-        pass
-
-    odd = spaces.Dict({"a": spaces.Discrete(2)})
-    setattr(Odd, which, lambda self, params=None: odd)
-    env = envs.Env("test:odd", Odd(), WalkParams())
-    with pytest.raises(UserError, match=r"^ppo needs .*Box.*; test:odd has Dict$"):
+@pytest.mark.parametrize(
+    ("which", "space", "kind"),
+    [
+        ("observation_space", spaces.Space(), "Space"),
+        ("action_space", spaces.Dict({"a": spaces.Discrete(2)}), "Dict"),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused(which, space, kind):
+    odd = type("Odd", (Walk,), {which: lambda self, params=None: space})
+    env = envs.Env("test:odd", odd(), WalkParams())
+    with pytest.raises(UserError, match=rf"^ppo needs .*Box.*; test:odd has {kind}$"):
         player("ppo", ppo.Config(), env, rw.env())
 
 
@@ -350,16 +352,12 @@ def test_an_agent_sees_images_as_flat(name):
 @pytest.mark.parametrize("name", agents.names())
 def test_a_policy_remembers_as_much_after_a_step_as_before(name):
     """So that any loop can play it; with a memory of its own, and seeing the reward's."""
-    env = {
-        **dict.fromkeys(WRITERS, "sequence:copy"),
-        "dqn": "gymnax:CartPole-v1",
-        "eta": "gymnax:CartPole-v1",
-    }
+    discrete = dict.fromkeys(("cql", "dqn", "eta"), "gymnax:CartPole-v1")
+    env = dict.fromkeys(WRITERS, "sequence:copy") | discrete
     settings = {"ppo": {"network": "gru", "placement": "step"}, "subpo": {"placement": "step"}}
     settings |= {"dqn": {"placement": "step"}, "td3": {"placement": "step"}}
     reward = "env + delay(2)" + " | dpo()" * (name == "pair_pg")
-    env = env.get(name, "gymnax:Pendulum-v1")
-    made = agents.make(name, env, reward, **settings.get(name, {}))
+    made = agents.make(name, env.get(name, "gymnax:Pendulum-v1"), reward, **settings.get(name, {}))
 
     def start(key):
         state = made.prepare_eval(made.init(key), key)

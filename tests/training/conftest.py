@@ -50,6 +50,7 @@ class FakeAgent(NamedTuple):
     shards_envs: bool = False
     check: Any = lambda config: None
     data: Any = None
+    data_origin: tuple[Any, ...] = ()
     judge: Any = None
     metric: str = "return"
     references: Any = None
