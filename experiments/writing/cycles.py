@@ -81,7 +81,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
         told.append(
             above(
                 "INPO ends where its closed form does",
-                "how near the last policy's exploitability is to that, of 0.02",
+                "0.02 less how far the last policy's exploitability is from 0.0567",
                 MARGIN - np.abs(_writing.last(results["INPO"], "exploitability") - END),
                 0.0,
                 source=INPO,

@@ -205,7 +205,7 @@ experiment = Experiment(
             config={"width": 8, "warmup": 4, "batch_size": 16},
             arms=[name_of("DPO", 128), name_of("RPO", 128)],
         ),
-        "quick": Preset(seeds=16, total_steps=1000, evals=20),
+        "quick": Preset(seeds=16, total_steps=800, evals=20),
         "paper": Preset(seeds=64, total_steps=10_000, evals=100, config={"width": 64}),
     },
     verdict=verdict,
