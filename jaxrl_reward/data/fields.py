@@ -80,7 +80,7 @@ def _as_float32(value: np.ndarray, what: str) -> np.ndarray:
         line = f"{what} has whole numbers beyond {WHOLE}, which float32 rounds; scale them: one"
         _refuse(lambda x: (x > WHOLE) | (x < -WHOLE), line, value)
     else:
-        _refuse(lambda x: ~np.isfinite(x), f"{what} holds a NaN or an infinity, first", value)
+        _refuse(_not_finite, f"{what} holds a NaN or an infinity, first", value)
     if value.dtype == np.float32:
         return value
     kept = np.empty(value.shape, np.float32)
@@ -89,8 +89,16 @@ def _as_float32(value: np.ndarray, what: str) -> np.ndarray:
             kept[start : start + len(rows)] = rows
     if value.dtype.itemsize > 4 and value.dtype.kind == "f":
         line = f"{what} goes beyond float32, up to 3.4e38"
-        _refuse(lambda x: ~np.isfinite(x), line, kept, value)
+        _refuse(_not_finite, line, kept, value)
     return kept
+
+
+def _not_finite(rows: np.ndarray) -> np.ndarray:
+    """Which numbers are a NaN or an infinity; `[0]` where a sum says that none is."""
+    # A sum is finite only of finite numbers, and takes a third of the time of a mask.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = rows.sum()
+    return ~np.isfinite(rows) if not np.isfinite(total) else np.zeros(0, bool)
 
 
 def _refuse(
