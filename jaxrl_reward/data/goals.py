@@ -85,7 +85,10 @@ def relabel_goals(
         parts.append(_relabelled(steps, rows, chosen, tolerance))
     joined = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
     return dataset.replace(steps=joined, left_out=None).replace_provenance(
-        checksum="", random_return=None, expert_return=None
+        observation_space="",  # it was that of observations without goals
+        checksum="",
+        random_return=None,
+        expert_return=None,
     )
 
 

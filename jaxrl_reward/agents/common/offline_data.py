@@ -209,7 +209,7 @@ def alone(found: Sequence[Known], actions: Any = None) -> envs.Env:
       UserError: the actions are of no space that agents have.
     """
     origin, shape = found[0].provenance, tuple(found[0].actions.shape[1:])
-    said = getattr(origin, "action_space", "")
+    said = origin.action_space
     if actions is not None:
         space, assumed = recorded.actions_from(actions, shape), ""
     elif said:
