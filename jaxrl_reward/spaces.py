@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_reward.errors import UserError
 from jaxrl_reward.layout import MASK, Part, mask, take
 
 __all__ = [
@@ -104,7 +103,7 @@ def flatten(space: Any, value: Any) -> jax.Array:
     """A structured observation as one vector, float32 `[D]`; whole-numbered parts one-hot.
 
     Raises:
-      UserError: it has no part that the space has.
+      TypeError: it has no part that the space has.
     """
     flat = []
     for (_, each), leaf in zip(_leaves(space, ""), _values(space, value), strict=True):
@@ -160,5 +159,5 @@ def _values(space: Any, value: Any) -> Iterator[Any]:
                 inner = value[key] if isinstance(value, Mapping) else getattr(value, key)
         except (AttributeError, IndexError, KeyError, TypeError):
             kind = type(value).__name__
-            raise UserError(f"an observation has no {key!r}, which its space has: {kind}") from None
+            raise TypeError(f"an observation has no {key!r}, which its space has: {kind}") from None
         yield from _values(each, inner)

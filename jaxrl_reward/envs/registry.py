@@ -157,7 +157,10 @@ class Env:
         if isinstance(space, spaces.Discrete):
             return jax.nn.one_hot(obs, space.n, dtype=jnp.float32)
         if isinstance(space, _STRUCTURED):
-            return spaces.flatten(space, obs)
+            try:
+                return spaces.flatten(space, obs)
+            except TypeError as error:
+                raise UserError(f"{self.name}: {error}") from None
         return jnp.asarray(obs, jnp.float32)
 
     def _keep_type(self, old: Any, new: Any) -> Array:
