@@ -81,7 +81,8 @@ def compiled_once() -> Iterator[None]:
     compile_program = sharding._compile
 
     def compile_once(lowered, once):
-        key = (lowered.as_text(), lowered.in_tree, lowered.out_tree)
+        # An argument that is not used is no part of the text.
+        key = (lowered.as_text(), lowered.in_tree, lowered.out_tree, str(lowered.in_avals))
         if key not in compiled:
             compiled[key] = compile_program(lowered, once)
         return compiled[key]
