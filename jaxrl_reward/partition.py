@@ -7,15 +7,28 @@ a length of 0), and nothing is lost where they are made anew on each device.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 from jax.extend.core import jaxpr_as_fun
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxrl_reward.types import Array
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """What is computed within has its value now, while a program is traced, spread or not.
+
+    `jax.ensure_compile_time_eval` alone keeps the devices of the program, on which nothing
+    can be computed before it runs: a random key that is made so fails.
+    """
+    nowhere = jax.sharding.use_abstract_mesh(AbstractMesh((), ()))
+    with nowhere, jax.ensure_compile_time_eval():
+        yield
 
 
 def shard_map(

@@ -10,7 +10,7 @@ import gymnax
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward import options, spaces
+from jaxrl_reward import options, partition, spaces
 from jaxrl_reward.envs import (
     brax,
     carried,
@@ -65,7 +65,7 @@ class Env:
         if isinstance(space, spaces.Discrete):
             return spaces.Box(0.0, 1.0, (space.n,))
         if isinstance(space, _STRUCTURED):
-            with jax.ensure_compile_time_eval():
+            with partition.at_once():
                 return spaces.vector(space)
         return space
 
@@ -87,7 +87,7 @@ class Env:
     def action_space(self) -> Any:
         """A gymnax `Box` or `Discrete`, or a `MultiDiscrete`."""
         # Bounds made with jax.numpy inside a compiled function are to be numbers, too.
-        with jax.ensure_compile_time_eval():
+        with partition.at_once():
             return self.environment.action_space(self.params)
 
     @property

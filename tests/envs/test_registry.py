@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from flax import struct
 from gymnax.environments import environment, spaces
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
-from jaxrl_reward import envs
+from jaxrl_reward import envs, partition
 from jaxrl_reward.envs import registry
 from jaxrl_reward.testing.environments import played
 from jaxrl_reward.testing.same import LawError
@@ -262,6 +264,19 @@ def test_spaces_that_are_no_arrays_are_refused(counter, where):
     said = {"observation": ": x is Space, no array", "action": ", but Dict"}[where]
     with pytest.raises(UserError, match=f"counter:one has no array {where}s{said}"):
         envs.make("counter:one")
+
+
+def test_spaces_that_are_told_by_playing_are_told_in_a_program_on_several_devices():
+    """pgx counts its actions by playing a game, with a key of its own."""
+
+    class Played(Counter):
+        def action_space(self, params=None):
+            return spaces.Discrete(2 + len(jax.random.permutation(jax.random.PRNGKey(0), 3)))
+
+    env = envs.given(Played(1))
+    told = partition.shard_map(lambda x: x + env.action_space.n, (P("rows"),), P("rows"))
+    with jax.set_mesh(jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))):
+        assert jax.jit(told)(jnp.arange(2)).tolist() == [5, 6]
 
 
 def test_an_environment_is_hashed_by_identity():

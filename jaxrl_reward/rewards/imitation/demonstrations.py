@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from jaxrl_reward import partition
 from jaxrl_reward.types import Transition, UserError
 
 NOISE = "noise"  # in place of a file: draws from a normal law, to try an expression without data
@@ -141,5 +141,5 @@ def _read_once(source: str, stamp: Any) -> Any:
 
     del stamp
     # Terms look at them as they are traced, and a data set is an array on the device.
-    with jax.ensure_compile_time_eval():
+    with partition.at_once():
         return formats.read(source)
