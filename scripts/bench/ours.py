@@ -52,7 +52,7 @@ def train(task: dict[str, Any]) -> tuple[float, Callable[[], int], Callable[[], 
     def repeat() -> int:
         nonlocal carry, at
         carry, at = programs.advance(carry, at, n), at + n
-        return n * agent.steps_per_iteration * task["seeds"]
+        return n * agent.steps_per_iteration * task["seeds"] * task.get("each", 1)
 
     def score() -> list[float]:
         return programs.evaluate(carry, at)[0].mean(axis=1).tolist()

@@ -15,6 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 TORCH = "torch==2.13.0"
+LARGE = {"torch": TORCH, "trl": f"{TORCH} trl==1.16.0"}
 CARTPOLE = {"kind": "ppo", "env": "gymnax:CartPole-v1", "seeds": 1, "episodes": 128}
 SMALL = {"num_envs": 4, "num_steps": 128, "epochs": 4, "minibatches": 4, "learning_rate": 3e-4}
 BRAX = {
@@ -71,6 +72,24 @@ def pendulum(seeds: int = 1, iterations: int = 2000, **changes: Any) -> dict[str
     settings = SAC | {"num_envs": 1, "updates": 1} | changes
     task = {"kind": "sac", "env": "gymnax:Pendulum-v1", "seeds": seeds, "episodes": 128}
     return {**task, "iterations": iterations, "warm": 1100, "settings": settings}
+
+
+def pairs(layers: int, width: int, count: int, updates: int, **changes: Any) -> dict[str, Any]:
+    """DPO of one seed; pairs count as steps."""
+    iterations = changes.pop("iterations", 4)
+    settings = {"network": "transformer", "layers": layers, "width": width, "heads": 4}
+    settings |= {"pairs": count, "batch_size": 64, "updates": updates, "learning_rate": 1e-3}
+    text = {"prompt": 1, "length": 8, "vocabulary": 13}
+    task = {"kind": "pair_pg", "env": "sequence:hack,length=5,max_tokens=8", "seeds": 1, **text}
+    settings |= {"warmup": 10, "look": 2} | changes
+    return {
+        **task,
+        "iterations": iterations,
+        "episodes": 2,
+        "each": 64,
+        "reward": "env | dpo()",
+        "settings": settings,
+    }
 
 
 WORK = {
@@ -152,6 +171,17 @@ WORK = {
             "settings": {"num_envs": 4096, "group_size": 16, "minibatches": 4, "warmup": 10},
         },
     ),
+    "pairs": Work(
+        "DPO, batches of 64 pairs of 8 tokens, transformer 2 x 32: pairs a second",
+        pairs(2, 32, 1024, 100),
+        ("trl",),
+    ),
+    "pairs-wide": Work("DPO, as above, 4 x 128", pairs(4, 128, 1024, 20), ("trl",)),
+    "pairs-online": Work(
+        "DPO, as above, 2 x 32, on pairs that the policy has just written",
+        pairs(2, 32, 64, 1, iterations=50, source="policy"),
+        ("trl",),
+    ),
     "algebra": Work(
         "PPO CartPole, 16 x 128, five terms",
         cartpole(200, num_envs=16),
@@ -225,11 +255,12 @@ def compete(work: Work, peers_python: str, repeats: int) -> list[dict[str, Any]]
 
 def runs(python: str, peer: str) -> bool:
     """Whether a peer's package is there: PyTorch is too large to install for one row."""
-    if peer != "torch":
+    if peer not in LARGE:
         return True
-    found = subprocess.run([python, "-c", "import torch"], capture_output=True)
+    found = subprocess.run([python, "-c", f"import {peer}"], capture_output=True)
     if found.returncode:
-        note = f"benchmark: the torch peer is left out; to have it: {python} -m pip install {TORCH}"
+        asked = f"{python} -m pip install {LARGE[peer]}"
+        note = f"benchmark: the {peer} peer is left out; to have it: {asked}"
         print(note, file=sys.stderr, flush=True)
     return not found.returncode
 
