@@ -120,7 +120,7 @@ def test_many_judges_are_lanes_of_one_program():
 
     together = jax.jit(jax.vmap(one))(keys, labels, sizes, units)
     for i in range(3):
-        alone = one(keys[i], labels[i], sizes[i], units[i])
+        alone = jax.jit(one)(keys[i], labels[i], sizes[i], units[i])
         jax.tree.map(
             lambda x, y, i=i: np.testing.assert_allclose(x[i], y, atol=1e-4), together, alone
         )
@@ -223,6 +223,96 @@ def test_a_judge_is_saved_and_read_again(tmp_path):
 def test_a_design_that_does_not_fit_is_refused(how, message):
     with pytest.raises(UserError, match=message):
         judges.init(jax.random.key(0), design(**how))
+
+
+# ---- what losses lead to ------------------------------------------------------------------
+
+
+def test_one_judge_of_two_groups_learns_nothing_where_they_are_even():
+    """Margin 2 and its opposite: the best single score's loss, and each group's own."""
+
+    def best(share):
+        from scipy.optimize import minimize_scalar
+
+        def loss(d):
+            first, second = (
+                losses.bradley_terry(jnp.float32(x), p) for x, p in ((d, WINS), (-d, WINS))
+            )
+            return float(share * first + (1 - share) * second)
+
+        return minimize_scalar(loss, (-1, 1), options={"xtol": 1e-4}).fun
+
+    wins = 1 / (1 + np.exp(-2.0))
+    assert best(1.0) == pytest.approx(0.365334, abs=1e-5)
+    assert best(0.5) == pytest.approx(0.693147, abs=1e-5)
+    assert best(0.8) == pytest.approx(0.584767, abs=1e-5)
+
+
+def test_the_scaled_losses_slope_is_the_strength_times_bradley_terrys():
+    d, y = jnp.linspace(-3, 3, 7), jnp.array([1.0, 0, 1, 0, 1, 0.5, 1])
+    strength = jnp.array([1.0, 2, 3, 0, 0.5, 4, 3])
+    slope = jax.grad(lambda d: losses.scaled(d, y, strength).sum())(d)
+    plain = jax.grad(lambda d: losses.bradley_terry(d, y).sum())(d)
+    np.testing.assert_allclose(slope, strength * plain, rtol=1e-5)
+    np.testing.assert_allclose(plain, 1 / (1 + np.exp(-np.asarray(d))) - y, atol=1e-6)
+
+
+def test_what_is_learnt_against_another_policy_is_the_log_ratio():
+    """POLAR: of answers by p against answers by q, the best score is `log p / q` and a constant."""
+    p, q = jnp.array([0.5, 0.3, 0.15, 0.05]), jnp.array([0.1, 0.2, 0.3, 0.4])
+
+    def loss(r):
+        each = losses.bradley_terry(r[:, None] - r[None])
+        return (p[:, None] * q[None] * each).sum()
+
+    r = jnp.zeros(4)
+    for _ in range(30):
+        slope, bend = jax.grad(loss)(r), jax.hessian(loss)(r)
+        r = r - jnp.linalg.solve(bend + jnp.ones((4, 4)), slope)
+    np.testing.assert_allclose(r - r.mean(), (x := np.log(p / q)) - x.mean(), atol=1e-4)
+
+
+def test_regression_and_auxiliary_losses_by_hand():
+    outputs = jnp.array([[[1.0, 2.0], [0.0, 5.0]]])
+    found = losses.auxiliary(outputs, jnp.ones(1), jnp.array([[[3.0], [5.0]]]), 0.5)
+    np.testing.assert_allclose(found, np.log1p(np.exp(-1.0)) + 0.5 * 0.5, rtol=1e-6)
+    error = losses.regression(jnp.array([1.0]), jnp.array([0.0]), jnp.array([[4.0, 2.0]]))
+    np.testing.assert_allclose(error, (9 + 4) / 2)
+    asked = losses.both_orders(jnp.array([2.0]), jnp.array([1.0]), 1.0)
+    np.testing.assert_allclose(
+        asked, (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(1.0))) / 2, rtol=1e-6
+    )
+
+
+def test_ratings_first_and_then_strengths():
+    """HelpSteer2: ratings fix origin and scale; the order is learnt on, from there."""
+    train = pairs_of(0, 256, ones)
+    train = train.replace(strength=train.reward[:, 0] - train.reward[:, 1])
+    model = judges.init(jax.random.key(1), design(hidden=16))
+    how = {"steps": 300, "batch_size": 32, "learning_rate": 1e-2}
+    rated, _ = judges.fit(model, jax.random.key(2), train, loss=losses.regression, **how)
+    chosen = judges.texts(train.prompt, train.chosen)
+    told = rated.scores(chosen)[0]
+    assert jnp.abs(told - train.reward[:, 0]).mean() < 0.2
+    ordered, _ = judges.fit(rated, jax.random.key(3), train, loss=losses.scaled, **how)
+    gap = ordered.scores(chosen)[0] - ordered.scores(judges.texts(train.prompt, train.rejected))[0]
+    decided = np.asarray(train.strength) > 0
+    assert (gap > 0)[decided].mean() > 0.98
+
+
+def test_a_tool_that_must_be_predicted_is_predicted():
+    train = pairs_of(0, 256, ones)
+    lengths = jnp.stack([(x < V).sum(1) for x in (train.chosen, train.rejected)], 1)
+    model = judges.init(jax.random.key(1), design(hidden=16, outputs=2, routed=False))
+    assert "router" not in model.params
+    fitted, _ = judges.fit(
+        model, jax.random.key(2), train, steps=300, batch_size=32, learning_rate=1e-2,
+        loss=losses.auxiliary, rows={"facts": 1.0 * lengths[..., None]},
+    )  # fmt: skip
+    said = fitted.judge(judges.texts(train.prompt, train.chosen))
+    assert np.corrcoef(said.outputs[0, :, 1], lengths[:, 0])[0, 1] > 0.9
+    scores = fitted.scores(judges.texts(train.prompt, train.chosen))
+    np.testing.assert_array_equal(scores, said.outputs[..., 0])
 
 
 # ---- as a reward --------------------------------------------------------------------------
