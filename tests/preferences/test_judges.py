@@ -231,18 +231,19 @@ def test_a_design_that_does_not_fit_is_refused(how, message):
 def test_one_judge_of_two_groups_learns_nothing_where_they_are_even():
     """Margin 2 and its opposite: the best single score's loss, and each group's own."""
 
+    wins = 1 / (1 + np.exp(-2.0))
+
     def best(share):
         from scipy.optimize import minimize_scalar
 
         def loss(d):
             first, second = (
-                losses.bradley_terry(jnp.float32(x), p) for x, p in ((d, WINS), (-d, WINS))
+                losses.bradley_terry(jnp.float32(x), p) for x, p in ((d, wins), (-d, wins))
             )
             return float(share * first + (1 - share) * second)
 
         return minimize_scalar(loss, (-1, 1), options={"xtol": 1e-4}).fun
 
-    wins = 1 / (1 + np.exp(-2.0))
     assert best(1.0) == pytest.approx(0.365334, abs=1e-5)
     assert best(0.5) == pytest.approx(0.693147, abs=1e-5)
     assert best(0.8) == pytest.approx(0.584767, abs=1e-5)
