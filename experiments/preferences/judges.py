@@ -12,6 +12,7 @@ many. Sizes were settled on seeds 1000 and 1001 as first written, and so were th
 the reported seeds begin at 0.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,16 +62,18 @@ def more(claim: str, what: str, values: np.ndarray, limit: float, source: str) -
 
 
 def _told(found: Verdict, values: np.ndarray, limit: float) -> Verdict:
-    """Of what is undecided, how many seeds would decide it if the estimate stayed."""
+    """Of what is undecided, how many seeds would decide it if the estimate stayed as it is."""
+    from jaxrl_reward.report import statistics
+
     if found.status != "undecided" or len(values) < 2:
         return found
-    gap = abs(float(values.mean()) - limit)
-    error = float(values.std(ddof=1))
-    seeds = math.ceil((1.96 * error / gap) ** 2) if gap > 0 else math.inf
+    known = statistics.stratified_bootstrap(values)
+    gap = known.estimate - limit
+    # An interval narrows with the root of the number; its end must come as near as the limit.
+    width = known.estimate - known.low if gap > 0 else known.high - known.estimate
+    seeds = math.ceil(len(values) * (width / gap) ** 2) if gap else math.inf
     needed = f"about {seeds:,} seeds" if seeds < 1e5 else "more seeds than can be run"
-    return Verdict(
-        found.claim, found.source, found.status, f"{found.evidence}; to decide it, {needed}"
-    )
+    return dataclasses.replace(found, evidence=f"{found.evidence}; to decide it, {needed}")
 
 
 def verdict(results: Results) -> Sequence[Verdict]:

@@ -20,9 +20,8 @@ def test_mores_weights_on_the_simplex():
     weights = min_norm_weights(GRADIENTS)
     assert weights[0] == pytest.approx(0.882353, abs=1e-5)
     some = np.linspace(0, 1, 100_001)
-    lengths = np.linalg.norm(
-        some[:, None] * np.asarray(GRADIENTS)[:1] + (1 - some)[:, None] * GRADIENTS[1], axis=1
-    )
+    first, second = np.asarray(GRADIENTS)
+    lengths = np.linalg.norm(some[:, None] * first + (1 - some)[:, None] * second, axis=1)
     assert weights[0] == pytest.approx(some[lengths.argmin()], abs=1e-4)
 
 
