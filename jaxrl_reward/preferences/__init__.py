@@ -5,7 +5,15 @@ fitted model says.
 """
 
 from jaxrl_reward.nn.reward_models import RewardModel, init, load
-from jaxrl_reward.preferences import labels, losses, overoptimization, segments, users
+from jaxrl_reward.preferences import (
+    judges,
+    labels,
+    losses,
+    overoptimization,
+    scores,
+    segments,
+    users,
+)
 from jaxrl_reward.preferences.bilevel import hypergradient
 from jaxrl_reward.preferences.fit import fit, returns
 from jaxrl_reward.preferences.thresholds import Thresholds, search_thresholds
@@ -16,11 +24,13 @@ __all__ = [
     "fit",
     "hypergradient",
     "init",
+    "judges",
     "labels",
     "load",
     "losses",
     "overoptimization",
     "returns",
+    "scores",
     "search_thresholds",
     "segments",
     "users",

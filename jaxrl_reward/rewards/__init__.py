@@ -52,6 +52,7 @@ from jaxrl_reward.rewards.groups.advantages import (
     whitened,
 )
 from jaxrl_reward.rewards.groups.implicit import implicit_process, prime
+from jaxrl_reward.rewards.groups.judges import judge
 from jaxrl_reward.rewards.groups.lengths import (
     by_length,
     crf,
@@ -274,6 +275,7 @@ __all__ = [
     "inpo",
     "ipo",
     "jepo",
+    "judge",
     "kto",
     "lagrangian",
     "learned_potential",
