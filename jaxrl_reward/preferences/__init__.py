@@ -5,7 +5,15 @@ fitted model says.
 """
 
 from jaxrl_reward.nn.reward_models import RewardModel, init, load
-from jaxrl_reward.preferences import labels, losses, overoptimization, segments, users
+from jaxrl_reward.preferences import (
+    curation,
+    labels,
+    losses,
+    overoptimization,
+    segments,
+    trees,
+    users,
+)
 from jaxrl_reward.preferences.bilevel import hypergradient
 from jaxrl_reward.preferences.fit import fit, returns
 from jaxrl_reward.preferences.thresholds import Thresholds, search_thresholds
@@ -13,6 +21,7 @@ from jaxrl_reward.preferences.thresholds import Thresholds, search_thresholds
 __all__ = [
     "RewardModel",
     "Thresholds",
+    "curation",
     "fit",
     "hypergradient",
     "init",
@@ -23,5 +32,6 @@ __all__ = [
     "returns",
     "search_thresholds",
     "segments",
+    "trees",
     "users",
 ]
