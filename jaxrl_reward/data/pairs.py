@@ -197,7 +197,7 @@ def put(pairs: PairSet, why: str, **fields: Any) -> PairSet:
     Raises:
       UserError: as `make`.
     """
-    known = dict(pairs.arrays()) | fields
+    known: dict[str, Any] = dict(pairs.arrays()) | fields
     return _signed(make(**known), pairs.origin, why)
 
 

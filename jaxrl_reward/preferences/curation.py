@@ -29,7 +29,7 @@ def strengthen(pairs: PairSet, margins: Any, by: str) -> PairSet:
       by: who the ensemble is, for the record.
     """
     margins = np.atleast_2d(_finite(margins, "margins", len(pairs)))
-    known = labels.strength(margins, np.asarray(pairs.label)).mean
+    known = labels.strength(jnp.asarray(margins, jnp.float32), pairs.label).mean
     return of_pairs.put(pairs, f"strength of {len(margins)} judges ({by})", strength=known)
 
 

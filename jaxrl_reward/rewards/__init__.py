@@ -51,6 +51,7 @@ from jaxrl_reward.rewards.groups.advantages import (
     rloo,
     whitened,
 )
+from jaxrl_reward.rewards.groups.constrained import closeness, constrained
 from jaxrl_reward.rewards.groups.implicit import implicit_process, prime
 from jaxrl_reward.rewards.groups.lengths import (
     by_length,
@@ -218,9 +219,11 @@ __all__ = [
     "check",
     "clip",
     "clip_spread",
+    "closeness",
     "co_reward",
     "coin",
     "constant",
+    "constrained",
     "copo",
     "counts",
     "cpo",
