@@ -28,12 +28,15 @@ class LanguageModel(NamedTuple):
         response's token number `at`, a scalar, in all of N texts.
       logits: `logits(params, text[N, P + T]) -> [N, T, V]`, of each token of the
         response given what comes before it.
+      features: `features(params, text[N, L]) -> [N, L, H]`, what the head reads behind each
+        token of a prompt and any part of a response.
     """
 
     init: Callable[[Array], Any]
     read: Callable[[Any, Array], tuple[Any, Array]]
     step: Callable[[Any, Any, Array, Array], tuple[Any, Array]]
     logits: Callable[[Any, Array], Array]
+    features: Callable[[Any, Array], Array]
 
 
 class Generated(NamedTuple):
@@ -220,7 +223,10 @@ def transformer(
         # The last token is never followed by one.
         return head(params, forward(params, text[:, :-1])[0][:, prompt - 1 :])
 
-    return LanguageModel(init, read, step, logits)
+    def features(params: Any, text: Array) -> Array:
+        return _normal(forward(params, text)[0], params["scale"])
+
+    return LanguageModel(init, read, step, logits, features)
 
 
 def _normal(x: Array, scale: Array) -> Array:
@@ -261,4 +267,7 @@ def recurrent(vocabulary: int, prompt: int, width: int = 32) -> LanguageModel:
     def logits(params: Any, text: Array) -> Array:
         return unroll(params, text[:, :-1])[1][prompt - 1 :].swapaxes(0, 1)
 
-    return LanguageModel(init, read, step, logits)
+    def features(params: Any, text: Array) -> Array:
+        return unroll(params, text)[0].swapaxes(0, 1)
+
+    return LanguageModel(init, read, step, logits, features)

@@ -7,6 +7,7 @@ fitted model says.
 from jaxrl_reward.nn.reward_models import RewardModel, init, load
 from jaxrl_reward.preferences import (
     curation,
+    judges,
     labels,
     losses,
     overoptimization,
@@ -25,6 +26,7 @@ __all__ = [
     "fit",
     "hypergradient",
     "init",
+    "judges",
     "labels",
     "load",
     "losses",

@@ -53,6 +53,7 @@ from jaxrl_reward.rewards.groups.advantages import (
 )
 from jaxrl_reward.rewards.groups.constrained import closeness, constrained
 from jaxrl_reward.rewards.groups.implicit import implicit_process, prime
+from jaxrl_reward.rewards.groups.judges import judge
 from jaxrl_reward.rewards.groups.lengths import (
     by_length,
     crf,
@@ -277,6 +278,7 @@ __all__ = [
     "inpo",
     "ipo",
     "jepo",
+    "judge",
     "kto",
     "lagrangian",
     "learned_potential",

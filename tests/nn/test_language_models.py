@@ -127,7 +127,7 @@ def test_a_rare_token_is_drawn_as_often_as_its_chance_in_half_precision():
     drawn = overoptimization.draw(jax.random.key(0), logits[None], many)
     assert abs(drawn.sum() - many * np.exp(exact[1])) < 80
     given = lambda *_: ((), jnp.tile(logits, (many, 1)))  # noqa: E731
-    model = language_models.LanguageModel(lambda key: (), given, given, lambda *_: None)
+    model = language_models.LanguageModel(lambda key: (), given, given, *[lambda *_: None] * 2)
     prompt = np.zeros((many, 1), np.int32)
     out = language_models.generate(model, (), prompt, 1, jax.random.key(1), end=9)
     assert abs(out.tokens.sum() - many * np.exp(exact[1])) < 80

@@ -1,0 +1,309 @@
+"""A judge: an ensemble of networks that score whole responses, to be fitted, saved and frozen.
+
+The torso is one of those that write, `language_models`, read behind the last token; the head
+is dense layers. What else a judge is told goes into the head beside the text: numbers such as
+a principle, a user's latent or a tool's output, and another response that it is compared with.
+"""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl_reward.files import user_path, write_atomic
+from jaxrl_reward.nn import language_models, networks
+from jaxrl_reward.types import Array, UserError, nearest
+
+FORMAT = "jaxrl-reward judge 1"  # says what a file is, and the version of its layout
+NETWORKS = ("gru", "transformer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """What networks of a judge are like. Hashable: it is static in a `ResponseModel`.
+
+    Attributes:
+      vocabulary: V, how many tokens there are; the number V is nothing.
+      prompt: P, tokens of a prompt.
+      length: T, of the longest response.
+      network: `gru` or `transformer`.
+      width: of the torso.
+      layers: of a transformer.
+      heads: of a transformer's attention; must divide `width`.
+      hidden: of the head's one hidden layer; 0: the head is linear.
+      outputs: K, numbers that the head gives.
+      given: C, numbers that it is told beside the text.
+      relative: whether it compares with another response to the same prompt.
+    """
+
+    vocabulary: int
+    prompt: int
+    length: int
+    network: str = "gru"
+    width: int = 32
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 0
+    outputs: int = 1
+    given: int = 0
+    relative: bool = False
+
+
+class Judged(NamedTuple):
+    """What one network says of N responses.
+
+    Attributes:
+      outputs: of the head, `[N, K]`.
+      weights: of these by the prompt's router, `[N, K]`, sum to 1.
+      features: what the head reads of the response, `[N, H]`.
+    """
+
+    outputs: Array
+    weights: Array
+    features: Array
+
+    def score(self) -> Array:
+        """One number a response, `[N]`: the outputs as the router weighs them."""
+        return (self.outputs * self.weights).sum(-1)
+
+
+class ResponseModel(struct.PyTreeNode):
+    """`members` networks of one design.
+
+    Attributes:
+      params: leaves `[members, ...]`.
+      design: what the networks are like.
+      source: the file it comes from, if any.
+    """
+
+    params: Any
+    design: Design = struct.field(pytree_node=False)
+    source: str = struct.field(pytree_node=False, default="")
+
+    @property
+    def members(self) -> int:
+        """How many networks there are."""
+        return jax.tree.leaves(self.params)[0].shape[0]
+
+    def judge(self, text: Array, given: Any = None, other: Any = None) -> Judged:
+        """What each member says, leaves `[members, N, ...]`; the arguments are those of `judge`."""
+        check(self.design, text, given, other)
+        one = lambda params: judge(self.design, params, text, given, other)  # noqa: E731
+        return jax.vmap(one)(self.params)
+
+    def scores(self, text: Array, given: Any = None, other: Any = None) -> Array:
+        """Each member's number of responses, `[members, N]`; see `Judged.score`."""
+        found = self.judge(text, given, other)
+        return (found.outputs * found.weights).sum(-1)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes it to a file that `load` and the term `judge(start=...)` read.
+
+        Raises:
+          UserError: the path does not end in `.npz`.
+        """
+        path = user_path(path)
+        if path.suffix != ".npz":
+            raise UserError(f"{path} must end in .npz to hold a judge")
+        arrays: dict[str, Any] = {
+            f"arr_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self.params))
+        }
+        arrays["format"] = np.array(FORMAT)
+        arrays["design"] = np.array(json.dumps(dataclasses.asdict(self.design)))
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, buffer.getvalue())
+        return path
+
+
+def init(key: Array, design: Design, members: int = 1) -> ResponseModel:
+    """A judge that is not fitted.
+
+    Raises:
+      UserError: there is no such network, or a size does not fit.
+    """
+    if design.network not in NETWORKS:
+        raise UserError(
+            f"a judge's network cannot be {design.network!r}, {nearest(design.network, NETWORKS)}"
+        )
+    for name in ("vocabulary", "prompt", "length", "width", "layers", "heads", "outputs"):
+        if getattr(design, name) < 1:
+            raise UserError(f"a judge's {name} must be at least 1, not {getattr(design, name)}")
+    if design.network == "transformer" and design.width % design.heads:
+        raise UserError(f"a judge's heads={design.heads} must divide its width={design.width}")
+    if members < 1:
+        raise UserError(f"a judge has at least 1 member, not {members}")
+    draw = lambda key: _init(design, key)  # noqa: E731
+    return ResponseModel(jax.vmap(draw)(jax.random.split(key, members)), design)
+
+
+def load(path: str | Path) -> ResponseModel:
+    """The judge in a file that `save` wrote.
+
+    Raises:
+      UserError: there is no such file, or it holds something else.
+    """
+    try:
+        with np.load(user_path(path), allow_pickle=False) as file:
+            if "format" not in file or str(file["format"]) != FORMAT:
+                raise ValueError
+            design = Design(**json.loads(str(file["design"])))
+            leaves = [file[f"arr_{i}"] for i in range(len(file.files) - 2)]
+    except OSError:
+        raise UserError(f"there is no judge in {str(path)!r}; save one there") from None
+    except (KeyError, TypeError, ValueError, EOFError):
+        raise UserError(f"{str(path)!r} is no judge that ResponseModel.save wrote") from None
+    like = jax.eval_shape(lambda: _init(design, jax.random.key(0)))
+    shapes = [x.shape for x in jax.tree.leaves(like)]
+    members = {x.shape[:1] for x in leaves}
+    if [x.shape[1:] for x in leaves] != shapes or len(members) != 1 or members == {(0,)}:
+        raise UserError(f"{str(path)!r} holds a judge of another shape than it says")
+    params = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(x) for x in leaves])
+    return ResponseModel(params, design, str(path))
+
+
+def judge(design: Design, params: Any, text: Array, given: Any = None, other: Any = None) -> Judged:
+    """What one network says.
+
+    Args:
+      design: what it is like.
+      params: its parameters.
+      text: prompts and responses, `[N, P + T]` int32, V where there is nothing.
+      given: numbers beside the text, `[N, C]`, if the design has any.
+      other: the responses it compares with, `[N, T]`, if the design is relative.
+    """
+    ours, asked = read(design, params, text)
+    parts = [ours]
+    if design.relative:
+        other = jnp.asarray(other)
+        prompts = text[:, : design.prompt]
+        parts.append(read(design, params, jnp.concatenate([prompts, other], 1))[0])
+    if design.given:
+        parts.append(jnp.asarray(given, jnp.float32))
+    return Judged(*head(design, params, jnp.concatenate(parts, 1), asked), ours)
+
+
+def read(design: Design, params: Any, text: Array) -> tuple[Array, Array]:
+    """Features behind the last token of the response, and of the prompt, `[N, H]` each."""
+    text = text.astype(jnp.int32)
+    known = _torso(design).features(params["torso"], text)
+    count = (text[:, design.prompt :] < design.vocabulary).sum(1)
+    last = jnp.arange(text.shape[1])[None] == design.prompt + count[:, None] - 1
+    # A sum of products: its gradient is one too, where that of an index is a scatter.
+    return (known * last[..., None]).sum(1), known[:, design.prompt - 1]
+
+
+def head(design: Design, params: Any, read: Array, asked: Array) -> tuple[Array, Array]:
+    """Outputs and the router's weights, `[N, K]` each.
+
+    Args:
+      design: of the network.
+      params: its parameters.
+      read: features of responses, then those of the others if it is relative, then what is
+        given, `[N, F]`.
+      asked: features of the prompts, `[N, H]`.
+    """
+    outputs = _head(design).apply(params["head"], read)
+    if design.outputs == 1:
+        return outputs, jnp.ones_like(outputs)
+    routed = networks.mlp((design.outputs,), "relu", 0.0).apply(params["router"], asked)
+    return outputs, jax.nn.softmax(routed, -1)
+
+
+def texts(prompt: Array, response: Array) -> Array:
+    """Prompts `[..., P]` and responses `[..., T]` as `judge` reads them, `[N, P + T]` int32."""
+    both = jnp.concatenate([jnp.asarray(prompt), jnp.asarray(response)], -1)
+    return both.reshape(-1, both.shape[-1]).astype(jnp.int32)
+
+
+def check(design: Design, text: Any, given: Any, other: Any) -> None:
+    """Raises a `UserError` unless what a judge is told has the shapes of its design."""
+    size = design.prompt + design.length
+    if jnp.ndim(text) != 2 or jnp.shape(text)[1] != size:
+        raise UserError(
+            f"this judge reads {design.prompt} tokens of a prompt and {design.length} of a "
+            f"response, texts [N, {size}], not {list(jnp.shape(text))}"
+        )
+    count = jnp.shape(text)[0]
+    wanted = {
+        "given": (given, (count, design.given) if design.given else None),
+        "other": (other, (count, design.length) if design.relative else None),
+    }
+    for name, (value, shape) in wanted.items():
+        found = None if value is None else jnp.shape(value)
+        if found != shape:
+            told = [None if x is None else list(x) for x in (shape, found)]
+            raise UserError(f"this judge is told {name} {told[0]}, not {told[1]}")
+
+
+def narrow(model: ResponseModel, units: Array | int) -> ResponseModel:
+    """A judge whose GRU has only the first `units` of its memory, whatever it learns.
+
+    What leads to the others and from them is 0, and so are its gradients: a step of the
+    optimiser leaves it there, as long as it moves nothing whose gradient is 0. So judges of
+    many widths are lanes of one program.
+
+    Args:
+      model: of GRUs.
+      units: a whole number up to the width, which may be traced.
+
+    Raises:
+      UserError: the judge is no GRU, or compares.
+    """
+    if model.design.network != "gru" or model.design.relative or model.design.outputs > 1:
+        raise UserError("only judges that are GRUs with one score can be narrowed")
+    width = model.design.width
+    there = jnp.arange(width) < units
+    gates = jnp.tile(there, 3)
+    torso = dict(model.params["torso"])
+    for name in ("input", "memory", "bias"):  # leaves [members, ..., 3 H]
+        torso[name] = jnp.where(_last(gates, torso[name]), torso[name], 0.0)
+    torso["memory"] = jnp.where(there[None, :, None], torso["memory"], 0.0)
+    torso["memory_bias"] = jnp.where(there[None], torso["memory_bias"], 0.0)
+
+    def cut(leaf: Array) -> Array:
+        """The head's first weights `[members, H + C, ...]`, from units that are there."""
+        return leaf.at[:, :width].set(jnp.where(there[None, :, None], leaf[:, :width], 0.0))
+
+    first = min(model.params["head"]["params"])
+    layer = model.params["head"]["params"][first]
+    layers = {**model.params["head"]["params"], first: {**layer, "kernel": cut(layer["kernel"])}}
+    params = {**model.params, "torso": torso, "head": {"params": layers}}
+    return model.replace(params=params)
+
+
+def _init(design: Design, key: Array) -> Any:
+    key_torso, key_head, key_router = jax.random.split(key, 3)
+    torso = _torso(design).init(key_torso)
+    width = design.width
+    size = width * (1 + design.relative) + design.given
+    params = {"torso": torso, "head": _head(design).init(key_head, jnp.zeros(size))}
+    if design.outputs > 1:
+        router = networks.mlp((design.outputs,), "relu", 0.0)
+        params["router"] = router.init(key_router, jnp.zeros(width))
+    return params
+
+
+def _torso(design: Design) -> language_models.LanguageModel:
+    shape = (design.vocabulary, design.prompt)
+    if design.network == "gru":
+        return language_models.recurrent(*shape, design.width)
+    sizes = (design.width, design.layers, design.heads)
+    return language_models.transformer(*shape, design.length, *sizes)
+
+
+def _head(design: Design) -> networks.Network:
+    hidden = (design.hidden,) if design.hidden else ()
+    return networks.mlp((*hidden, design.outputs), "relu", 1.0)
+
+
+def _last(x: Array, like: Array) -> Array:
+    """A row as the last axis of something."""
+    return x.reshape((1,) * (like.ndim - 1) + x.shape)

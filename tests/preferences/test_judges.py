@@ -1,0 +1,285 @@
+"""Judges of whole responses: what they read, how they are fitted, saved and paid."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_reward import rewards as rw
+from jaxrl_reward.data import pairs as pair_data
+from jaxrl_reward.preferences import judges, losses
+from jaxrl_reward.types import UserError
+
+V, P, T = 5, 2, 4  # tokens, of a prompt, of a response
+KINDS = [{"network": "gru"}, {"network": "transformer", "layers": 1, "heads": 2}]
+
+
+def responses(seed, count):
+    """Prompts, some short, and responses that end where they end, `[B, P]` and `[B, T]`."""
+    rng = np.random.default_rng(seed)
+    prompt = rng.integers(1, V, (count, P))
+    prompt[::3, 0] = V
+    response = rng.integers(1, V, (count, T))
+    length = rng.integers(1, T + 1, count)
+    place = np.arange(T)[None]
+    response = np.where(place == length[:, None] - 1, 0, response)
+    return prompt, np.where(place < length[:, None], response, V)
+
+
+def pairs_of(seed, count, worth):
+    """Pairs of which the response with the higher worth is chosen."""
+    prompt, first = responses(seed, count)
+    _, second = responses(seed + 1, count)
+    reward = np.stack([worth(prompt, first), worth(prompt, second)], 1)
+    better = (reward[:, :1] >= reward[:, 1:]).astype(bool)
+    chosen, rejected = np.where(better, first, second), np.where(better, second, first)
+    return pair_data.make(
+        prompt,
+        chosen,
+        rejected,
+        reward=-np.sort(-reward, 1),
+        label=np.where(reward[:, 0] == reward[:, 1], 0.5, 1.0),
+    )
+
+
+def design(**how):
+    return judges.Design(V, P, T, **{"width": 8, **how})
+
+
+def ones(prompt, response):
+    del prompt
+    return (response == 1).sum(1)
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_what_is_behind_the_end_is_not_read(how):
+    """The last token's features, as a shorter model sees the text that ends there."""
+    model = judges.init(jax.random.key(0), design(**how), members=2)
+    prompt, response = responses(0, 6)
+    text = judges.texts(prompt, response)
+    scores = model.scores(text)
+    alone = [model.scores(text[i : i + 1])[:, 0] for i in range(6)]
+    np.testing.assert_allclose(scores, np.stack(alone, 1), atol=1e-5)
+    assert len(np.unique(np.asarray(scores[0]).round(4))) == 6
+    if how["network"] == "gru":  # by steps, to the end and no further
+        for i in range(6):
+            params = jax.tree.map(lambda x: x[0], model.params)
+            memory = jnp.zeros((1, 8))
+            from jaxrl_reward.nn import gru
+
+            net = gru.gru((8, V))
+            for token in [t for t in np.asarray(text[i]) if t < V]:
+                hot = jax.nn.one_hot(jnp.array([token]), V)
+                memory, _ = net.step(params["torso"], memory, hot, jnp.zeros(1, bool))
+            layer = params["head"]["params"]["Dense_0"]
+            by_hand = memory @ layer["kernel"] + layer["bias"][None]
+            np.testing.assert_allclose(by_hand[0, 0], scores[0, i], atol=1e-5)
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_a_judge_learns_what_is_preferred(how):
+    train, held_out = pairs_of(0, 256, ones), pairs_of(10, 128, ones)
+    model = judges.init(jax.random.key(1), design(**how))
+    fitted, course = judges.fit(
+        model, jax.random.key(2), train, steps=150, batch_size=32, learning_rate=1e-2
+    )
+    gap = [
+        fitted.scores(judges.texts(held_out.prompt, x))[0]
+        for x in (held_out.chosen, held_out.rejected)
+    ]
+    decided = np.asarray(held_out.label) == 1
+    assert (gap[0] > gap[1])[decided].mean() > 0.95
+    assert course[-20:].mean() < 0.5 < course[:5].mean()
+
+
+def test_a_judge_that_compares_is_told_the_other():
+    train = pairs_of(0, 256, ones)
+    model = judges.init(jax.random.key(1), design(relative=True, hidden=16))
+    fitted, _ = judges.fit(
+        model, jax.random.key(2), train, steps=150, batch_size=32, learning_rate=1e-2
+    )
+    ahead = fitted.scores(judges.texts(train.prompt, train.chosen), other=train.rejected)[0]
+    behind = fitted.scores(judges.texts(train.prompt, train.rejected), other=train.chosen)[0]
+    decided = np.asarray(train.label) == 1
+    assert (ahead > behind)[decided].mean() > 0.95
+    with pytest.raises(UserError, match=r"told other \[4, 4\], not None"):
+        fitted.scores(judges.texts(train.prompt[:4], train.chosen[:4]))
+
+
+def test_many_judges_are_lanes_of_one_program():
+    """Models, raters, sizes and widths of their own: each is what it is alone."""
+    train = pairs_of(0, 64, ones)
+    keys = jax.random.split(jax.random.key(0), 3)
+    labels = jnp.stack([train.label, 1 - train.label, train.label])
+    sizes, units = jnp.array([64, 64, 10]), jnp.array([8, 8, 3])
+
+    def one(key, label, size, units):
+        model = judges.narrow(judges.init(key, design()), units)
+        fit = judges.fit(model, key, train.replace(label=label), steps=20, batch_size=8, size=size)
+        return fit[0].params, fit[0].scores(judges.texts(train.prompt, train.chosen))
+
+    together = jax.jit(jax.vmap(one))(keys, labels, sizes, units)
+    for i in range(3):
+        alone = one(keys[i], labels[i], sizes[i], units[i])
+        jax.tree.map(
+            lambda x, y, i=i: np.testing.assert_allclose(x[i], y, atol=1e-4), together, alone
+        )
+
+
+def test_a_narrow_judge_stays_narrow():
+    """It is what a judge of that width is that begins from the same numbers."""
+    train = pairs_of(0, 64, ones)
+    wide = judges.narrow(judges.init(jax.random.key(0), design()), 3)
+    small = judges.init(jax.random.key(0), design(width=3))
+    gates = np.concatenate([np.arange(3) + 8 * i for i in range(3)])
+    torso, head = wide.params["torso"], wide.params["head"]["params"]["Dense_0"]
+    cut = {
+        "input": torso["input"][:, :, gates],
+        "bias": torso["bias"][:, gates],
+        "memory": torso["memory"][:, :3][:, :, gates],
+        "memory_bias": torso["memory_bias"][:, :3],
+        "dense": torso["dense"],
+        "head": small.params["torso"]["head"],
+    }
+    kernel = {"kernel": head["kernel"][:, :3], "bias": head["bias"]}
+    small = small.replace(params={"torso": cut, "head": {"params": {"Dense_0": kernel}}})
+    text = judges.texts(train.prompt, train.chosen)
+    scores = []
+    for model in (wide, small):
+        fitted, _ = judges.fit(model, jax.random.key(1), train, steps=30, batch_size=8)
+        scores.append(fitted.scores(text))
+    np.testing.assert_allclose(*scores, atol=1e-4)
+    assert float(scores[0].std()) > 0.01
+
+
+def test_only_the_first_pairs_and_whole_pairs_are_learnt_from():
+    train = pairs_of(0, 64, ones)
+    model = judges.init(jax.random.key(0), design())
+
+    def fit(pairs, **how):
+        how = {"steps": 5, "batch_size": 8, **how}
+        return judges.fit(model, jax.random.key(1), pairs, **how)[0].params
+
+    first = pair_data.select(train, np.arange(16), "first")
+    jax.tree.map(np.testing.assert_array_equal, fit(train, size=16), fit(first))
+    lost = train.replace(there=jnp.zeros((64, 2), bool).at[:, 0].set(True))
+    jax.tree.map(np.testing.assert_array_equal, fit(lost), model.params)
+
+
+def test_a_loss_says_by_its_arguments_what_it_reads():
+    train = pairs_of(0, 64, ones)
+    model = judges.init(jax.random.key(0), design(outputs=2))
+    fit = lambda **how: judges.fit(  # noqa: E731
+        model, jax.random.key(1), train, steps=5, batch_size=8, **how
+    )
+    assert np.isfinite(fit(loss=losses.hedged)[1]).all()
+
+    def by_group(outputs, group):
+        assert outputs.shape == (8, 2, 2) and group.shape == (8,)
+        return outputs[:, 0].sum(1) * group
+
+    assert np.isfinite(fit(loss=by_group, rows={"group": np.arange(64)})[1]).all()
+    with pytest.raises(UserError, match="the loss reads 'groop', which no pair has"):
+        fit(loss=lambda groop: groop)
+    with pytest.raises(UserError, match=r"group must be \[64\] beside these pairs, not \[3\]"):
+        fit(loss=by_group, rows={"group": np.arange(3)})
+    with pytest.raises(UserError, match="this judge is told no numbers given"):
+        fit(given=np.zeros((64, 2, 1)))
+    with pytest.raises(UserError, match="its design is not relative"):
+        fit(other=train.chosen)
+    other = judges.init(jax.random.key(0), judges.Design(V, P, T + 1, width=4))
+    with pytest.raises(UserError, match="2 and 4 tokens, where the judge reads 2 and 5"):
+        judges.fit(other, jax.random.key(1), train)
+
+
+def test_a_judge_is_saved_and_read_again(tmp_path):
+    model = judges.init(jax.random.key(0), design(hidden=4, outputs=3, network="transformer"), 2)
+    path = model.save(tmp_path / "judge.npz")
+    again = judges.load(path)
+    assert again.design == model.design and again.source == str(path) and again.members == 2
+    jax.tree.map(np.testing.assert_array_equal, again.params, model.params)
+    with pytest.raises(UserError, match="there is no judge in"):
+        judges.load(tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(UserError, match="is no judge that"):
+        judges.load(tmp_path / "other.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "cut.npz", **{**arrays, "arr_0": arrays["arr_0"][..., :-1]})
+    with pytest.raises(UserError, match="of another shape than it says"):
+        judges.load(tmp_path / "cut.npz")
+    with pytest.raises(UserError, match=r"must end in \.npz"):
+        model.save(tmp_path / "judge.txt")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"network": "gur"}, "network cannot be 'gur'"),
+        ({"width": 0}, "width must be at least 1, not 0"),
+        ({"network": "transformer", "heads": 3}, "heads=3 must divide its width=8"),
+    ],
+)
+def test_a_design_that_does_not_fit_is_refused(how, message):
+    with pytest.raises(UserError, match=message):
+        judges.init(jax.random.key(0), design(**how))
+
+
+# ---- as a reward --------------------------------------------------------------------------
+
+
+def block_of_responses(count=6):
+    """Responses `[T, N]` as writers give them, and their texts."""
+    from jaxrl_reward import envs
+    from jaxrl_reward.agents.sequence import writing
+    from jaxrl_reward.nn import language_models
+
+    task = envs.make("sequence:hack,length=2,max_tokens=4").environment.task
+    prompts = writing.ask(task, jax.random.key(0), jnp.arange(2), jnp.arange(count) // 3)
+    model = language_models.recurrent(task.vocabulary, task.prompt_length, 4)
+    params = model.init(jax.random.key(1))
+    written = language_models.generate(
+        model, params, prompts.question.prompt, task.max_tokens, jax.random.key(2)
+    )
+    return task, writing.block_of(task, prompts, written), writing.text_of(prompts, written)
+
+
+def test_the_term_pays_what_the_judge_says_at_the_end(tmp_path):
+    task, block, text = block_of_responses()
+    shape = judges.Design(task.vocabulary, task.prompt_length, task.max_tokens, width=4)
+    model = judges.init(jax.random.key(3), shape, members=3)
+    path = model.save(tmp_path / "judge.npz")
+    term = rw.parse(f"judge(start='{path}', how='min')")
+    assert str(rw.parse(str(term))) == str(term) and rw.scopes(term) == {"group"}
+    applied = term.apply(term.init(jax.random.key(0), block), block)
+    length = (np.asarray(text[:, task.prompt_length :]) < task.vocabulary).sum(1)
+    expected = np.zeros(block.first.shape, np.float32)
+    expected[length - 1, np.arange(6)] = np.asarray(model.scores(text).min(0))
+    np.testing.assert_allclose(applied.reward, expected, atol=1e-6)
+    assert len(set(length)) > 1
+    with pytest.raises(UserError, match="there is no judge in 'nowhere"):
+        rw.parse("judge(start='nowhere.npz')")
+    small = judges.init(jax.random.key(3), judges.Design(5, 1, 2, width=4))
+    with pytest.raises(UserError, match="reads texts of 3 tokens, and here they have 5"):
+        rw.judge(start=small).init(jax.random.key(0), block)
+
+
+def test_a_judge_that_compares_pays_the_share_of_its_group_that_is_beaten():
+    task, block, text = block_of_responses()
+    shape = judges.Design(
+        task.vocabulary, task.prompt_length, task.max_tokens, width=4, relative=True
+    )
+    model = judges.init(jax.random.key(3), shape)
+    term = rw.judge(start=model)
+    paid = term.apply(term.init(jax.random.key(0), block), block).reward.sum(0)
+    by_hand = []
+    for i in range(6):
+        others = [j for j in range(6) if j // 3 == i // 3 and j != i]
+        won = 0.0
+        for j in others:
+            one, two = text[i : i + 1], text[j : j + 1]
+            ahead = model.scores(one, other=two[:, task.prompt_length :])[0, 0]
+            behind = model.scores(two, other=one[:, task.prompt_length :])[0, 0]
+            won += 0.5 * (jax.nn.sigmoid(ahead) + jax.nn.sigmoid(-behind))
+        by_hand.append(float(won) / 2)
+    np.testing.assert_allclose(paid, by_hand, atol=1e-5)
