@@ -146,11 +146,10 @@ class judge(RewardTransform):  # noqa: N801
         text = responses_of(block, groups)
         if not self.reference:
             return text
-        answer, nothing = self.answer(block), self.design(block).vocabulary
+        answer = self.answer(block)
         length = answer.shape[1]
-        before = jnp.concatenate([text[:, :-length], answer], 1)
-        order = jnp.argsort(before != nothing, axis=1, stable=True)  # nothing on the left
-        return jnp.concatenate([jnp.take_along_axis(before, order, 1), text[:, -length:]], 1)
+        before = answered(text[:, :-length], answer, self.design(block).vocabulary)
+        return jnp.concatenate([before, text[:, -length:]], 1)
 
     def answer(self, block: Transition) -> Array:
         """The right answers, `[N, T]`."""
@@ -201,6 +200,13 @@ def responses_of(block: Transition, groups: Groups) -> Array:
     """The texts at the end of each environment's first episode, `[N, P + T]` int32."""
     last = groups.final(block.next_obs)
     return last.reshape(last.shape[0], -1).astype(jnp.int32)
+
+
+def answered(prompt: Array, answer: Array, nothing: int) -> Array:
+    """Prompts `[N, P]` with the right answers `[N, T]` behind, `[N, P + T]`; short ones to the right."""
+    both = jnp.concatenate([prompt, answer], 1)
+    order = jnp.argsort(both != nothing, axis=1, stable=True)
+    return jnp.take_along_axis(both, order, 1)
 
 
 def wins(design: Design, params: Any, text: Array, groups: Groups) -> Array:
