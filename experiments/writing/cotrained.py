@@ -13,9 +13,10 @@ Judges are judged by gold, on pairs of responses to one prompt that differ in it
 whose like the first judge was fitted to ("held out"), and of the policy as it is now ("fresh").
 A judge's tie is not right.
 
-The base is moved towards marks by 7.5 nats, or it would hardly write one. That, the rater's 0.3 and
-the judge's rate were settled on seeds 1000 to 1003. Seeds to report begin at 0; the margins are
-0.05 of gold and of the share of pairs.
+The base is moved towards marks by 7.5 nats, or it would hardly write one. That, the rater's 0.3,
+the judge's rate and steps, and the update at which the frozen judge's gold is highest were settled
+on seeds 1000 to 1003. Seeds to report begin at 0; the margins are 0.05 of gold and of the share
+of pairs.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ import _cotrained
 import _writing
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl_reward.training.experiments.experiment import (
     Arm,
@@ -37,14 +39,17 @@ from jaxrl_reward.training.experiments.experiment import (
 )
 from jaxrl_reward.training.record.write_up import markdown_table
 
-COOPER = "Hong et al. 2025, Cooper: Co-Optimizing Policy and Reward Models in Reinforcement Learning"
+COOPER = (
+    "Hong et al. 2025, Cooper: Co-Optimizing Policy and Reward Models in Reinforcement Learning"
+)
 SPARK = "SPARK: Synergistic Policy And Reward Co-Evolving Framework (2025)"
 TOKENS, MARGIN = 8, 0.05
 ENV = f"sequence:lookup,length=3,max_tokens={TOKENS}"
+PEAK = 100  # an update
 MARKS, BONUS, WIDTH = 7.5, 0.3, 32
 # What is cut off is not judged, as it is worth nothing.
 JUDGED = "({}) * terminal(value=1)"
-JUDGE = f"judge(tokens=11, width={WIDTH}, reference=True, refresh=1, rule='precise'"
+JUDGE = f"judge(tokens=11, width={WIDTH}, reference=True, refresh=2, rule='precise'"
 REWARDS = {
     "frozen judge": JUDGED.format(f"{JUDGE}, learning_rate=0)"),
     "rule": JUDGED.format("signal('precise')"),
@@ -103,40 +108,39 @@ def verdict(results: Results) -> Sequence[Verdict]:
             0.0,
             source=COOPER,
         ),
-        above(
-            "and gold falls",
-            "gold at the start less that at the end",
-            -gain["frozen judge"],
-            MARGIN,
-            source=COOPER,
-        ),
+        _falls(results, "frozen judge", "and gold falls"),
     ]
     if "rule" in results:
-        others = "gold of others"
-        gained = last(results["rule"], others) - first(results["rule"], others)
-        told += [
+        gained = {
+            of: last(results["rule"], f"gold of {of}") - first(results["rule"], f"gold of {of}")
+            for of in ("known prompts", "others")
+        }
+        told.append(
             above(
-                "The rule alone plateaus: nothing is gained where it knows no prompt",
-                "gold gained there",
-                gained,
-                MARGIN,
+                "The rule alone plateaus: where it knows no prompt, less than half as much is gained",
+                "half the gold gained on the prompts that it knows, less that on the others",
+                0.5 * gained["known prompts"] - gained["others"],
+                0.0,
                 source=COOPER,
-                expected=False,
             )
-        ]
+        )
     for arm, source in (("Cooper", COOPER), ("pairwise items", SPARK)):
         if arm not in results:
             continue
         mine, number = results[arm], JUDGES[arm]
         told.append(above(f"{arm}: gold rises", "gold gained", gain[arm], MARGIN, source=source))
-        for other in ("frozen judge", "rule"):
+        for other, where in (
+            ("frozen judge", "gold"),
+            ("rule", "gold"),
+            ("rule", "gold of others"),
+        ):
             if other in results:
                 told.append(
                     _writing.paired(
-                        f"{arm}: more gold in the end than by the {other}",
-                        f"gold of {arm} less that of the {other}",
-                        last(mine, "gold"),
-                        last(results[other], "gold"),
+                        f"{arm}: more {where} in the end than by the {other}",
+                        f"{where} of {arm} less that of the {other}",
+                        last(mine, where),
+                        last(results[other], where),
                         margin=MARGIN,
                         source=source,
                     )
@@ -151,10 +155,13 @@ def verdict(results: Results) -> Sequence[Verdict]:
                 source=source,
             ),
             above(
-                f"{arm}: its judge becomes better on the responses that it was fitted to",
-                "share of held-out pairs at the end less that at the start",
-                last(mine, f"held out {number}") - first(mine, f"held out {number}"),
-                MARGIN,
+                f"{arm}: on held-out pairs its judge and the frozen one are alike, to {MARGIN:g}",
+                f"{MARGIN:g} less the distance of their shares of held-out pairs",
+                MARGIN
+                - np.abs(
+                    last(mine, f"held out {number}") - last(results["frozen judge"], "held out 0")
+                ),
+                0.0,
                 source=source,
             ),
         ]
@@ -168,6 +175,14 @@ def verdict(results: Results) -> Sequence[Verdict]:
         )
     )
     return told
+
+
+def _falls(results: Results, arm: str, claim: str) -> Verdict:
+    """Whether gold falls from update `PEAK` to the end."""
+    gold, at = (of(results[arm], "gold") for of in (_writing.values, _writing.updates))
+    peak = int((at <= PEAK).sum()) - 1
+    lost = gold[:, peak] - gold[:, -1]
+    return above(claim, f"gold lost after update {at[peak]}", lost, MARGIN, source=COOPER)
 
 
 def present(results: Results, path: Path) -> Sequence[str]:
