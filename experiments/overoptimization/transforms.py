@@ -97,7 +97,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
         there = [_transforms_world.at_divergence(results[arm], "both", far) for arm in pair]
         told.append(
             above(
-                "Log-sigmoids: more responses that are good in both ways, as far from the reference",
+                "Log-sigmoids: more responses are good in both ways, as far from the reference",
                 "share of both of the log-sigmoid sum less that of the sum",
                 there[0] - there[1],
                 0.0,

@@ -23,7 +23,7 @@ LETTERS, PROMPTS, BEST_OF = 8, 8, 16
 SETTINGS: Mapping[str, Any] = {
     "length": 4,
     "flips": 0.3,
-    "trusted": 0.04,
+    "verified": 80,
     "share": 0.3,
     "budget": 0.1,
     "tested": 512,
@@ -48,7 +48,7 @@ class World:
         clean = self.pairs(count)
         key = jax.random.key(int(self.rng.integers(2**31)))
         flipped = of_pairs.flip(clean, key, s["flips"])
-        known = np.arange(count) < round(s["trusted"] * count)
+        known = np.arange(count) < s["verified"]
         first, _ = (np.asarray(x.reward).T for x in (flipped, clean))
         wrong = known & (first[0] < first[1])
         self.noisy = of_pairs.swap(flipped, wrong, f"the first {known.sum()} verified")
@@ -175,35 +175,56 @@ LOSSES: Mapping[str, Callable[..., Array]] = {"margin": losses.margin}
 def measure(
     arms: Sequence[Arm], preset: Preset, keys: Array, tick: Callable[[int, int], None]
 ) -> Mapping[str, Measured]:
-    """Every arm's judge, fitted to what it makes of the same pairs."""
-    s, count = {**SETTINGS, **preset.config}, preset.total_steps
-    numbers = np.asarray(jax.random.key_data(keys))[:, -1]
-    worlds = [World(int(number), count, s) for number in numbers]
-    tick(0, len(arms) + 2)
+    """Every arm's judge, fitted to what it makes of a quarter of the pairs, and of all."""
+    s = {**SETTINGS, **preset.config}
+    counts, numbers = (preset.total_steps // 4, preset.total_steps), jax.random.key_data(keys)
+    ticks = [len(counts) * (len(arms) + 1), 0]
+
+    def done() -> None:
+        tick(ticks[1], ticks[0])
+        ticks[1] += 1
+
+    found = []
+    for count in counts:
+        worlds = [World(int(number), count, s) for number in np.asarray(numbers)[:, -1]]
+        found.append(measured(arms, worlds, keys, count, s, done))
+    tick(ticks[0], ticks[0])
+    values = {
+        arm.name: {name: np.stack([x[arm.name][name] for x in found], 1) for name in TOLD}
+        for arm in arms
+    }
+    return {name: Measured(each, counts) for name, each in values.items()}
+
+
+TOLD = ("accuracy", "best of 16", "pairs", "wrong labels")
+
+
+def measured(
+    arms: Sequence[Arm],
+    worlds: Sequence[World],
+    keys: Array,
+    count: int,
+    s: Mapping[str, Any],
+    done: Callable[[], None],
+) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """What is told of each arm at one number of pairs, `[S]` each."""
+    done()
     one, two, three = jax.vmap(partial(jax.random.split, num=3))(keys).swapaxes(0, 1)
-    plain = losses.bradley_terry
-    known = fitted(one, [w.trusted for w in worlds], count, s["members"], plain, s)
-    tick(1, len(arms) + 2)
-    now = fitted(two, [w.noisy for w in worlds], count, s["members"], plain, s)
+    plain, members = losses.bradley_terry, s["members"]
+    known = fitted(one, [w.trusted for w in worlds], count, members, plain, s)
+    now = fitted(two, [w.noisy for w in worlds], count, members, plain, s)
     whole, _ = stacked([w.noisy for w in worlds], count)
     gold, current = (np.asarray(margins(model, whole)) for model in (known, now))
     tested, _ = stacked([w.tested for w in worlds], s["tested"])
     slates = [jnp.stack([jnp.asarray(w.slates[i]) for w in worlds]) for i in (0, 1)]
     found = {}
-    for done, arm in enumerate(arms):
-        tick(done + 2, len(arms) + 2)
-        sets = [
-            curated(arm.name, *each) for each in zip(worlds, gold.mean(1), current, strict=True)
-        ]
+    for arm in arms:
+        done()
+        judged = zip(worlds, gold.mean(1), current, strict=True)
+        sets = [curated(arm.name, *each) for each in judged]
         model = fitted(three, sets, count, 1, LOSSES.get(arm.name, plain), s)
-        right = np.asarray(margins(model, tested))[:, 0] > 0
-        wrong = [(np.asarray(x.reward[:, 0] < x.reward[:, 1])).mean() for x in sets]
-        told = {
-            "accuracy": right.mean(1),
-            "best of 16": np.asarray(best(model, *slates)),
-            "pairs": np.array([len(x) for x in sets], float),
-            "wrong labels": np.array(wrong),
-        }
-        found[arm.name] = Measured({k: np.asarray(v)[:, None] for k, v in told.items()}, (count,))
-    tick(len(arms) + 2, len(arms) + 2)
+        right = np.asarray(margins(model, tested))[:, 0] > 0  # a tie is not
+        wrong = [np.asarray(x.reward[:, 0] < x.reward[:, 1]).mean() for x in sets]
+        told = (right.mean(1), best(model, *slates), [len(x) for x in sets], wrong)
+        found[arm.name] = {k: np.asarray(v, float) for k, v in zip(TOLD, told, strict=True)}
     return found

@@ -64,7 +64,7 @@ def first_judge(env: Any, config: Any, params: Any, key: Array, width: int, bonu
     both = text.reshape(PAIRS, 2, -1)
     first, second = worth.reshape(PAIRS, 2).T
     coin = jax.random.bernoulli(keys[2], 0.5, first.shape)
-    wins: Array = jnp.where(first == second, coin, first > second)
+    wins: Any = jnp.where(first == second, coin, first > second)
     made = design(task, width)
     blank = jnp.zeros(PAIRS)
     pairs = PairSet(

@@ -117,7 +117,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
         }
         told.append(
             above(
-                "The rule alone plateaus: where it knows no prompt, less than half as much is gained",
+                "The rule alone plateaus: where it knows no prompt, less than half is gained",
                 "half the gold gained on the prompts that it knows, less that on the others",
                 0.5 * gained["known prompts"] - gained["others"],
                 0.0,

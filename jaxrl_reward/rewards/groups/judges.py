@@ -203,7 +203,7 @@ def responses_of(block: Transition, groups: Groups) -> Array:
 
 
 def answered(prompt: Array, answer: Array, nothing: int) -> Array:
-    """Prompts `[N, P]` with the right answers `[N, T]` behind, `[N, P + T]`; short ones to the right."""
+    """Prompts `[N, P]` and the right answers `[N, T]` behind them, to the right, `[N, P + T]`."""
     both = jnp.concatenate([prompt, answer], 1)
     order = jnp.argsort(both != nothing, axis=1, stable=True)
     return jnp.take_along_axis(both, order, 1)
