@@ -49,7 +49,7 @@ PEAK = 100  # an update
 MARKS, BONUS, WIDTH = 7.5, 0.3, 32
 # What is cut off is not judged, as it is worth nothing.
 JUDGED = "({}) * terminal(value=1)"
-JUDGE = f"judge(tokens=11, width={WIDTH}, reference=True, refresh=2, rule='precise'"
+JUDGE = f"judge(tokens=11, width={WIDTH}, reference=True, refresh=1, rule='precise'"
 REWARDS = {
     "frozen judge": JUDGED.format(f"{JUDGE}, learning_rate=0)"),
     "rule": JUDGED.format("signal('precise')"),
@@ -57,18 +57,35 @@ REWARDS = {
     "pairwise items": JUDGED.format(f"{JUDGE}, learning_rate=0.003, items='rollouts')"),
     "gold": "env",
 }
-JUDGES = {"frozen judge": 0, "Cooper": 0, "pairwise items": 1}  # which of the judges is an arm's
+JUDGES = ("frozen judge", "Cooper", "pairwise items")  # the arms that have one
 DRAWS = 4  # responses to each prompt that are looked at
 
 
-def begin(state: Any, first: Any) -> Any:
-    """The base, which writes a mark now and then, and the judge that was fitted to it."""
-    env = _cotrained.made(ENV)
+def base(state: Any, first: Any) -> Any:
+    """The base, which writes a mark now and then."""
     shift = jnp.where((jnp.arange(11) > 8) & (jnp.arange(11) < 11), MARKS, 0.0)
-    state = _writing.leaning(_writing.shared(state, first), shift)
-    key = jax.random.fold_in(first.key, 1)
+    return _writing.leaning(_writing.shared(state, first), shift)
+
+
+def begin(state: Any, first: Any) -> Any:
+    """The base, and the judge that was fitted to it."""
+    state, key = base(state, first), jax.random.fold_in(first.key, 1)
+    env = _cotrained.made(ENV)
     params = _cotrained.first_judge(env, state.config, state.params, key, WIDTH, BONUS)
     return state.replace(reward_state=_cotrained.with_judge(state.reward_state, params))
+
+
+def begin_items(state: Any, first: Any) -> Any:
+    """The same, of arms that are another program: their judges learn from other items."""
+    return begin(state, first)
+
+
+# Arms that begin alike are one program.
+BEGIN = {name: begin for name in JUDGES} | {
+    "pairwise items": begin_items,
+    "rule": base,
+    "gold": base,
+}
 
 
 def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
@@ -87,12 +104,12 @@ def look(agent: Any, state: Any, key: jax.Array) -> dict[str, jax.Array]:
         "marks": block.info["marked"][0].mean(),
         "tokens": groups.length().mean(),
     }
-    for i, judge in enumerate(_cotrained.judges_in(state.reward_state)):
+    for judge in _cotrained.judges_in(state.reward_state):
         of = {"held out": (state.reference, key_base), "fresh": (state.params, key_drawn)}
         for name, (params, own) in of.items():
             told = _cotrained.order(env, config, params, own, judge.params, WIDTH)
-            found |= {f"{name} {i}": told[0], f"pairs {name} {i}": told[1] * 1.0}
-        found[f"score {i}"] = told[2]
+            found |= {name: told[0], f"{name} pairs": told[1] * 1.0}
+        found["score"] = told[2]
     return found
 
 
@@ -104,7 +121,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
         above(
             "The frozen judge is hacked: its score rises",
             "its score at the end less that at the start",
-            last(results["frozen judge"], "score 0") - first(results["frozen judge"], "score 0"),
+            last(results["frozen judge"], "score") - first(results["frozen judge"], "score"),
             0.0,
             source=COOPER,
         ),
@@ -127,7 +144,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
     for arm, source in (("Cooper", COOPER), ("pairwise items", SPARK)):
         if arm not in results:
             continue
-        mine, number = results[arm], JUDGES[arm]
+        mine = results[arm]
         told.append(above(f"{arm}: gold rises", "gold gained", gain[arm], MARGIN, source=source))
         for other, where in (
             ("frozen judge", "gold"),
@@ -149,18 +166,15 @@ def verdict(results: Results) -> Sequence[Verdict]:
             _writing.paired(
                 f"{arm}: its judge is right more often on fresh responses than the frozen one",
                 "share of fresh pairs at the end less that of the frozen judge's",
-                last(mine, f"fresh {number}"),
-                last(results["frozen judge"], "fresh 0"),
+                last(mine, "fresh"),
+                last(results["frozen judge"], "fresh"),
                 margin=MARGIN,
                 source=source,
             ),
             above(
                 f"{arm}: on held-out pairs its judge and the frozen one are alike, to {MARGIN:g}",
                 f"{MARGIN:g} less the distance of their shares of held-out pairs",
-                MARGIN
-                - np.abs(
-                    last(mine, f"held out {number}") - last(results["frozen judge"], "held out 0")
-                ),
+                MARGIN - np.abs(last(mine, "held out") - last(results["frozen judge"], "held out")),
                 0.0,
                 source=source,
             ),
@@ -169,7 +183,7 @@ def verdict(results: Results) -> Sequence[Verdict]:
         above(
             "The frozen judge is right less often on fresh responses than on held-out ones",
             "share of held-out pairs less that of fresh pairs, at the end",
-            last(results["frozen judge"], "held out 0") - last(results["frozen judge"], "fresh 0"),
+            last(results["frozen judge"], "held out") - last(results["frozen judge"], "fresh"),
             MARGIN,
             source=COOPER,
         )
@@ -200,7 +214,7 @@ def present(results: Results, path: Path) -> Sequence[str]:
         panels["Gold of prompts that the rule knows not"][arm] = curve("gold of others")
         if arm in JUDGES:
             for name, title in titles.items():
-                panels[title][arm] = curve(f"{name} {JUDGES[arm]}")
+                panels[title][arm] = curve(name)
     labels = ("Updates", "Mean, or share of pairs")
     title = "Policies that learn from a judge, from a rule, and from both"
     fronts.lines(panels, path / "figure.png", title=title, labels=labels, columns=2)
@@ -210,13 +224,13 @@ def present(results: Results, path: Path) -> Sequence[str]:
         ends = [_writing.cell(_writing.last(result, metric)) for metric in metrics]
         told = ["", "", ""]
         if arm in JUDGES:
-            names = (f"{name} {JUDGES[arm]}" for name in ("held out", "fresh", "pairs fresh"))
+            names = ("held out", "fresh", "fresh pairs")
             told = [_writing.cell(_writing.last(result, name)) for name in names]
         rows.append((arm, *ends, *told))
     start = next(iter(results.values()))
     base = ", ".join(
         f"{name} {_writing.cell(_writing.first(start, name))}"
-        for name in ("gold", "marks", "held out 0")
+        for name in ("gold", "marks", "held out")
     )
     head = ("Learns from", *metrics, "held out", "fresh", "fresh pairs")
     return [
@@ -249,7 +263,7 @@ experiment = Experiment(
         "kl": "reward",
         "kl_coef": 0.01,
     },
-    arms=tuple(Arm(name, reward) for name, reward in REWARDS.items()),
+    arms=tuple(Arm(name, reward, begin=BEGIN[name]) for name, reward in REWARDS.items()),
     presets={
         "smoke": Preset(
             *(2, 4 * 16 * TOKENS),
@@ -257,7 +271,7 @@ experiment = Experiment(
             config={"width": 8, "warmup": 4, "num_envs": 16},
             arms=["frozen judge", "rule", "Cooper"],
         ),
-        "quick": Preset(seeds=16, total_steps=300 * 64 * TOKENS, evals=15),
+        "quick": Preset(seeds=16, total_steps=200 * 64 * TOKENS, evals=10),
         "paper": Preset(
             seeds=64, total_steps=2000 * 256 * TOKENS, evals=40, config={"num_envs": 256}
         ),
@@ -266,6 +280,5 @@ experiment = Experiment(
     present=present,
     probe=look,
     mix=True,
-    begin=begin,
     metric="gold",
 )
