@@ -150,3 +150,46 @@ def test_a_judge_that_is_gold_is_always_right_and_one_that_is_nothing_never(besi
         )
         found, pairs, _ = order(jax.random.key(1))
         assert int(pairs) > 20 and float(found) == right
+
+
+# ---- personal ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.5, 0.693147), (0.8, 0.584767)])
+def test_the_floor_of_one_model_is_the_entropy_of_a_strangers_answer(beside, share, least):
+    """Two groups at a margin of 2; each by itself would come to 0.365334 nats."""
+    personal = beside("_personal_world")
+    items = np.zeros((10, 1, personal.FEATURES), np.float32)
+    better = items.copy()
+    better[..., 1] = 1.0
+    taste = jnp.where(jnp.arange(10) < 10 * share, 1.0, -1.0)
+    pairs = personal.Pairs(jnp.asarray(better), jnp.asarray(items), jnp.ones((10, 1)))
+    world = personal.World(pairs, taste, pairs, pairs, taste)
+    s = {"share": share, "new": 10}
+    chance = np.asarray(personal.floor(None, world, s)(1), np.float64)
+    true = np.asarray(personal.truth(None, world, s)(1), np.float64)
+    np.testing.assert_allclose(true[:, 0], 1 / (1 + np.exp(-2 * np.asarray(taste))), rtol=1e-6)
+
+    def loss(chance):
+        return -(true * np.log(chance) + (1 - true) * np.log1p(-chance)).mean()
+
+    assert loss(chance) == pytest.approx(least, abs=1e-6)
+    assert loss(true) == pytest.approx(0.365334, abs=1e-6)
+    for other in (chance - 0.01, chance + 0.01):  # no other answer to all is better
+        assert loss(other) > least
+
+
+def test_neighbours_of_a_user_are_of_the_same_taste(beside):
+    personal = beside("_personal_world")
+    s = personal.SETTINGS | {"users": 40, "pairs": 40, "new": 20, "tested": 200, "nearest": 5}
+
+    @jax.jit
+    def told(key):
+        made = personal.world(key, s)
+        models = (personal.neighbours, personal.alone, personal.truth)
+        tells = [model(key, made, s) for model in models]
+        return [personal._told(tell(4), made)["accuracy"] for tell in tells]
+
+    both, alone, best = map(float, told(jax.random.key(0)))
+    assert alone < both < best
+    assert both > alone + 0.03
