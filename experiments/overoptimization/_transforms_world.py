@@ -1,9 +1,9 @@
 """Of `transforms`: responses of tokens, worth something in three ways, and their judges.
 
-The last four tokens are fillers: they are worth less than nothing, but in the responses that
-judges were fitted to they come with what is good, as length does. A judge is a network whose
-hidden layer is drawn, not learnt, its torso; its head is fitted to comparisons. All scores
-are standardised on the reference's responses (mean 0, deviation 1).
+The last four tokens are fillers: they are worth less than nothing, but raters like them, as some
+like length, so that all judges are taught the same mistake. A judge is a network whose hidden
+layer is drawn, not learnt, its torso; its head is fitted to comparisons. All scores are
+standardised on the reference's responses (mean 0, deviation 1).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +22,7 @@ from jaxrl_reward.training.experiments.experiment import Arm, Measured, Preset
 from jaxrl_reward.types import Array
 
 TOKENS, FILLERS, LENGTH = 24, 4, 12
+LIKED = 1.0  # deviations that raters give for a filler
 SKILL, LUCK = 1.0, 1.0  # how the reference's logits follow what tokens are worth, and chance
 RANKED = (1.0, 0.5, 0.25)  # what the three worths count for in "ranked"
 UNITS = (1.0, 20.0, 0.05)  # other units of the three
@@ -92,15 +93,6 @@ def features(torsos: Array, tokens: Array) -> Array:
     return jax.nn.relu(jnp.einsum("bv,jvh->jbh", seen, torsos)) / torsos.shape[-1] ** 0.5
 
 
-def written(key: Array, reference: Array, good: Array, count: int) -> Array:
-    """Responses of writers of varied skill, whose fillers go with it, `[count, L]`."""
-    key_skill, key_draw = jax.random.split(key)
-    skill = jax.random.normal(key_skill, (count, 1, 1))
-    filler = jnp.arange(TOKENS) >= TOKENS - FILLERS
-    logits = reference[None] + skill * (0.7 * good + 1.5 * filler)[None, None]
-    return jax.random.categorical(key_draw, logits)
-
-
 def head(key: Array, first: Array, second: Array, label: Array, steps: int) -> Array:
     """A head `[H]` fitted to features `[B, H]` of pairs, on batches drawn anew (its own seed)."""
     start, order = jax.random.split(key)
@@ -139,10 +131,11 @@ def world(key: Array, pairs: int, wrong: float, width: int, members: int, steps:
     torsos = torsos[own]
     none = jnp.zeros(judges + 2)
     made = World(worth, reference, torsos, jnp.zeros((judges, width)), none, none + 1, none[:2])
-    one, two = (written(k, reference, worth[:, 0], pairs) for k in keys[3:5])
+    one, two = (overoptimization.draw(k, reference, pairs) for k in keys[3:5])
     gap = made.worths(one) - made.worths(two)
+    fillers = (one >= TOKENS - FILLERS).sum(1) - (two >= TOKENS - FILLERS).sum(1)
     told = labels.hierarchical(made.worths(one), made.worths(two), jnp.array(MARGINS))
-    ways = jnp.stack([(gap[:, 0] > 0) * 1.0, (gap[:, 1] > 0) * 1.0])
+    ways = jnp.stack([(gap[:, 0] + LIKED * fillers > 0) * 1.0, (gap[:, 1] > 0) * 1.0])
     ways = labels.flip(keys[5], ways, wrong)
     ranked = jnp.where(told.decided, told.first, 0.5)
     of = jnp.concatenate([jnp.broadcast_to(ways[:1], (judges - 2, pairs)), ways[1:], ranked[None]])

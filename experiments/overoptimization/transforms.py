@@ -1,7 +1,7 @@
 """Ensembles, sums of log-sigmoids and ranked factors: what is made of several scores.
 
 Three claims in one family of worlds. Judges of what a response is worth that share a torso, or have
-their own, all of them fitted to responses in which fillers come with what is good. Two judges,
+their own, all of them fitted to raters who like fillers, which are worth nothing. Two judges,
 of worths that pull apart, whose scores are summed as they are or as log-sigmoids around the
 reference's 85th percentile. And HERON's judge, fitted to labels by ranked factors, against a
 weighted sum, in the units that its weights were chosen for and in others.
