@@ -86,10 +86,10 @@ class PairSet(struct.PyTreeNode):
         both = there.all(1)
         margin = np.asarray(self.reward[:, 0] - self.reward[:, 1], np.float64)
         equal = (np.asarray(self.chosen) == np.asarray(self.rejected)).all(1)
-        lengths = {}
+        tokens = {}
         for i, name in enumerate(("chosen", "rejected")):
-            length = _lengths(np.asarray(getattr(self, name)))[there[:, i]]
-            lengths[name] = float(length.mean()) if len(length) else 0.0
+            length = lengths(np.asarray(getattr(self, name)))[there[:, i]]
+            tokens[name] = float(length.mean()) if len(length) else 0.0
         return {
             "pairs": int(both.sum()),
             "good alone": int((there[:, 0] & ~both).sum()),
@@ -98,13 +98,13 @@ class PairSet(struct.PyTreeNode):
             "ties": int((label[both] == 0.5).sum()),
             "equal responses": int(equal[both].sum()),
             "users": len(np.unique(np.asarray(self.user))),
-            "mean length": lengths,
+            "mean length": tokens,
             "mean margin": float(margin[both].mean()) if both.any() else 0.0,
             "origin": dataclasses.asdict(self.origin),
         }
 
 
-def _lengths(tokens: np.ndarray) -> np.ndarray:
+def lengths(tokens: np.ndarray) -> np.ndarray:
     """Of responses `[B, T]` with their end; T of those that do not end."""
     ends = tokens == END
     return np.where(ends.any(1), ends.argmax(1) + 1, tokens.shape[1])
@@ -189,6 +189,16 @@ def select(pairs: PairSet, which: Any, why: str) -> PairSet:
     if not len(rows):
         raise UserError(f"no pair is left after: {why}")
     return _signed(jax.tree.map(lambda x: x[rows], pairs), pairs.origin, why)
+
+
+def put(pairs: PairSet, why: str, **fields: Any) -> PairSet:
+    """The same rows with other `fields`, and in its record why.
+
+    Raises:
+      UserError: as `make`.
+    """
+    known: dict[str, Any] = dict(pairs.arrays()) | fields
+    return _signed(make(**known), pairs.origin, why)
 
 
 def swap(pairs: PairSet, where: Any, why: str) -> PairSet:

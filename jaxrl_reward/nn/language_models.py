@@ -54,7 +54,13 @@ class Generated(NamedTuple):
 
 
 def generate(
-    model: LanguageModel, params: Any, prompt: Array, length: int, key: Array | None, end: int = 0
+    model: LanguageModel,
+    params: Any,
+    prompt: Array,
+    length: int,
+    key: Array | None,
+    end: int = 0,
+    alike: Array | None = None,
 ) -> Generated:
     """Responses to prompts `[N, P]`, of at most `length` tokens, T.
 
@@ -65,6 +71,8 @@ def generate(
       length: T.
       key: of the draws; the likeliest tokens without.
       end: the token behind which nothing is written.
+      alike: whose draws each response takes at each token, `[T, N]` int; its own without.
+        Responses to one prompt are the same up to where those first differ.
     """
 
     def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[Any, Generated]:
@@ -72,7 +80,8 @@ def generate(
         log_probs = log_softmax(logits)
         scores = log_probs
         if key is not None:
-            scores += jax.random.gumbel(jax.random.fold_in(key, at), scores.shape)
+            draws = jax.random.gumbel(jax.random.fold_in(key, at), scores.shape)
+            scores += draws if alike is None else draws[alike[at]]
         token = jnp.where(over, logits.shape[1], scores.argmax(1)).astype(jnp.int32)
         log_prob = jnp.take_along_axis(
             log_probs, jnp.minimum(token, logits.shape[1] - 1)[:, None], 1

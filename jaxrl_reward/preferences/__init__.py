@@ -6,12 +6,14 @@ fitted model says.
 
 from jaxrl_reward.nn.reward_models import RewardModel, init, load
 from jaxrl_reward.preferences import (
+    curation,
     judges,
     labels,
     losses,
     overoptimization,
     scores,
     segments,
+    trees,
     users,
 )
 from jaxrl_reward.preferences.bilevel import hypergradient
@@ -21,6 +23,7 @@ from jaxrl_reward.preferences.thresholds import Thresholds, search_thresholds
 __all__ = [
     "RewardModel",
     "Thresholds",
+    "curation",
     "fit",
     "hypergradient",
     "init",
@@ -33,5 +36,6 @@ __all__ = [
     "scores",
     "search_thresholds",
     "segments",
+    "trees",
     "users",
 ]

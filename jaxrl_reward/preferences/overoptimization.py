@@ -78,7 +78,7 @@ def climb(
       key: typed PRNG key.
       term: the expression that judges.
       scores: from tokens `[B, L]` int to the models' scores `[B, K]`.
-      gold: from tokens to what they are worth, `[B]`.
+      gold: from tokens to what they are worth, `[B]`, or `[B, M]` in several ways.
       reference: the logits of the policy it starts from, `[L, V]`.
       points: how often it is looked at after the start.
       updates: between two points.
@@ -88,7 +88,7 @@ def climb(
       samples: responses over which proxy and gold are averaged at a point.
 
     Returns:
-      Its path, `[points + 1]`.
+      Its path, `[points + 1]`, and `[points + 1, M]` of several golds.
     """
     optimiser = optax.inject_hyperparams(optax.adam)(learning_rate=learning_rate)
     key_start, key_first, key = jax.random.split(key, 3)
@@ -110,7 +110,7 @@ def climb(
         tokens = draw(key, logits, samples)
         proxy = one_step.judge(term, state, scores(tokens))[1]
         root = jnp.sqrt(jnp.maximum(divergence(logits, reference), 0.0))
-        return Path(root, proxy.mean(), gold(tokens).mean())
+        return Path(root, proxy.mean(), gold(tokens).mean(0))
 
     def advance(carry: Any, key: Array) -> tuple[Any, Path]:
         keys = jax.random.split(key, updates + 1)

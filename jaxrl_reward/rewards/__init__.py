@@ -51,6 +51,7 @@ from jaxrl_reward.rewards.groups.advantages import (
     rloo,
     whitened,
 )
+from jaxrl_reward.rewards.groups.constrained import closeness, constrained
 from jaxrl_reward.rewards.groups.implicit import implicit_process, prime
 from jaxrl_reward.rewards.groups.judges import judge
 from jaxrl_reward.rewards.groups.lengths import (
@@ -219,9 +220,11 @@ __all__ = [
     "check",
     "clip",
     "clip_spread",
+    "closeness",
     "co_reward",
     "coin",
     "constant",
+    "constrained",
     "copo",
     "counts",
     "cpo",

@@ -137,6 +137,9 @@ def random_block(seed: int, whole: bool = False, env: envs.Env | None = None) ->
     action = rng.integers(0, 2, (T, N)).astype(np.int32) if env is None else _actions(env, seed)
     policy = {"entropy": rng.random((T, N)).astype(np.float32)}
     ends = (terminated, truncated)
+    if env is None:  # as of an agent with a reference
+        policy["reference"] = np.log(np.full((T, N, 2), 0.5, np.float32))
+        policy["log_prob"] = -rng.random((T, N)).astype(np.float32)
     made: Any = Transition  # of numpy's arrays
     block = made(obs, action, reward, reward, next_obs, first, *ends, policy=policy)
     if env is None:

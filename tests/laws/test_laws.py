@@ -42,6 +42,7 @@ def share_of_return(block, episodes):
 OF_VECTORS = (
     rw.Scalariser,
     rw.chebyshev_return,
+    rw.constrained,
     rw.copo,
     rw.crf,
     rw.direction,

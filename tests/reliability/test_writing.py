@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import killed_runs
 
 NAMES = ("boundary", "calibration", "entropy", "group_normalisation", "length", "proxy")
-NAMES += ("chosen", "cycles", "direct_alignment")
+NAMES += ("chosen", "cycles", "direct_alignment", "cotrained")
 
 
 def reproduce(name: str, out: str, killed: bool = False) -> None:

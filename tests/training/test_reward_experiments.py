@@ -8,7 +8,17 @@ import pytest
 from jaxrl_reward.tabular import worlds
 from jaxrl_reward.training.experiments import experiment as experiments
 
-MEASURED = ("overoptimization", "hacking", "pareto", "preferences", "judges")
+MEASURED = (
+    "overoptimization",
+    "hacking",
+    "pareto",
+    "preferences",
+    "judges",
+    "curation",
+    "transforms",
+    "personal",
+    "labels_needed",
+)
 
 
 def test_the_sea_is_solved_as_the_mdp_is(beside):

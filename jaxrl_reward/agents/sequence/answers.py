@@ -62,6 +62,8 @@ def signals(
 ) -> tuple[dict[str, Array], Any]:
     """What rewards may read of the right answers, `[T, N, A]` each, and the texts.
 
+    Their tokens, `answer`, and the log-probabilities of these.
+
     Args:
       task: without an `answer` there is nothing to read, and no texts.
       log_probs_of: from texts `[N, P + T]` to those of all tokens, `[N, T, V]`.
@@ -74,7 +76,7 @@ def signals(
     tokens, scratch = block.action, block.info["scratch"][0]
     found = answered(task, prompts, tokens, scratch)
     bare = answered(task, prompts, tokens, jnp.zeros_like(scratch))
-    policy = {}
+    policy = {"answer": jnp.broadcast_to(bare.tokens[None], (tokens.shape[0], *bare.tokens.shape))}
     for name, each in (("answer_log_probs", found), ("bare_answer_log_probs", bare)):
         known = log_probs(log_probs_of(each.text), each)
         policy[name] = jnp.broadcast_to(known[None], (tokens.shape[0], *known.shape))

@@ -92,3 +92,46 @@ def local(length: int = 10, matter: int = 2, max_tokens: int = 12) -> Task:
         return base.response(shown, max_tokens, nothing)
 
     return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
+
+
+def lookup(length: int = 3, known: int = 32, marks: int = 2, max_tokens: int = 8) -> Task:
+    """A string that each of 64 prompts has of its own, and a rule that knows some of the prompts.
+
+    The outcome is the share of places with the right letter, less 0.1 for every further token,
+    at least 0. `precise` is 1 of just the right string, where the rule knows the prompt: of
+    level 0, the first `known`. So it is never wrong about what it accepts. `marks` of no use may
+    be written, each a token too many; `marked` is how many are.
+    """
+    base.check_option("lookup", "length", length, 1, 20)
+    base.check_option("lookup", "known", known, 1, LETTERS**2 - 1)
+    base.check_option("lookup", "marks", marks, 0, 8)
+    base.check_tokens("lookup", max_tokens, length + 1)
+    symbols = (".", *_ALPHABET[:LETTERS], *"!?#%&@$^"[:marks])
+    nothing, rng = 1 + LETTERS + marks, np.random.default_rng(4)
+    order = rng.permutation(LETTERS**2)
+    wanted = rng.integers(1, LETTERS + 1, (LETTERS**2, length))
+
+    def ask(number: Array) -> Question:
+        at = jnp.asarray(order, jnp.int32)[number]
+        prompt = jnp.stack([at // LETTERS, at % LETTERS]) + 1
+        level = (number >= known).astype(jnp.int32)
+        return Question(prompt.astype(jnp.int32), level, jnp.asarray(wanted, jnp.int32)[at])
+
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
+        del luck
+        right: Array = question.truth
+        size, ended = base.written(tokens)
+        matched = ((tokens[:length] == right) & (jnp.arange(length) < size)).sum()
+        gold = matched / length - 0.1 * jnp.maximum(size - length, 0)
+        well = ended & (size == length) & (matched == length)
+        marked = ((tokens > LETTERS) & (tokens < nothing)).sum()
+        facts = {"precise": well & (question.level == 0), "marked": marked}
+        facts = {name: each.astype(jnp.float32) for name, each in facts.items()}
+        return Score(jnp.maximum(gold, 0.0), facts)
+
+    def answer(question: Question) -> Array:
+        return base.response(question.truth, max_tokens, nothing)
+
+    levels = (known, LETTERS**2 - known)
+    shape = (symbols, 2, max_tokens, levels)
+    return Task(*shape, ask, verify, base.shown(answer), answer=answer)

@@ -120,6 +120,26 @@ class Multipliers(NamedTuple):
 SQUASH = ("relu", "sigmoid", "tanh")
 
 
+def dual_weights(squash: str, dual: Array) -> Array:
+    """The weights `[N]` of the bounded rewards, see `lagrangian`."""
+    return {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}[squash](dual)
+
+
+def main_weight(squash: str, weights: Array) -> Array:
+    """That of the main reward, a scalar."""
+    return jnp.where(squash == "relu", 1.0, weights.size - weights.sum())
+
+
+def moved(squash: str, known: Multipliers, above: Array, rate: Array | float) -> Multipliers:
+    """After returns that are `above[N]` their thresholds, see `lagrangian`."""
+    if squash == "relu":
+        return known._replace(dual=jax.nn.relu(known.dual - rate * above))
+    gradient = jax.grad(lambda dual: (dual_weights(squash, dual) * above).sum())(known.dual)
+    norm = jnp.sqrt((gradient**2).sum())
+    momentum = 0.1 * known.momentum + gradient * jnp.minimum(1.0, 0.5 / (norm + 1e-12))
+    return Multipliers(known.dual - rate * momentum, momentum)
+
+
 @register("lagrangian", {"thresholds": (0.2,), "squash": "sigmoid"}, {"thresholds": (0.2,)})
 class lagrangian(RewardTransform):  # noqa: N801
     """`r_0 + sum_i w_i r_i`, w_i learnt so that the return of reward i reaches its threshold.
@@ -132,7 +152,8 @@ class lagrangian(RewardTransform):  # noqa: N801
     RLHF": w_i = sigmoid(z_i), or tanh(z_i), which turns against what is above its
     threshold (equality); the main reward weighs N - sum w; z follows the gradient of
     `sum w_i (J_i - threshold_i)`, clipped to norm 0.5, with momentum 0.1. There the
-    weights act on normalised advantages: bring the rewards to one scale first.
+    weights act on normalised advantages: so does `constrained`, of groups. Elsewhere bring
+    the rewards to one scale first.
     """
 
     thresholds: Row
@@ -175,20 +196,15 @@ class lagrangian(RewardTransform):  # noqa: N801
                 f"{self} needs {weights.size + 1} rewards, the main one first, "
                 f"not {rewards.shape[-1]}"
             )
-        main = 1.0 if self.squash == "relu" else weights.size - weights.sum()
+        main = main_weight(self.squash, weights)
         return main * rewards[..., 0] + rewards[..., 1:] @ weights
 
     def _weights(self, dual: Array) -> Array:
-        return {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}[self.squash](dual)
+        return dual_weights(self.squash, dual)
 
     def _move(self, known: Multipliers, returns: Array) -> Multipliers:
         above = returns - jnp.asarray(self.thresholds, jnp.float32)
-        if self.squash == "relu":
-            return known._replace(dual=jax.nn.relu(known.dual - self.rate * above))
-        gradient = jax.grad(lambda dual: (self._weights(dual) * above).sum())(known.dual)
-        norm = jnp.sqrt((gradient**2).sum())
-        momentum = 0.1 * known.momentum + gradient * jnp.minimum(1.0, 0.5 / (norm + 1e-12))
-        return Multipliers(known.dual - self.rate * momentum, momentum)
+        return moved(self.squash, known, above, self.rate)
 
 
 class Drawn(NamedTuple):
