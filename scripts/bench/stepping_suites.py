@@ -26,6 +26,19 @@ def each(reset: Any, step: Any, *shown: Any) -> Loop:
     return Loop(jax.vmap(reset), jax.vmap(step), *shown)
 
 
+def in_float32(loop: Loop) -> Loop:
+    """The same, whose state has what the policies see as float32, as ours does."""
+
+    def cast(now: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), now[0]), now[1]
+
+    def step(now: Any, keys: Any, actions: Any) -> Any:
+        now, *rest = loop.step(now, keys, actions)
+        return cast(now), *rest
+
+    return Loop(lambda keys: cast(loop.reset(keys)), step)
+
+
 def craftax() -> dict[str, Loop]:
     """Craftax's `step`, with and without a reset at every step."""
     from craftax.craftax_env import make_craftax_env_from_name as make
@@ -111,7 +124,8 @@ def octax() -> dict[str, Loop]:
         state, obs, reward, terminated, truncated, _ = env.step(now[1], action)
         return (obs, state), reward, terminated | truncated
 
-    return {"bare": each(lambda key: env.reset(key)[1::-1], step)}
+    bare = each(lambda key: env.reset(key)[1::-1], step)
+    return {"bare": bare, "bare in float32": in_float32(bare)}
 
 
 def pgx() -> dict[str, Loop]:
@@ -128,7 +142,9 @@ def pgx() -> dict[str, Loop]:
 
         return each(lambda key: (lambda state: (state.observation, state))(env.init(key)), step)
 
-    return {"bare": loop(env.step), "own reset": loop(auto_reset(env.step, env.init))}
+    bare = loop(env.step)
+    own = loop(auto_reset(env.step, env.init))
+    return {"bare": bare, "own reset": own, "bare in float32": in_float32(bare)}
 
 
 def playground() -> dict[str, Loop]:
