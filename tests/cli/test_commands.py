@@ -208,7 +208,9 @@ def test_evaluate_shows_how_many_episodes_succeed(run, registers, tiny):
     envs.register("held", lambda name, options: (Held(), known.params), ["pole"])
     assert run("train", "ppo", "held:pole", *tiny[3:], "--out", "a").status == 0
     outcome = run("evaluate", "a", "--episodes", 3)
-    head, row = (line.split() for line in outcome.out.splitlines() if "Seeds" in line or "ppo" in line)
+    head, row = (
+        line.split() for line in outcome.out.splitlines() if "Seeds" in line or "ppo" in line
+    )
     assert head[-1] == "Success" and row[-1] == "1.000"  # no pole falls within three steps
 
 

@@ -85,7 +85,6 @@ def evaluate(
     limit = EVALUATION_STEPS if env.max_steps is None else env.max_steps
     key_reset, key_step, key_start = jax.random.split(key, 3)
     start = begin(env, policy, jax.random.split(key_reset, num_episodes), key_start)
-    told = tells_success(env)
 
     def play(carry: Any) -> Any:
         steps, now, alive, played = carry
@@ -93,7 +92,9 @@ def evaluate(
         key_act = jax.random.fold_in(key, _DRAWN) if draw else None
         now, seen = step(env, policy, now, jax.random.split(key, num_episodes), key_act)
         total = played.returns + jnp.where(alive, seen.env_reward, 0.0)
-        solved = played.success | (alive & (seen.info[SUCCESS] > 0.0)) if told else played.success
+        solved, told = played.success, seen.info.get(SUCCESS)
+        if getattr(told, "shape", None) == alive.shape:
+            solved |= alive & (told > 0.0)
         played = Episodes(total, played.lengths + alive, solved)
         return steps + 1, now, alive & ~seen.last, played
 
@@ -110,10 +111,8 @@ def evaluate(
 def tells_success(env: envs.Env) -> bool:
     """Whether a number of the environment's `info` says where the task is solved."""
 
-    def info(key: Array) -> Any:
+    def info() -> Any:
+        key = jax.random.key(0)
         return env.step(key, env.reset(key)[1], env.action_space.sample(key))[-1]
 
-    if not env.playable:
-        return False
-    found = jax.eval_shape(info, jax.random.key(0)).get(SUCCESS)
-    return getattr(found, "shape", None) == ()
+    return env.playable and getattr(jax.eval_shape(info).get(SUCCESS), "shape", None) == ()
