@@ -64,7 +64,7 @@ def comma_separated(arms: Arms) -> str:
         raise UserError(_NO_ARMS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    scored = any("score" in arm for arm in arms.values())
+    scored, solved = (any(key in arm for arm in arms.values()) for key in ("score", "success"))
     writer.writerow(("arm", *_COLUMNS, *(["score"] if scored else [])))
     for name, arm in arms.items():
         score = [arm.get("score", {}).get("iqm")] if scored else []
@@ -131,9 +131,9 @@ def _rows(arms: Arms, confidence: float) -> list[tuple[str, ...]]:
     metrics = {str(arm["metric"]) for arm in arms.values()}
     # Arms measured by different metrics say so in their names instead.
     shared = metrics.pop() if len(metrics) == 1 else None
-    scored = any("score" in arm for arm in arms.values())
+    scored, solved = (any(key in arm for arm in arms.values()) for key in ("score", "success"))
     head = ("Arm", f"IQM {shared or ''}".strip(), f"{100 * confidence:g} % interval", "Seeds")
-    rows: list[tuple[str, ...]] = [(*head, "Score") if scored else head]
+    rows: list[tuple[str, ...]] = [(*head, *["Score"] * scored, *["Success"] * solved)]
     for name, arm in arms.items():
         label = name if shared else f"{name} ({arm['metric']})"
         low, high = (math.nan if arm[end] is None else arm[end] for end in ("ci_low", "ci_high"))
@@ -144,6 +144,8 @@ def _rows(arms: Arms, confidence: float) -> list[tuple[str, ...]]:
         if scored:
             score = arm.get("score")
             row = (*row, "" if score is None else f"{score['iqm']:.1f}")
+        if solved:
+            row = (*row, f"{arm['success']:.3f}" if "success" in arm else "")
         rows.append(row)
     return rows
 

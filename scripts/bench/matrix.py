@@ -35,6 +35,7 @@ class Row:
     jax: str | None = None  # the newest that all bounds allow
     lowest: bool = False  # of each dependency, the lowest version that its bounds allow
     pinned: bool = False  # the rest as in constraints.txt
+    extras: tuple[str, ...] = ()  # of the package, whose tests are skipped elsewhere
 
 
 ROWS = {
@@ -44,6 +45,7 @@ ROWS = {
     "0.11.2": Row("3.12", "0.11.2"),
     "0.12": Row("3.12", "0.12.*"),
     "newest": Row("3.13", "0.12.*"),
+    "navix": Row("3.12", "0.11.2", extras=("navix", "pgx", "xminigrid")),
 }
 
 
@@ -80,8 +82,10 @@ def find_python(version: str) -> str:
         raise MissingError(f"no {name} on PATH") from None
 
 
-def dependencies() -> list[str]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+def dependencies(extras: Sequence[str] = ()) -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    more = [each for extra in extras for each in project["optional-dependencies"][extra]]
+    return [*project["dependencies"], *more]
 
 
 def environment(name: str, row: Row, folder: Path, tools: bool) -> Path:
@@ -112,7 +116,7 @@ def written(row: Row, tools: Sequence[str]) -> str:
 
 def requirements(row: Row, tools: Sequence[str]) -> list[list[str]]:
     """What to give to `pip install`, one call after the other."""
-    packages = dependencies()
+    packages = dependencies(row.extras)
     if row.lowest:
         packages = [re.sub(r">=([\d.]+).*", r"==\1", package) for package in packages]
     first = [*packages, *tools]

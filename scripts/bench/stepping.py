@@ -18,7 +18,6 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -28,138 +27,37 @@ if hasattr(os, "sched_setaffinity"):
 
 import jax
 import jax.numpy as jnp
+from stepping_suites import SUITES, Loop
 
 from jaxrl_reward import envs
+from jaxrl_reward.envs import bounds
 from jaxrl_reward.envs.suites.loading import quiet
 
 RECORD = Path(__file__).parent / "record"
-Loop = tuple[Callable[[Any], Any], Callable[[Any, Any, Any], tuple[Any, Any, Any]]]
+MODULES = {"playground": "mujoco_playground"}  # where a suite's module is called otherwise
 
 
-def craftax() -> dict[str, Loop]:
-    """Craftax's `step`, with and without a reset at every step."""
-    from craftax.craftax_env import make_craftax_env_from_name as make
-
-    def loop(env: Any) -> Loop:
-        params = env.default_params
-
-        def step(now: Any, key: Any, action: Any) -> Any:
-            obs, state, reward, done, _ = env.step(key, now[1], action, params)
-            return (obs, state), reward, done
-
-        return lambda key: env.reset(key, params), step
-
-    name = "Craftax-Classic-Symbolic-v1"
-    return {"bare": loop(make(name, auto_reset=False)), "own reset": loop(make(name, True))}
-
-
-def navix() -> dict[str, Loop]:
-    """NAVIX's `step`, whose reset comes a step late."""
-    import navix as suite
-
-    def loop(env: Any) -> Loop:
-        def step(now: Any, key: Any, action: Any) -> Any:
-            now = env.step(now[1], action)
-            return (now.observation, now), now.reward, now.is_done()
-
-        return lambda key: (lambda now: (now.observation, now))(env.reset(key)), step
-
-    name = "Navix-Empty-8x8-v0"
-    bare = suite.make(name, disable_autoreset=True)
-    return {"bare": loop(bare), "own reset": loop(suite.make(name))}
-
-
-def octax() -> dict[str, Loop]:
-    """Octax has no reset of its own."""
-    from octax.environments import create_environment
-
-    env = create_environment("brix")[0]
-
-    def step(now: Any, key: Any, action: Any) -> Any:
-        state, obs, reward, terminated, truncated, _ = env.step(now[1], action)
-        return (obs, state), reward, terminated | truncated
-
-    return {"bare": (lambda key: env.reset(key)[1::-1], step)}
-
-
-def pgx() -> dict[str, Loop]:
-    """pgx's `step`, which stands still behind an end, and its `auto_reset`."""
-    import pgx as suite
-    from pgx.experimental import auto_reset
-
-    env = suite.make("minatar-breakout")
-
-    def loop(one: Any) -> Loop:
-        def step(now: Any, key: Any, action: Any) -> Any:
-            state = one(now[1], action, key)
-            return (state.observation, state), state.rewards[0], state.terminated
-
-        return lambda key: (lambda state: (state.observation, state))(env.init(key)), step
-
-    return {"bare": loop(env.step), "own reset": loop(auto_reset(env.step, env.init))}
-
-
-def xminigrid() -> dict[str, Loop]:
-    """xminigrid's `step`, and its wrapper that resets at once."""
-    import xminigrid as suite
-    from xminigrid.wrappers import GymAutoResetWrapper
-
-    env, params = suite.make("MiniGrid-Empty-8x8")
-
-    def loop(one: Any) -> Loop:
-        def step(now: Any, key: Any, action: Any) -> Any:
-            now = one.step(params, now[1], action)
-            return (now.observation, now), now.reward, now.last()
-
-        return lambda key: (lambda now: (now.observation, now))(one.reset(params, key)), step
-
-    return {"bare": loop(env), "own reset": loop(GymAutoResetWrapper(env))}
-
-
-# Ours to compare with, and what else we give; then the suite's.
-SUITES: dict[str, tuple[dict[str, str], Callable[[], dict[str, Loop]]]] = {
-    "craftax": ({"ours": "craftax:Craftax-Classic-Symbolic-v1"}, craftax),
-    "navix": (
-        {
-            "ours": "navix:Navix-Empty-8x8-v0,one_hot=false",
-            "ours, planes": "navix:Navix-Empty-8x8-v0",
-        },
-        navix,
-    ),
-    "octax": ({"ours": "octax:brix"}, octax),
-    "pgx": ({"ours": "pgx:minatar-breakout"}, pgx),
-    "xminigrid": (
-        {
-            "ours": "xminigrid:MiniGrid-Empty-8x8,one_hot=false",
-            "ours, planes": "xminigrid:MiniGrid-Empty-8x8",
-        },
-        xminigrid,
-    ),
-}
-
-
-def program(start: Any, step: Any, actions: int, args: argparse.Namespace) -> Any:
+def program(loop: Loop, space: Any, args: argparse.Namespace) -> Any:
     """A compiled run of some random steps: what it carries, and what a learner would get."""
 
     def one(carry: Any, key: Any) -> Any:
         keys = jax.random.split(key, args.envs)
-        action = jax.random.randint(key, (args.envs,), 0, actions)
-        after, reward, done = step(carry, keys, action)
-        return after, (jnp.asarray(carry[0], jnp.float32), reward, done)
+        actions = jax.vmap(lambda key: bounds.random_action(space, key))(keys)
+        after, reward, done = loop.step(carry, keys, actions)
+        seen = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), loop.shown(carry[0]))
+        return jax.tree.map(jnp.asarray, after), (seen, reward, done)
 
     def run(carry: Any, key: Any) -> Any:
         return jax.lax.scan(one, carry, jax.random.split(key, args.steps))
 
-    carry = jax.jit(start)(jax.random.key(0))
+    carry = jax.jit(loop.reset)(jax.random.split(jax.random.key(0), args.envs))
     carry = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), carry)
-    compiled = jax.jit(run, donate_argnums=0).lower(carry, jax.random.key(1)).compile()
-    return compiled, carry
+    return jax.jit(run, donate_argnums=0).lower(carry, jax.random.key(1)).compile(), carry
 
 
-def mine(name: str, args: argparse.Namespace) -> tuple[Any, int]:
-    """Ours; what the policy sees lies in the state, and is taken out of it."""
-    env = envs.make(name)
-    many = envs.vectorize(env, args.envs)
+def ours(env: envs.Env, num: int) -> Loop:
+    """Our door; what the policy sees lies in the state, and is taken out of it."""
+    many = envs.vectorize(env, num)
 
     def apart(state: Any) -> Any:
         return state.obs, state.replace(obs=())
@@ -169,21 +67,17 @@ def mine(name: str, args: argparse.Namespace) -> tuple[Any, int]:
         state, seen, stats = many.step(state.replace(obs=obs), keys, action)
         return apart(state), seen.reward, stats.ended
 
-    start = lambda key: apart(many.init(key))  # noqa: E731
-    return program(start, step, env.action_space.n, args), env.action_space.n
+    return Loop(lambda keys: apart(many.init(keys[0])), step)
 
 
 def measured(suite: str, args: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of each repeat of each loop, which take turns."""
-    ours, theirs = SUITES[suite]
-    programs: dict[str, Any] = {}
-    actions = 0
+    named, theirs = SUITES[suite]
+    made = {title: envs.make(name) for title, name in named.items()}
+    space = made["ours"].action_space
     with quiet():
-        for title, name in ours.items():
-            programs[title], actions = mine(name, args)
-        for title, (reset, one) in theirs().items():
-            start = lambda key, reset=reset: jax.vmap(reset)(jax.random.split(key, args.envs))  # noqa: E731
-            programs[title] = program(start, jax.vmap(one), actions, args)
+        loops = {title: ours(env, args.envs) for title, env in made.items()} | theirs()
+        programs = {title: program(loop, space, args) for title, loop in loops.items()}
     seconds: dict[str, list[float]] = {title: [] for title in programs}
     for i in range(args.repeats + args.warm):
         for title, (run, state) in programs.items():
@@ -196,14 +90,19 @@ def measured(suite: str, args: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def rows(suite: str, seconds: dict[str, list[float]], args: argparse.Namespace) -> list[str]:
-    """A line for each loop, beside the suite's own."""
+    """A line for each loop, beside the suite's own of the same observations."""
     lines = []
-    base = seconds["own reset" if "own reset" in seconds else "bare"]
     for title, each in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(each, base, strict=True))
-        bare = statistics.median(a / b for a, b in zip(each, seconds["bare"], strict=True))
+        planes = title.partition(", ")[1:]
         rate = args.envs * args.steps / statistics.median(each)
-        shown = [suite, title, f"{rate:,.0f}", f"{bare:.3f}", f"{ratio:.3f}"]
+        shown = [suite, title, f"{rate:,.0f}"]
+        for own in ("bare", "own reset"):
+            beside = seconds.get("".join((own, *planes)))
+            if beside is None:
+                shown.append("")
+                continue
+            ratio = statistics.median(a / b for a, b in zip(each, beside, strict=True))
+            shown.append(f"{ratio:.3f}")
         lines.append(f"| {' | '.join(shown)} |")
     return lines
 
@@ -222,7 +121,7 @@ def main() -> None:
     kept = out / "stepping.json"
     found = json.loads(kept.read_text()) if kept.exists() else {}
     for suite in args.only or SUITES:
-        if util.find_spec(suite) is None:
+        if util.find_spec(MODULES.get(suite, suite)) is None:
             print(f"{suite} is not installed: its rows stay as they are")
             continue
         lines = rows(suite, measured(suite, args), args)
@@ -242,8 +141,12 @@ def table(found: dict[str, Any]) -> str:
         "# Stepping through our door, beside the suite's own loop",
         "",
         "Random steps of many environments at once; the median of repeats in turns, of the "
-        "processor's time on one core. The suite's bare loop never begins a new episode. "
-        "Made by `scripts/bench/stepping.py`.",
+        "processor's time on one core. The suite's bare loop never begins a new episode. Ours does, "
+        "from fresh states, and keeps every step's true successor, which the suite's own reset "
+        "loses (Jumanji's keeps it) or pays for with a step that does nothing (NAVIX). *Planes*: "
+        "numbers of kinds one-hot, in ours by default, and by hand in the suite's loop. *Bare in "
+        "float32*: the suite's loop whose state has what the policy sees as float32, as ours has "
+        "it: what that costs alone. Made by `scripts/bench/stepping.py`.",
         "",
         "| Suite | Loop | Steps a second | Of bare | Of its own reset |",
         "| -- | -- | --: | --: | --: |",

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/bench/suites.py                    # the record, about an hour
     .venv/bin/python scripts/bench/suites.py --only navix       # one suite; the others' rows stay
-    .venv/bin/python scripts/bench/suites.py --missing          # those that have no row yet
+    .venv/bin/python scripts/bench/suites.py --missing          # those that have no answer yet
     .venv/bin/python scripts/bench/suites.py --only pgx --each 1 --out DIR    # a try
 
 Each is made by its name and given to `jaxrl_reward.testing.check_env`, in a process that is
@@ -175,13 +175,46 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read(text: str) -> dict[str, Any]:
+    """What `table` wrote, without rows that say too little."""
+    lines = [line[2:-2].split(" | ") for line in text.splitlines() if line[:2] == "| "]
+    found: dict[str, Any] = {}
+    for cells in lines:
+        if len(cells) == 7 and cells[2][0].isdigit():
+            known = dict(zip(("version", "python", "jax", "date"), cells[1:5], strict=True))
+            found[cells[0]] = known | {"rows": []}
+        if len(cells) == 6 and cells[0].startswith("`"):
+            name = cells[0].strip("`")
+            observed, actions, limit, result, seconds = (cell.strip() for cell in cells[1:])
+            row: dict[str, Any] = {"name": name}
+            if observed:
+                row |= {"observed": observed, "actions": actions}
+                row["limit"] = int(limit) if limit else None
+            row["result"] = result
+            if seconds:
+                row["seconds"] = float(seconds)
+            if "seconds" in row or result.startswith("left out"):
+                found[name.partition(":")[0]]["rows"].append(row)
+    return found
+
+
+def merged(found: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Both; of a name that both have, the row of the first."""
+    for suite, each in other.items():
+        known = found.setdefault(suite, each | {"rows": []})
+        names = {row["name"] for row in known["rows"]}
+        known["rows"] += [row for row in each["rows"] if row["name"] not in names]
+    return dict(sorted(found.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="SUITE", help="these suites")
     parser.add_argument("--each", type=int, metavar="N", help="only the first N of a suite")
-    parser.add_argument("--missing", action="store_true", help="only those without a row")
+    parser.add_argument("--missing", action="store_true", help="only those without an answer")
     parser.add_argument("--limit", type=float, default=600.0, metavar="S", help="seconds each")
     parser.add_argument("--out", type=Path, metavar="DIR", help="of the table (the record's)")
+    parser.add_argument("--merge", type=Path, metavar="FILE", help="rows of another such table")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -198,11 +231,17 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "suites.json"
     found = json.loads(kept.read_text()) if kept.exists() else {}
+    if args.merge is not None:
+        found = merged(found, read(args.merge.read_text()))
+        kept.write_text(json.dumps(found, indent=2) + "\n")
+        (out / "suites.md").write_text(table(found))
+        return
     for name in args.only or known:
         if util.find_spec(MODULES.get(name, name)) is None:
             print(f"{name} is not installed: its rows stay as they are")
             continue
         rows = found[name]["rows"] if args.missing and name in found else []
+        rows = [row for row in rows if not row["result"].startswith("no answer")]
         for so_far in suite(name, args.each, args.limit, rows):
             found = dict(sorted({**found, name: so_far}.items()))
             kept.write_text(json.dumps(found, indent=2) + "\n")

@@ -14,7 +14,13 @@ from scipy import stats
 from jaxrl_reward import agents, envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import policies
-from jaxrl_reward.agents.common.playing import EVALUATION_STEPS, begin, evaluate, step
+from jaxrl_reward.agents.common.playing import (
+    EVALUATION_STEPS,
+    begin,
+    evaluate,
+    step,
+    tells_success,
+)
 from jaxrl_reward.agents.common.rollout import (
     Player,
     Rollout,
@@ -205,13 +211,15 @@ def test_metrics_of_ended_episodes_are_sums_by_hand():
 
 
 def evaluated(placement, choose, episodes=6, env=None, reward=None):
+    """Returns and lengths, and success where the environment tells it."""
     env, reward = walk() if env is None else env, Seen() if reward is None else reward
     made = Player(env, envs.vectorize(env, 2), placement)
     reward_state = reward.init(jax.random.key(1), made.example(2, 4))
     state = SimpleNamespace(reward=reward, reward_state=reward_state)
     policy = policies.of(made, Acting(choose), state)
     run = jax.jit(lambda key: evaluate(env, policy, key, episodes))
-    return run(jax.random.key(0))
+    found = run(jax.random.key(0))
+    return found if tells_success(env) else found[:2]
 
 
 def test_evaluation_pays_the_environments_reward_of_one_episode_each():
@@ -233,6 +241,23 @@ def test_evaluation_stops_at_the_time_limit_of_each_episode():
     np.testing.assert_array_equal(length, [5, 3, 5, 3, 5, 3])
     # Those that stay earn 5 x for their start x in [0, 0.5), and nothing afterwards.
     assert np.all(total[::2] < 2.5) and np.all(total[1::2] >= 6.0)
+
+
+def test_evaluation_tells_success_of_a_step_before_the_end():
+    class Late(Walk):
+        def step_env(self, key, state, action, params):
+            *rest, _ = super().step_env(key, state, action, params)
+            return *rest, {"success": (rest[1].time == 4).astype(jnp.float32)}
+
+    def mixed(inputs, noise):
+        return (jnp.arange(inputs.shape[0]) % 2).astype(jnp.int32)
+
+    env = envs.Env("test:late", Late(), WalkParams())
+    _, length, success = evaluated("block", mixed, env=env)
+    # Those that walk end at step 3, and what is told of the steps behind that is not theirs.
+    np.testing.assert_array_equal(length, [5, 3, 5, 3, 5, 3])
+    np.testing.assert_array_equal(success, [True, False, True, False, True, False])
+    assert not tells_success(walk())
 
 
 def test_evaluation_shows_the_memory_from_the_first_step_on():

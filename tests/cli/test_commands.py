@@ -6,10 +6,12 @@ import shutil
 import signal
 from pathlib import Path
 
+import jax.numpy as jnp
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from jaxrl_reward import envs
 from jaxrl_reward.report import tables
 from jaxrl_reward.training import progress
 
@@ -193,6 +195,23 @@ def test_evaluate_prints_a_table(run, trained):
     assert outcome.err == "jaxrl-reward: ppo: checkpoint of step 160\n"
     assert "3 greedy episodes per seed" in outcome.out and "ppo" in outcome.out
     assert run("evaluate", trained, "--episodes", 3).out == outcome.out
+
+
+def test_evaluate_shows_how_many_episodes_succeed(run, registers, tiny):
+    known = envs.make("gymnax:CartPole-v1")
+
+    class Held(type(known.environment)):
+        def step_env(self, key, state, action, params):
+            *rest, info = super().step_env(key, state, action, params)
+            return *rest, info | {"success": (rest[1].time >= 3).astype(jnp.float32)}
+
+    envs.register("held", lambda name, options: (Held(), known.params), ["pole"])
+    assert run("train", "ppo", "held:pole", *tiny[3:], "--out", "a").status == 0
+    outcome = run("evaluate", "a", "--episodes", 3)
+    head, row = (
+        line.split() for line in outcome.out.splitlines() if "Seeds" in line or "ppo" in line
+    )
+    assert head[-1] == "Success" and row[-1] == "1.000"  # no pole falls within three steps
 
 
 def test_plot_draws_one_run_or_several(run, trained):

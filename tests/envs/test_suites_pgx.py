@@ -9,6 +9,7 @@ import pytest
 
 from jaxrl_reward import agents, envs
 from jaxrl_reward.testing import check_env
+from jaxrl_reward.training.devices.sharding import Programs
 from jaxrl_reward.types import UserError
 
 pgx = pytest.importorskip("pgx")
@@ -124,3 +125,10 @@ def test_the_games_of_pgx_are_all_named():
 
 def test_the_laws_hold():
     check_env("pgx:minatar-breakout,max_steps_in_episode=50")
+
+
+@pytest.mark.parametrize("name", ["minatar-breakout", "2048"])
+def test_a_run_asks_for_spaces_within_a_program_for_a_mesh(name):
+    agent = agents.make("ppo", f"pgx:{name}", num_envs=2, num_steps=2, minibatches=1)
+    programs = Programs(agent, seeds=2, seed=0, episodes=1)  # traces how a run begins
+    assert programs.lanes == 2

@@ -38,6 +38,8 @@ class Agent(NamedTuple):
         memory behind them if the agent's policy sees it (see `rollout.policy_input`).
       evaluate: `evaluate(state, key, num_episodes) -> (returns[E], lengths[E])`,
         greedy, on the environment's own reward.
+      play: as `evaluate`, but gives `playing.Episodes`, which tell success too; None for
+        an agent that does not know more.
       steps_per_iteration: environment steps that one `iterate` takes.
       learning_starts: environment steps before the first update; a run must be
         at least as long.
@@ -78,6 +80,7 @@ class Agent(NamedTuple):
     learning_starts: int = 0
     prepare_eval: Callable[..., Any] = lambda state, key: state
     policy: Callable[..., Any] | None = None
+    play: Callable[..., Any] | None = None
     shards_envs: bool = False
     remake: Callable[..., Any] | None = None
     newest: Callable[[Any], Any] | None = None

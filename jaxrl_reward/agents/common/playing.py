@@ -12,6 +12,7 @@ from jaxrl_reward.envs.vector import step as step_one
 from jaxrl_reward.types import Array, Transition
 
 EVALUATION_STEPS = 10_000  # where an evaluation of an environment without a time limit stops
+SUCCESS = "success"  # of `info`, above 0 where the task is solved
 _DRAWN = 2**31 - 1  # sets the keys of drawn actions apart from those of the environments
 
 
@@ -22,6 +23,20 @@ class Playing(NamedTuple):
     obs: Array
     first: Array
     memory: Any
+
+
+class Episodes(NamedTuple):
+    """Whole episodes, `[E]` each.
+
+    Attributes:
+      returns: of the environment's own reward, float32.
+      lengths: int32.
+      success: whether a step's `info["success"]` was above 0, bool; false where nothing tells it.
+    """
+
+    returns: Array
+    lengths: Array
+    success: Array
 
 
 def begin(env: envs.Env, policy: Policy, keys: Array, key_start: Array) -> Playing:
@@ -53,7 +68,7 @@ def step(
 
 def evaluate(
     env: envs.Env, policy: Policy, key: Array, num_episodes: int, draw: bool = False
-) -> tuple[Array, Array]:
+) -> Episodes:
     """Plays whole episodes side by side, on the environment's own reward.
 
     Args:
@@ -64,27 +79,40 @@ def evaluate(
       draw: actions are drawn; else they are the likeliest.
 
     Returns:
-      Returns `[E]` float32 and lengths `[E]` int32. An episode that has not
-      ended after `EVALUATION_STEPS` in an environment without a time limit is
-      cut there.
+      The episodes. One that has not ended after `EVALUATION_STEPS` in an environment
+      without a time limit is cut there.
     """
     limit = EVALUATION_STEPS if env.max_steps is None else env.max_steps
     key_reset, key_step, key_start = jax.random.split(key, 3)
     start = begin(env, policy, jax.random.split(key_reset, num_episodes), key_start)
 
     def play(carry: Any) -> Any:
-        steps, now, alive, total, length = carry
+        steps, now, alive, played = carry
         key = jax.random.fold_in(key_step, steps)
         key_act = jax.random.fold_in(key, _DRAWN) if draw else None
         now, seen = step(env, policy, now, jax.random.split(key, num_episodes), key_act)
-        total = total + jnp.where(alive, seen.env_reward, 0.0)
-        return steps + 1, now, alive & ~seen.last, total, length + alive
+        total = played.returns + jnp.where(alive, seen.env_reward, 0.0)
+        solved, told = played.success, seen.info.get(SUCCESS)
+        if getattr(told, "shape", None) == alive.shape:
+            solved |= alive & (told > 0.0)
+        played = Episodes(total, played.lengths + alive, solved)
+        return steps + 1, now, alive & ~seen.last, played
 
     def unfinished(carry: Any) -> Array:
-        steps, _, alive, _, _ = carry
+        steps, _, alive, _ = carry
         return alive.any() & (steps < limit)
 
-    yes, zero = jnp.ones(num_episodes, bool), jnp.zeros(num_episodes)
-    carry = (jnp.int32(0), start, yes, zero, zero.astype(jnp.int32))
-    _, _, _, total, length = jax.lax.while_loop(unfinished, play, carry)
-    return total, length
+    zero = jnp.zeros(num_episodes)
+    none = Episodes(zero, zero.astype(jnp.int32), zero > 0.0)
+    carry = (jnp.int32(0), start, jnp.ones(num_episodes, bool), none)
+    return jax.lax.while_loop(unfinished, play, carry)[3]
+
+
+def tells_success(env: envs.Env) -> bool:
+    """Whether a number of the environment's `info` says where the task is solved."""
+
+    def info() -> Any:
+        key = jax.random.key(0)
+        return env.step(key, env.reset(key)[1], env.action_space.sample(key))[-1]
+
+    return env.playable and getattr(jax.eval_shape(info).get(SUCCESS), "shape", None) == ()

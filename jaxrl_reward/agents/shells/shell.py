@@ -147,10 +147,11 @@ class Shell:
         return policies.of(self.player, self.learner, state)
 
     def evaluate(self, state: Any, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Returns `[E]` of the environment's own reward, and lengths `[E]`.
+        """Returns `[E]` of the environment's own reward, and lengths `[E]`; see `play`."""
+        return self.play(state, key, num_episodes)[:2]
 
-        Greedy, unless a setting `greedy` says otherwise.
-        """
+    def play(self, state: Any, key: Array, num_episodes: int) -> playing.Episodes:
+        """Whole episodes, greedy, unless a setting `greedy` says otherwise."""
         if self.learner.prepare_eval is not None:
             key_prepare, key = jax.random.split(key)
             state = self.learner.prepare_eval(state, key_prepare)
@@ -177,6 +178,8 @@ class Shell:
         functions = (made.init, made.iterate, made.act, evaluate, steps)
         known = (self.name, self.config, self.player.env, self.reward)
         others |= {"policy": self.policy, "check": self.check}
+        if made.player.env.playable:
+            others.setdefault("play", made.play)
         if self.learner.prepare_eval is not None:
             others["prepare_eval"] = self.learner.prepare_eval
         return base.Agent(*known, *functions, **others)

@@ -32,8 +32,10 @@ def run(args: argparse.Namespace) -> None:
     table = {}
     for arm in [args.arm] if args.arm else known:
         agent, loaded = runs.load(args.folder, arm)
-        returns = _greedy_returns(agent, loaded, args.episodes, args.seed)
+        returns, _, *success = _greedy(agent, loaded, args.episodes, args.seed)
         table[loaded.arm] = statistics.summarize(returns.mean(axis=1))
+        if success:
+            table[loaded.arm]["success"] = float(success[0].mean())
         if known := loaded.config.get("data", {}).get("references"):
             scores = normalized_score(returns.mean(axis=1), *known)
             table[loaded.arm]["score"] = statistics.scored(scores, known)
@@ -41,11 +43,17 @@ def run(args: argparse.Namespace) -> None:
     show(tables.rich_table(table, title=f"{args.episodes} greedy episodes per seed"))
 
 
-def _greedy_returns(agent: Any, loaded: Any, episodes: int, seed: int) -> Any:
-    """Returns `[S, E]`, from other keys than those of the evaluations in training."""
+def _greedy(agent: Any, loaded: Any, episodes: int, seed: int) -> Any:
+    """Returns and lengths `[S, E]`, and success where the environment tells it.
+
+    From other keys than those of the evaluations in training.
+    """
+    from jaxrl_reward.agents.common.playing import tells_success
     from jaxrl_reward.training.devices.sharding import Carry, Programs, Tally
 
+    if agent.play is not None and tells_success(agent.env):
+        agent = agent._replace(evaluate=agent.play)
     seeds, first = loaded.config["seeds"], loaded.config["seed"]
     programs = Programs(agent, seeds=seeds, seed=first, episodes=episodes)
     carry = Carry(loaded.state, Tally.empty(seeds, len(programs.metrics)))
-    return programs.evaluate(carry, 2**31 - 1 - seed)[0]
+    return programs.evaluate(carry, 2**31 - 1 - seed)

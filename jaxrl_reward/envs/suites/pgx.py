@@ -52,6 +52,11 @@ class PgxParams(struct.PyTreeNode):
 class Pgx(Adapter):
     """A game for one player: its rules terminate, the clock truncates."""
 
+    def __init__(self, name: str, suite: Any, params: Any):
+        super().__init__(name, suite, params)
+        # pgx starts a game to tell them, which it could not within a program for a mesh.
+        self._seen, self._actions = suite.observation_shape, int(suite.num_actions)
+
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
         del params
         state = self.suite.init(key)
@@ -76,14 +81,14 @@ class Pgx(Adapter):
         return jnp.bool_(False) if limit is None else state.time >= limit
 
     def observation_space(self, params: Any) -> Any:
-        seen = spaces.Box(0.0, 1.0, self.suite.observation_shape)
+        seen = spaces.Box(0.0, 1.0, self._seen)
         if self.suite.id in _MINATAR:
             return seen  # its mask is always true
-        allowed = spaces.Box(0.0, 1.0, (self.suite.num_actions,))
+        allowed = spaces.Box(0.0, 1.0, (self._actions,))
         return spaces.Dict({spaces.MASK: allowed, "observation": seen})
 
     def action_space(self, params: Any = None) -> Any:
-        return spaces.Discrete(self.suite.num_actions)
+        return spaces.Discrete(self._actions)
 
     def _observe(self, state: Any) -> Any:
         if self.suite.id in _MINATAR:

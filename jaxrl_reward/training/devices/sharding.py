@@ -391,15 +391,14 @@ class Programs:
         """
         return self._run("advance", carry, np.int32(start), np.int32(start + n), self._data)
 
-    def evaluate(self, carry: Carry, iteration: int) -> tuple[np.ndarray, np.ndarray]:
-        """Greedy episodes: returns and lengths, `[L, E]` each.
+    def evaluate(self, carry: Carry, iteration: int) -> tuple[np.ndarray, ...]:
+        """Greedy episodes: returns and lengths, `[L, E]` each, and what else the agent gives.
 
         The keys depend on the seed and the iteration only, so an evaluation
         neither disturbs training nor depends on what was evaluated before.
         """
-        returns, lengths = self._run("evaluate", carry.state, self._keys, np.int32(iteration))
-        returns, lengths = processes.to_host(returns), processes.to_host(lengths)
-        return returns.astype(np.float64), lengths.astype(np.float64)
+        found = self._run("evaluate", carry.state, self._keys, np.int32(iteration))
+        return tuple(processes.to_host(each).astype(np.float64) for each in found)
 
     def probe(self, carry: Carry) -> dict[str, np.ndarray]:
         """What the probe finds, `[L]` each; nothing without one."""
@@ -437,9 +436,9 @@ class Programs:
 
         return self.layout.place(local, (P("seeds"), P(), P(), P()))(carry, start, stop, data)
 
-    def _evaluate(self, state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
-        def local(state: Any, keys: Array, point: Array) -> tuple[Array, Array]:
-            def one_lane(state: Any, key: Array) -> tuple[Array, Array]:
+    def _evaluate(self, state: Any, keys: Array, point: Array) -> tuple[Array, ...]:
+        def local(state: Any, keys: Array, point: Array) -> tuple[Array, ...]:
+            def one_lane(state: Any, key: Array) -> tuple[Array, ...]:
                 key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION_TAG), point)
                 return self.agent.evaluate(state, key, self.episodes)
 
