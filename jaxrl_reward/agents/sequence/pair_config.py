@@ -31,7 +31,8 @@ class Config(Writers):
     )
     judge: Literal["reward", "policy"] = setting(
         "reward",
-        "whose scores those are: the reward's, or the `policy`'s own log-ratio to the reference",
+        "whose scores those are: the reward's, or the `policy`'s own log-ratio to the reference; "
+        "the first pairs, which a guide learns from, are the reward's",
     )
     agreement: Literal["each", "mean"] = setting(
         "each", "of the last two policies' rankings: of `each` prompt, or its `mean`; for `cream`"
@@ -73,6 +74,8 @@ class Config(Writers):
             )
         if self.anchor == "round" and self.source == "reference":
             raise UserError(f"{owner}'s anchor=round is for source=policy")
+        if self.judge == "policy" and self.source == "reference":
+            raise UserError(f"{owner}'s judge=policy is for source=policy")
 
     def per_prompt(self) -> int:
         """How many pairs the candidates of a prompt make."""

@@ -154,7 +154,9 @@ class _PairPG(PairWriter):
         )
         if self.given is None and self.config.source == "policy" and not self.config.guide:
             return state
-        rows, reward_state = self.rows_of(state, key_rows)
+        # A policy that is the reference yet has no judgement of its own.
+        first = dataclasses.replace(self, config=self.config.replace(judge="reward"))
+        rows, reward_state = first.rows_of(state, key_rows)
         state = state.replace(reward_state=reward_state)
         if self.config.guide:
             state = state.replace(guide=self.guided(state, rows, key_guide))
@@ -169,6 +171,8 @@ class _PairPG(PairWriter):
         else:  # an epoch has one order, wherever in it an iteration begins
             start, key_order = state.iteration * self.config.updates, state.order
         metrics = self.look(state, key_look)
+        if self.writes_anew:
+            metrics |= self.of_labels(rows)
         params, opt_state, logged = self.learn(state, rows, key_order, start)
         metrics |= {name: Mean.of(value) for name, value in logged.items()}
         return state.replace(
@@ -286,10 +290,7 @@ class _PairPG(PairWriter):
                     task,
                     batch,
                     which,
-                    known[
-                        :,
-                        :,
-                    ][:, which],
+                    known[:, which],
                     guide,
                     credit,
                 )
@@ -329,6 +330,14 @@ class _PairPG(PairWriter):
         return alone.learn(state, rows, key, jnp.int32(0), objective)[0]
 
     # ---- looking ------------------------------------------------------------------
+
+    def of_labels(self, rows: Rows) -> dict[str, Mean]:
+        """How often the chosen of new pairs is what the reward prefers, where it has a
+        preference; and how far two policies agree on the ranking, where that is asked."""
+        chosen, rejected = rows.reward[:, 0], rows.reward[:, 1]
+        right = (chosen > rejected).astype(jnp.float32)
+        told = {"right_labels": Mean.of(right, where=chosen != rejected)}
+        return told | ({"agreement": Mean.of(rows.agreement)} if self.ranks_twice else {})
 
     def look(self, state: State, key: Array) -> dict[str, Mean]:
         """What drawn responses are worth now, and how far the policy is from the reference."""
