@@ -28,7 +28,7 @@ def made(env=HACK, reward=None, **settings):
 def functions(env=HACK, reward="dpo()", **settings):
     """The agent's own functions, which `made` wraps."""
     config = pair_pg.Config().replace(**(SMALL | settings))
-    return pair_pg._PairPG(config, rw.parse(reward), envs.make(env), None)
+    return pair_pg.PairPG(config, rw.parse(reward), envs.make(env), None)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ drawn once for each pair, and an epoch is a permutation of them.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -86,7 +87,7 @@ def make(
     check(config)
     reward = base.check_reward("pair_pg", config, env, rw.dpo() if reward is None else reward)
     given = None if data is None else _read(data, env)
-    made = _PairPG(config, reward, env, given)
+    made = PairPG(config, reward, env, given)
     made.check()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     origin = () if given is None else (given.origin,)
@@ -118,7 +119,7 @@ def _read(data: Any, env: envs.Env) -> PairSet:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _PairPG(PairWriter):
+class PairPG(PairWriter):
     """The functions of one agent; the numbers in `config` and `reward` are defaults."""
 
     # ---- the agent ----------------------------------------------------------------
@@ -132,8 +133,12 @@ class _PairPG(PairWriter):
         """
         base.check_key(key)
         settings, reward = base.settle(self, check, config, reward)
-        key, key_params, key_reward, key_rows, key_guide, key_order = jax.random.split(key, 6)
-        params = self.warm_up(settings, key_params)
+        key, key_params, *keys = jax.random.split(key, 6)
+        return self.start(settings, reward, self.warm_up(settings, key_params), (key, *keys))
+
+    def start(self, settings: Config, reward: Any, params: Any, keys: Sequence[Array]) -> State:
+        """The state of a policy that is the reference yet, with the pairs that it learns from."""
+        key, key_reward, key_rows, key_guide, key_order = keys
         rater, _ = parts_of(reward)
         state = State(
             config=settings,
