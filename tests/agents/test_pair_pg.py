@@ -28,7 +28,7 @@ def made(env=HACK, reward=None, **settings):
 def functions(env=HACK, reward="dpo()", **settings):
     """The agent's own functions, which `made` wraps."""
     config = pair_pg.Config().replace(**(SMALL | settings))
-    return pair_pg._PairPG(config, rw.parse(reward), envs.make(env), None)
+    return pair_pg.PairPG(config, rw.parse(reward), envs.make(env), None)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,39 @@ def test_ranks_of_one_policy_agree():
     against = jax.tree.map(lambda x, y: 2 * x - y, state.params, moved)
     rows, _ = written(state.replace(params=moved, previous=against), jax.random.key(1))
     assert np.asarray(rows.agreement).mean() < 0.5
+
+
+def test_a_policy_that_judges_is_told_by_the_reward_what_it_got_right():
+    """Its labels are those of its own log-ratio; the first pairs, a guide's, are the reward's."""
+    settings = {"source": "policy", "judge": "policy", "labels": "better", "guide": 2}
+    settings |= {"candidates": 4, "pairing": "extremes", "pairs": 64}
+    settings["reward"] = "signal('proxy') | dpo()"  # of what has no end, too
+    agent = functions(**settings)
+    start = jax.jit(agent.init)(jax.random.key(0))
+    first = dataclasses.replace(agent, config=agent.config.replace(judge="reward"))
+    chosen, rejected = np.asarray(jax.jit(first.rows_of)(start, jax.random.key(1))[0].reward).T
+    assert (chosen >= rejected).all()
+    same = jax.jit(functions(**(settings | {"judge": "reward"})).init)(jax.random.key(0))
+    for one, other in zip(jax.tree.leaves(start.guide), jax.tree.leaves(same.guide), strict=True):
+        np.testing.assert_array_equal(one, other)
+    moved = jax.tree.map(
+        lambda x: x + 0.3 * jnp.sin(jnp.arange(1.0 * x.size)).reshape(x.shape), start.params
+    )
+    state = start.replace(params=moved)
+    rows = jax.jit(agent.rows_of)(state, jax.random.key(1))[0]
+    own = agent.token_log_probs(moved, rows.text) - agent.token_log_probs(
+        state.reference, rows.text
+    )
+    own = np.asarray(own.sum(-1))
+    assert (own[:, 0] >= own[:, 1]).all() and (own[:, 0] > own[:, 1]).any()
+    chosen, rejected = np.asarray(rows.reward).T
+    apart = chosen != rejected
+    told = agent.of_labels(rows)
+    assert apart.any() and not (chosen >= rejected).all()
+    assert float(told["right_labels"].value) == pytest.approx((chosen > rejected)[apart].mean())
+    assert float(told["agreement"].value) == pytest.approx(np.asarray(rows.agreement).mean())
+    with pytest.raises(UserError, match="judge=policy is for source=policy"):
+        made(judge="policy")
 
 
 # ---- what losses see -----------------------------------------------------------------

@@ -298,6 +298,10 @@ def test_ppo_refuses_a_vector_reward(run):
             ["shaping", "--seeds", "0"],
             "--seeds must be at least 1, not 0; see jaxrl-reward reproduce --help",
         ),
+        (
+            ["shaping", "--seed", "-1"],
+            "--seed must be at least 0, not -1; see jaxrl-reward reproduce --help",
+        ),
     ],
 )
 def test_experiments(run, argv, message):

@@ -14,6 +14,7 @@ from PIL import Image
 from jaxrl_reward import envs
 from jaxrl_reward.report import tables
 from jaxrl_reward.training import progress
+from jaxrl_reward.training.record.run_folder import load_rows
 
 EXPERIMENT = """
 from jaxrl_reward.training.experiments import experiment as ex
@@ -250,6 +251,21 @@ def test_reproduce_runs_an_experiment_of_ones_own(run, trained):
     assert f"## Verdicts\n\n**{note}**\n\n| Expected" in report
     assert "**Claim.** A claim" in report and "jaxrl-reward reproduce mine.py" in report
     assert "Drawn for env, same." in report and Path("mine/figure.png").read_bytes() == b"drawn"
+
+
+def test_reproduce_on_other_seeds(run):
+    """Of the arms that train, too; the report says which, and how to run them again."""
+    Path("mine.py").write_text(EXPERIMENT)
+    argv = ("reproduce", "mine.py", "--preset", "smoke", "--out", "mine", "--seeds", 1)
+    assert run(*argv, "--seed", 1000).status == 0
+    report = Path("mine/report.md").read_text()
+    assert "First seed: 1,000" in report and "--preset smoke --seeds 1 --seed 1000" in report
+    arms = json.loads(Path("mine/config.json").read_text())["arms"]
+    assert [(arm["seed"], arm["seeds"]) for arm in arms.values()] == [(1000, 1)] * 2
+    assert set(load_rows("mine").table["seed"].to_pylist()) == {1000}
+    outcome = run(*argv, "--seed", 7, "--resume")
+    assert outcome.status == 2 and "started with seed = 1000, not 7" in outcome.err
+    assert run(*argv, "--seed", 1000, "--resume").status == 0
 
 
 # ---- what there is ----------------------------------------------------------------

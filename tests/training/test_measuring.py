@@ -56,6 +56,24 @@ def test_arms_are_measured_with_the_same_keys_and_reported(tmp_path, capsys):
     assert "x: 2/2" in capsys.readouterr().err  # the line of the progress bar
 
 
+def test_other_seeds_are_asked_for_by_the_first(tmp_path):
+    """They are those that a run from there has, and a run on others does not go on with them."""
+    quick = {"out": tmp_path / "run", "progress": False, "seeds": 2, "seed": 1000}
+    outcome = experiments.run(made(), **quick)
+    noise = np.asarray([jax.random.uniform(jax.random.key(seed)) for seed in (1000, 1001)])
+    np.testing.assert_allclose(outcome.results["a"].returns, noise - 10, rtol=1e-6)
+    assert set(load_rows(tmp_path / "run").table["seed"].to_pylist()) == {1000, 1001}
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "--preset quick --seeds 2 --seed 1000" in report
+    again = experiments.run(made(), **quick, resume=True)
+    assert again.verdicts == outcome.verdicts
+    with pytest.raises(UserError, match=r"arm 'a' was started with seed = 1000, not 3"):
+        experiments.run(made(), **{**quick, "seed": None}, resume=True)
+    with pytest.raises(UserError, match="seed must be between 0 and 4294967294, got 4294967295"):
+        experiments.run(made(), **{**quick, "seed": 2**32 - 1, "out": tmp_path / "no"})
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_resumed_run_measures_again_to_the_bit(tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt

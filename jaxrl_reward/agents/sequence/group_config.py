@@ -46,6 +46,7 @@ class Config(Writers):
         "of KL(pi, ref), which is what is logged; or in the `reward`, before the advantage's "
         "rule",
     )
+    guide_pairs: int = setting(1024, "that a guide learns from, which the verifier judges", low=1)
     drop_equal: bool = setting(False, "leaves out groups whose returns are all equal")
     control: str = setting("none", "of the entropy, see `entropy_control`", choices=control.PAPERS)
     teach: str = setting(

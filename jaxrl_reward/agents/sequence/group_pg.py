@@ -13,6 +13,7 @@ it pays from a token on is the token's credit:
   DAPO                       advantage="grpo()" clip_high=0.28 drop_equal=True
   negative-only              advantage="grpo() | clip(-100, 0)"
   VeriFree, RLPR, JEPO       see `rewards.likelihoods`
+  RTO                        see `guides`
   none                       advantage="env": the reward is the credit
 
 A short supervised warm-up, in `init`, gives the first policy and the reference.
@@ -31,7 +32,7 @@ from jaxrl_reward import envs
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.common import base, batching, policies, rollout
 from jaxrl_reward.agents.common import state as common
-from jaxrl_reward.agents.sequence import answers, budgets, writing
+from jaxrl_reward.agents.sequence import answers, budgets, guides, writing
 from jaxrl_reward.agents.sequence import entropy_control as control
 from jaxrl_reward.agents.sequence import group_losses as losses
 from jaxrl_reward.agents.sequence.group_config import Config, check
@@ -51,6 +52,7 @@ class State(common.State):
 
     Attributes:
       reference: the parameters after the warm-up.
+      guide: those of the guide; empty without one.
       rule_state: the advantage rule's.
       rates: the share of right responses of each prompt, `[prompts]`; empty with
         uniform sampling.
@@ -58,6 +60,7 @@ class State(common.State):
     """
 
     reference: Any
+    guide: Any
     rule_state: Any
     rates: Array
     history: Array
@@ -120,6 +123,7 @@ class _GroupPG(Writer):
         """
         base.check_key(key)
         settings, reward = base.settle(self, check, config, reward)
+        key_guide = jax.random.fold_in(key, 4)
         key, key_params, key_reward, key_rule = jax.random.split(key, 4)
         params = self.warm_up(settings, key_params)
         example, prompts = self.example(), self.task.prompts * (settings.sampling != "uniform")
@@ -135,6 +139,7 @@ class _GroupPG(Writer):
             key=key,
             iteration=jnp.int32(0),
             reference=params,
+            guide=guides.tuned(self, settings, params, key_guide) if self.config.guide else (),
             rule_state=self.rule.init(key_rule, example),
             rates=jnp.full(prompts, 0.5),
             history=jnp.zeros(2),
@@ -152,7 +157,8 @@ class _GroupPG(Writer):
         everything = self.log_probs(state.reference, text)
         if config.kl != "none":
             known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
-        block, found = self.add_signals(block, state.params, everything, prompts)
+        guide = self.log_probs(state.guide, text) if config.guide else ()
+        block, found = self.add_signals(block, state.params, everything, guide, prompts)
 
         applied = state.reward.apply(state.reward_state, block)
         block = block.replace(reward=jnp.where(alive, jax.lax.stop_gradient(applied.reward), 0.0))
@@ -196,7 +202,8 @@ class _GroupPG(Writer):
             prompts = writing.ask(self.task, key, numbers, jnp.arange(self.config.num_envs))
             plain, params = writing.block_of(self.task, prompts, written), self.model.init(key)
             reference = self.log_probs(params, writing.text_of(prompts, written))
-            return self.add_signals(plain, params, reference, prompts)[0]
+            guide = reference if self.config.guide else ()
+            return self.add_signals(plain, params, reference, guide, prompts)[0]
 
         shapes = jax.eval_shape(block, jax.random.key(0))
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -261,9 +268,9 @@ class _GroupPG(Writer):
     # ---- learning -------------------------------------------------------------------
 
     def add_signals(
-        self, block: Transition, params: Any, reference: Array, prompts: writing.Prompts
+        self, block: Transition, params: Any, reference: Array, guide: Any, prompts: writing.Prompts
     ) -> tuple[Transition, Any]:
-        """The block, with what rewards may read of the reference and of the right answer.
+        """The block, with what rewards may read of reference, guide and the right answer.
 
         And those answers; empty where the task has none. What is not read is not computed:
         it is no part of the program.
@@ -271,6 +278,7 @@ class _GroupPG(Writer):
         known = partial(self.log_probs, params)
         policy, found = answers.signals(self.task, known, prompts, block)
         policy["reference"] = reference.swapaxes(0, 1)
+        policy |= guides.signals(block, reference, guide)
         return block.replace(policy={**block.policy, **policy}), found
 
     def aux_targets(self, config: Config, block: Transition, found: Any) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Config(Writers):
     )
     judge: Literal["reward", "policy"] = setting(
         "reward",
-        "whose scores those are: the reward's, or the `policy`'s own log-ratio to the reference",
+        "whose scores those are: the reward's, or the `policy`'s own log-ratio to the reference; "
+        "the first pairs, which a guide learns from, are the reward's",
     )
     agreement: Literal["each", "mean"] = setting(
         "each", "of the last two policies' rankings: of `each` prompt, or its `mean`; for `cream`"
@@ -46,9 +47,6 @@ class Config(Writers):
         "of tokens, for `treg`: by how much the `guide` prefers them, or the name of a signal "
         "of the task's steps",
     )
-    guide: int = setting(
-        0, "updates of a guide by DPO, on the first pairs, for `tgdpo` and `treg`", low=0
-    )
     batch_size: int = setting(64, "pairs of an update; at most as many as there are", low=1)
     updates: int = setting(16, "gradient steps of an iteration", low=1)
     look: int = setting(64, "responses that an iteration draws to look at, nothing more", low=1)
@@ -56,7 +54,6 @@ class Config(Writers):
     flips: float = setting(
         0.0, "share of labels that are given the wrong way round", low=0.0, high=1.0
     )
-    guide_beta: float = setting(0.1, "of the guide's DPO", low=1e-6)
 
     def validate(self, owner: str) -> None:
         super().validate(owner)
@@ -73,6 +70,8 @@ class Config(Writers):
             )
         if self.anchor == "round" and self.source == "reference":
             raise UserError(f"{owner}'s anchor=round is for source=policy")
+        if self.judge == "policy" and self.source == "reference":
+            raise UserError(f"{owner}'s judge=policy is for source=policy")
 
     def per_prompt(self) -> int:
         """How many pairs the candidates of a prompt make."""

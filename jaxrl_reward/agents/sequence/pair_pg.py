@@ -17,6 +17,7 @@ drawn once for each pair, and an epoch is a permutation of them.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -86,7 +87,7 @@ def make(
     check(config)
     reward = base.check_reward("pair_pg", config, env, rw.dpo() if reward is None else reward)
     given = None if data is None else _read(data, env)
-    made = _PairPG(config, reward, env, given)
+    made = PairPG(config, reward, env, given)
     made.check()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     origin = () if given is None else (given.origin,)
@@ -118,7 +119,7 @@ def _read(data: Any, env: envs.Env) -> PairSet:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _PairPG(PairWriter):
+class PairPG(PairWriter):
     """The functions of one agent; the numbers in `config` and `reward` are defaults."""
 
     # ---- the agent ----------------------------------------------------------------
@@ -132,8 +133,12 @@ class _PairPG(PairWriter):
         """
         base.check_key(key)
         settings, reward = base.settle(self, check, config, reward)
-        key, key_params, key_reward, key_rows, key_guide, key_order = jax.random.split(key, 6)
-        params = self.warm_up(settings, key_params)
+        key, key_params, *keys = jax.random.split(key, 6)
+        return self.start(settings, reward, self.warm_up(settings, key_params), (key, *keys))
+
+    def start(self, settings: Config, reward: Any, params: Any, keys: Sequence[Array]) -> State:
+        """The state of a policy that is the reference yet, with the pairs that it learns from."""
+        key, key_reward, key_rows, key_guide, key_order = keys
         rater, _ = parts_of(reward)
         state = State(
             config=settings,
@@ -154,7 +159,9 @@ class _PairPG(PairWriter):
         )
         if self.given is None and self.config.source == "policy" and not self.config.guide:
             return state
-        rows, reward_state = self.rows_of(state, key_rows)
+        # A policy that is the reference yet has no judgement of its own.
+        first = dataclasses.replace(self, config=self.config.replace(judge="reward"))
+        rows, reward_state = first.rows_of(state, key_rows)
         state = state.replace(reward_state=reward_state)
         if self.config.guide:
             state = state.replace(guide=self.guided(state, rows, key_guide))
@@ -169,6 +176,8 @@ class _PairPG(PairWriter):
         else:  # an epoch has one order, wherever in it an iteration begins
             start, key_order = state.iteration * self.config.updates, state.order
         metrics = self.look(state, key_look)
+        if self.writes_anew:
+            metrics |= self.of_labels(rows)
         params, opt_state, logged = self.learn(state, rows, key_order, start)
         metrics |= {name: Mean.of(value) for name, value in logged.items()}
         return state.replace(
@@ -286,10 +295,7 @@ class _PairPG(PairWriter):
                     task,
                     batch,
                     which,
-                    known[
-                        :,
-                        :,
-                    ][:, which],
+                    known[:, which],
                     guide,
                     credit,
                 )
@@ -329,6 +335,14 @@ class _PairPG(PairWriter):
         return alone.learn(state, rows, key, jnp.int32(0), objective)[0]
 
     # ---- looking ------------------------------------------------------------------
+
+    def of_labels(self, rows: Rows) -> dict[str, Mean]:
+        """How often the chosen of new pairs is what the reward prefers, where it has a
+        preference; and how far two policies agree on the ranking, where that is asked."""
+        chosen, rejected = rows.reward[:, 0], rows.reward[:, 1]
+        right = (chosen > rejected).astype(jnp.float32)
+        told = {"right_labels": Mean.of(right, where=chosen != rejected)}
+        return told | ({"agreement": Mean.of(rows.agreement)} if self.ranks_twice else {})
 
     def look(self, state: State, key: Array) -> dict[str, Mean]:
         """What drawn responses are worth now, and how far the policy is from the reference."""

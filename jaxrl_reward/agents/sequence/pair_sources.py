@@ -56,7 +56,7 @@ class PairWriter(Writer):
     @property
     def ranks_twice(self) -> bool:
         """Whether it asks how far two policies agree."""
-        return "cream" in self.names
+        return "cream" in self.names or self.config.judge == "policy"
 
     def example(self) -> Transition:
         """A block of zeros in the shape of candidates."""
@@ -178,16 +178,15 @@ class PairWriter(Writer):
         """By what candidates are compared, `[B, G]`, and how far two policies agree on it."""
         groups = (-1, self.config.candidates)
         agreement = jnp.ones(score.shape[0] // self.config.candidates)
-        if not (self.config.judge == "policy" or self.ranks_twice):
+        if not self.ranks_twice:
             return pair_making.Judged(score.reshape(groups), agreement)
         reference = self.token_log_probs(state.reference, text).sum(1)
         own = self.token_log_probs(state.params, text).sum(1) - reference
         if self.config.judge == "policy":
             score = own
-        if self.ranks_twice:
-            before = self.token_log_probs(state.previous, text).sum(1) - reference
-            tau = pair_making.kendall(own.reshape(groups), before.reshape(groups))
-            agreement = (tau + 1.0) / 2.0
-            if self.config.agreement == "mean":
-                agreement = jnp.broadcast_to(agreement.mean(), agreement.shape)
+        before = self.token_log_probs(state.previous, text).sum(1) - reference
+        tau = pair_making.kendall(own.reshape(groups), before.reshape(groups))
+        agreement = (tau + 1.0) / 2.0
+        if self.config.agreement == "mean":
+            agreement = jnp.broadcast_to(agreement.mean(), agreement.shape)
         return pair_making.Judged(score.reshape(groups), agreement)

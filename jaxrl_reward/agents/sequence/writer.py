@@ -32,6 +32,13 @@ class Writers(ClippedAdam):
         0.0, "share of the demonstrations that answer another prompt", low=0.0, high=1.0
     )
     warmup_rate: float = setting(3e-3, "Adam's, on demonstrations", low=0.0)
+    guide: int = setting(
+        0,
+        "updates by DPO of a guide, on pairs that the reference wrote: for `tgdpo`, `treg` and "
+        "`signal('guide_log_ratio')`",
+        low=0,
+    )
+    guide_beta: float = setting(0.1, "of the guide's DPO", low=1e-6)
     max_grad_norm: float = setting(1.0, "the gradient is scaled down to it")
     greedy: bool = setting(True, "evaluate the likeliest tokens, else drawn ones")
 

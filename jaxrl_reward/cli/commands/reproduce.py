@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxrl_reward.cli import cache, devices, runs
 from jaxrl_reward.cli.parser import command
-from jaxrl_reward.cli.values import whole
+from jaxrl_reward.cli.values import seed, whole
 
 
 def add(subparsers: Any) -> None:
@@ -15,6 +15,7 @@ def add(subparsers: Any) -> None:
     made.add_argument("name", metavar="NAME", help="see `list experiments`; or a .py file")
     made.add_argument("--preset", default="quick", help="smoke, quick or paper (quick)")
     made.add_argument("--seeds", type=whole, metavar="N", help="per arm, in place of the preset's")
+    made.add_argument("--seed", type=seed, metavar="N", help="the first, in place of the preset's")
     runs.add_flags(made)
 
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
             args.preset,
             out=out,
             seeds=args.seeds,
+            seed=args.seed,
             resume=args.resume,
             progress=not args.no_progress,
             sinks=sinks,

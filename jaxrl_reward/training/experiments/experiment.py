@@ -41,7 +41,7 @@ from jaxrl_reward.training.record.result import Result
 from jaxrl_reward.training.record.run_folder import RunFolder, merge_summaries
 from jaxrl_reward.training.record.write_up import write_up
 from jaxrl_reward.training.runs import Run
-from jaxrl_reward.training.schedule import Plan, positive
+from jaxrl_reward.training.schedule import Plan, first_seed, positive
 from jaxrl_reward.training.studies import study
 from jaxrl_reward.types import UserError, nearest
 
@@ -204,6 +204,7 @@ def run(
     *,
     out: Path | str,
     seeds: int | None = None,
+    seed: int | None = None,
     resume: bool = False,
     progress: bool = True,
     sinks: Sequence[Sink] = (),
@@ -216,6 +217,7 @@ def run(
       preset: the name of one of its presets.
       out: a new folder, or with `resume` that of the run to continue.
       seeds: how many per arm, in place of the preset's.
+      seed: the first of them, in place of the preset's: those from there on are another set.
       resume: continue what is in the folder.
       progress: draw a bar for each arm.
       sinks: where rows also go.
@@ -231,6 +233,8 @@ def run(
     size = experiment.presets[preset]
     if seeds is not None:
         size = dataclasses.replace(size, seeds=positive("seeds", seeds))
+    if seed is not None:
+        size = dataclasses.replace(size, seed=first_seed(seed, size.seeds))
     chosen = [arm for arm in experiment.arms if size.arms is None or arm.name in size.arms]
     arms = {arm.name: arm for arm in chosen}
     if len(arms) < len(chosen):
@@ -274,7 +278,7 @@ def run(
             title=experiment.title,
             claim=experiment.claim,
             source=experiment.source,
-            command=command or f"jaxrl-reward reproduce {experiment.name} --preset {preset}",
+            command=command or _command(experiment.name, preset, seeds=seeds, seed=seed),
             sections=sections,
             metric=experiment.metric,
             axis=experiment.axis,
@@ -282,6 +286,12 @@ def run(
         )
         folder.write_summary(summary)
     return Outcome(results, verdicts, summary, folder.path)
+
+
+def _command(name: str, preset: str, **flags: int | None) -> str:
+    """What runs it again from the shell."""
+    given = [f" --{flag} {value}" for flag, value in flags.items() if value is not None]
+    return f"jaxrl-reward reproduce {name} --preset {preset}{''.join(given)}"
 
 
 def _trained(
