@@ -65,10 +65,11 @@ def comma_separated(arms: Arms) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     scored, solved = (any(key in arm for arm in arms.values()) for key in ("score", "success"))
-    writer.writerow(("arm", *_COLUMNS, *(["score"] if scored else [])))
+    writer.writerow(("arm", *_COLUMNS, *["score"] * scored, *["success"] * solved))
     for name, arm in arms.items():
         score = [arm.get("score", {}).get("iqm")] if scored else []
-        writer.writerow((name, *(arm[key] for key in _COLUMNS), *score))
+        success = [arm.get("success")] if solved else []
+        writer.writerow((name, *(arm[key] for key in _COLUMNS), *score, *success))
     return text.getvalue()
 
 
