@@ -92,18 +92,18 @@ ROWS = (
         1_000_000,
         {
             **{"num_envs": 64, "num_steps": 32, "minibatches": 4, "epochs": 4},
-            **{"hidden": (128,), "activation": "relu", "anneal": True},
+            **{"hidden": (128,), "activation": "relu", "anneal": True, "network": "mlp"},
         },
         "pgx's own example learns for 20e6 steps and gives a figure; no number at 1e6",
     ),
     Row(
         "jumanji:Snake-v1",
-        512_000,
+        256_000,
         {
             **{"num_envs": 64, "num_steps": 32, "minibatches": 4, "epochs": 4},
             **{"gamma": 0.997, "hidden": (64,), "activation": "relu"},
         },
-        "jumanji's own A2C trains for 256e6 steps; no number at 5e5",
+        "jumanji's own A2C trains for 256e6 steps; no number at 2.6e5",
     ),
     Row(
         "playground:CartpoleBalance",
