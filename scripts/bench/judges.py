@@ -144,8 +144,7 @@ def compare(args: argparse.Namespace, width: int, batch: int, folder: Path) -> N
     settings = {"vocabulary": VOCABULARY, "width": width, "batch_size": batch}
     settings |= {"steps": args.steps, "rate": 1e-2}
     task = {"data": str(data), "judges": args.judges, "settings": settings}
-    cores = len(os.sched_getaffinity(0))
-    threads = (1, cores) if cores > 1 else (1,)
+    threads = args.threads
     peers = [Competitor(args.torch, "peer_judges.py", {**task, "threads": n}) for n in threads]
     mine = Competitor(sys.executable, "judges.py", {**task, "ours": True})
     for _ in range(args.turns):
@@ -171,6 +170,9 @@ def main() -> None:
     parser.add_argument("--judges", type=int, default=100)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--turns", type=int, default=3)
+    cores = len(os.sched_getaffinity(0))
+    known = sorted({1, cores})
+    parser.add_argument("--threads", type=int, nargs="+", default=known, help="of PyTorch")
     parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many lines")
     args = parser.parse_args()
     print(f"{args.judges} judges, {args.steps} steps each, {args.turns} turns\n")
