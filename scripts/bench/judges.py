@@ -41,7 +41,7 @@ def write(path: Path, judges: int, width: int) -> None:
         return text, gold
 
     text, gold = pairs(1000)
-    held_out, worth = pairs(4000)
+    held_out, worth = pairs(400)
     order = np.argsort(-worth, 1)
     held_out = np.take_along_axis(held_out, order[..., None], 1)
     held_out = held_out[worth[:, 0] != worth[:, 1]]
@@ -114,6 +114,7 @@ class Competitor:
         )
         self.compiled = self.read()["compile_seconds"]
         self.seconds: list[float] = []
+        self.cpu: list[float] = []  # of all threads: what a busy machine changes less
 
     def read(self) -> dict[str, Any]:
         line = self.process.stdout.readline() if self.process.stdout else ""
@@ -127,7 +128,9 @@ class Competitor:
         return self.read()
 
     def take_turn(self) -> None:
-        self.seconds.append(self.ask("repeat")["seconds"])
+        told = self.ask("repeat")
+        self.seconds.append(told["seconds"])
+        self.cpu.append(told["cpu_seconds"])
 
     def close(self) -> list[float]:
         accuracies = self.ask("score")["returns"]
@@ -144,8 +147,7 @@ def compare(args: argparse.Namespace, width: int, batch: int, folder: Path) -> N
     settings = {"vocabulary": VOCABULARY, "width": width, "batch_size": batch}
     settings |= {"steps": args.steps, "rate": 1e-2}
     task = {"data": str(data), "judges": args.judges, "settings": settings}
-    cores = len(os.sched_getaffinity(0))
-    threads = (1, cores) if cores > 1 else (1,)
+    threads = args.threads
     peers = [Competitor(args.torch, "peer_judges.py", {**task, "threads": n}) for n in threads]
     mine = Competitor(sys.executable, "judges.py", {**task, "ours": True})
     for _ in range(args.turns):
@@ -155,11 +157,13 @@ def compare(args: argparse.Namespace, width: int, batch: int, folder: Path) -> N
     best = min(range(len(peers)), key=lambda i: statistics.median(peers[i].seconds))
     own, other = (statistics.median(each.seconds) for each in (mine, peers[best]))
     ratios = sorted(b / a for a, b in zip(mine.seconds, peers[best].seconds, strict=True))
+    work = [statistics.median(each.cpu) for each in (mine, peers[best])]
     means = [statistics.fmean(accuracies[i]) for i in (0, 1 + best)]
     print(
         f"| 2 to {width} | {batch} | {own:.2f} s | {mine.compiled:.1f} s | {other:.2f} s | "
         f"{threads[best]} | {other / own:.1f} [{ratios[0]:.1f}, {ratios[-1]:.1f}] | "
-        f"{other / (own + mine.compiled):.1f} | {means[0]:.3f} | {means[1]:.3f} |",
+        f"{other / (own + mine.compiled):.1f} | {work[0]:.2f} s | {work[1]:.2f} s | "
+        f"{means[0]:.3f} | {means[1]:.3f} |",
         flush=True,
     )
 
@@ -171,14 +175,17 @@ def main() -> None:
     parser.add_argument("--judges", type=int, default=100)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--turns", type=int, default=3)
+    cores = len(os.sched_getaffinity(0))
+    known = sorted({1, cores})
+    parser.add_argument("--threads", type=int, nargs="+", default=known, help="of PyTorch")
     parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many lines")
     args = parser.parse_args()
     print(f"{args.judges} judges, {args.steps} steps each, {args.turns} turns\n")
     print(
         "| Units | Pairs | Ours, all at once | Compiling | PyTorch, one by one | Threads | "
-        "Times as fast | With compiling | Accuracy, ours | PyTorch |"
+        "Times as fast | With compiling | CPU time, ours | PyTorch | Accuracy, ours | PyTorch |"
     )
-    print("|" + " -- |" * 10)
+    print("|" + " -- |" * 12)
     with tempfile.TemporaryDirectory() as folder:
         for width, batch in SIZES[: args.sizes]:
             compare(args, width, batch, Path(folder))

@@ -43,6 +43,7 @@ def serve(
         if request == "score":
             channel.send(returns=score())
         else:
-            started = time.perf_counter()
+            started, spent = time.perf_counter(), time.process_time()
             steps = repeat()
-            channel.send(steps=steps, seconds=time.perf_counter() - started)
+            seconds, cpu = time.perf_counter() - started, time.process_time() - spent
+            channel.send(steps=steps, seconds=seconds, cpu_seconds=cpu)

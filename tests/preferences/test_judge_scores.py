@@ -212,6 +212,20 @@ def test_a_card_counts_what_brute_force_counts():
     assert other == pytest.approx(1 - line.value - found.named("ties").value)
 
 
+def test_probes_of_a_card_tell_what_the_judge_reads():
+    pairs = some_pairs(200)
+    text = np.stack([pairs.chosen, pairs.rejected], 1)
+    luck = np.random.default_rng(5).random((200, 2)) > 0.5
+    factors = {"last is 1": text[..., -1] == 1, "of luck": luck}
+    model = judges.init(jax.random.key(3), judges.Design(V, P, T, width=8), members=2)
+    found = scores.card(model, pairs, factors=factors)
+    known, luck = found.named("probe: last is 1"), found.named("probe: of luck")
+    assert known.low > known.chance and known.value > 0.95
+    assert luck.low < luck.chance < 0.65
+    with pytest.raises(KeyError):  # all are as long
+        found.named("probe: longer than the median")
+
+
 def test_a_constant_judge_has_ties_only():
     pairs = some_pairs()
     model = judges.init(jax.random.key(3), judges.Design(V, P, T, width=4))

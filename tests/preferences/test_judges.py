@@ -69,6 +69,25 @@ def test_a_judge_that_compares_is_told_the_other():
         fitted.scores(judges.texts(train.prompt[:4], train.chosen[:4]))
 
 
+def test_a_principle_beside_the_text_decides_what_is_better():
+    """Half of the pairs are judged by 1s, and half against them; the judge is told which."""
+    train = pairs_of(0, 400, ones)
+    principle = np.where(np.arange(400) % 2, 1.0, -1.0)
+    train = train.replace(label=np.where(principle > 0, train.label, 1 - train.label))
+    given = np.broadcast_to(principle[:, None, None], (400, 2, 1))
+    model = judges.init(jax.random.key(1), design(given=1, hidden=16))
+    how = {"steps": 300, "batch_size": 32, "learning_rate": 1e-2}
+    fitted, _ = judges.fit(model, jax.random.key(2), train, given=given, **how)
+    decided = np.asarray(train.label) != 0.5
+    for sign in (1.0, -1.0):
+        told = np.full((400, 1), sign)
+        sides = (train.chosen, train.rejected)
+        gap = [fitted.scores(judges.texts(train.prompt, x), told)[0] for x in sides]
+        assert (sign * (gap[0] - gap[1]) > 0)[decided].mean() > 0.95
+    with pytest.raises(UserError, match=r"told given \[4, 1\], not None"):
+        fitted.scores(judges.texts(train.prompt[:4], train.chosen[:4]))
+
+
 def test_many_judges_are_lanes_of_one_program():
     """Models, raters, sizes and widths of their own: each is what it is alone."""
     train = pairs_of(0, 64, ones)

@@ -1,8 +1,9 @@
 """Judges: models of whole responses, what they learn from, and how good they are."""
 
-from jaxrl_reward.nn.response_models import Design, ResponseModel, init, load, narrow, texts
+from jaxrl_reward.nn.response_models import Design, ResponseModel, init, load, texts
 from jaxrl_reward.preferences.judges import directions, personal
 from jaxrl_reward.preferences.judges.fitting import fit
+from jaxrl_reward.preferences.judges.narrowing import narrow
 from jaxrl_reward.preferences.judges.pretraining import zoo_pairs
 
 __all__ = [

@@ -1,6 +1,7 @@
 """All that pairs tell of one judge, with intervals: what `jaxrl-reward judge` prints."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,16 @@ from jaxrl_reward.data.pairs import PairSet
 from jaxrl_reward.nn.response_models import ResponseModel
 from jaxrl_reward.preferences.judges.fitting import both_texts
 from jaxrl_reward.preferences.scores import comparisons, contrasts
+from jaxrl_reward.preferences.scores.probing import probe
+from jaxrl_reward.preferences.scores.reading import Scorer
 from jaxrl_reward.preferences.scores.rivals import rivals
 from jaxrl_reward.report.calibration import calibration
-from jaxrl_reward.types import Array, UserError
+from jaxrl_reward.types import UserError
 
 AGAINST = (3, 9)  # wrong responses that a right one meets
 ENOUGH = 20  # prompts of which an interval is made; with fewer it is one of pairs
 RESAMPLES = 1000
-_ROWS = 4096  # texts that are read at once
+BLOCKS = 4096  # of pairs that are resampled together, at most
 
 
 class Line(NamedTuple):
@@ -53,7 +56,11 @@ class Card(NamedTuple):
 
 
 def card(
-    model: ResponseModel, pairs: PairSet, seed: int = 0, against: tuple[int, ...] = AGAINST
+    model: ResponseModel,
+    pairs: PairSet,
+    seed: int = 0,
+    against: tuple[int, ...] = AGAINST,
+    factors: Mapping[str, Any] | None = None,
 ) -> Card:
     """Scores a judge, the mean of its members, on pairs that it was not fitted to.
 
@@ -66,6 +73,8 @@ def card(
       pairs: what is better than what.
       seed: of what is drawn.
       against: the numbers k.
+      factors: what is true of each response, bool `[B, 2]` by name, for probes of what the
+        judge reads of it; that it is longer than the median is always one.
 
     Raises:
       UserError: the judge reads other texts, or needs more than texts; or no pair is decided.
@@ -93,8 +102,9 @@ def card(
     _, cluster = np.unique(prompt, axis=0, return_inverse=True)
     cluster = cluster.reshape(-1)
     by_prompt = cluster.max() + 1 >= ENOUGH
-    table = _Table(cluster if by_prompt else np.arange(len(rows)), seed)
-    scorer = _Scorer(model)
+    blocks = np.random.default_rng(seed).permutation(len(rows)) % BLOCKS  # of one, if few
+    table = _Table(cluster if by_prompt else blocks, seed)
+    scorer = Scorer(model)
 
     forward, backward = scorer.gap(better, worse), scorer.gap(worse, better)
     if design.relative:
@@ -138,6 +148,10 @@ def card(
         contrast = comparisons.pairwise(*map(jnp.asarray, (scorer(better), scorer(moved))))
         table.add("prompt contrast C_ins", np.asarray(contrast.right), rows, 0.5)
         table.add("prompt contrast, ties", np.asarray(contrast.tied), rows)
+    lengths = (text[:, :, design.prompt :] < design.vocabulary).sum(2)
+    every = {"longer than the median": lengths > np.median(lengths[use]), **(factors or {})}
+    for name, there in every.items():
+        table.probe(name, scorer, text[use], np.asarray(there)[use], rows, seed)
     for k in against:
         table.against(k, scorer, text, pairs, better, first, use, seed)
     return Card(tuple(table.lines), "prompts" if by_prompt else "pairs", len(rows))
@@ -165,10 +179,34 @@ class _Table:
         mean = float(np.mean(values))
         self.lines.append(Line(name, mean, float(low), float(high), chance, len(values)))
 
+    def probe(
+        self,
+        name: str,
+        scorer: Scorer,
+        text: np.ndarray,
+        there: np.ndarray,
+        rows: np.ndarray,
+        seed: int,
+    ) -> None:
+        """A line of how well a plane in what the judge reads tells a factor of half the pairs
+        from the other half; of texts `[N, 2, P + T]` and truths `[N, 2]`."""
+        order = np.random.default_rng(seed).permutation(len(rows))
+        train, test = order[: len(order) // 2], order[len(order) // 2 :]
+        if len(np.unique(there[train])) < 2:
+            return
+        known = jnp.asarray(scorer.features(text.reshape(-1, text.shape[-1])))
+        known = known.reshape(*there.shape, -1)
+        seen, asked = known[train].reshape(-1, known.shape[-1]), known[test]
+        plane = probe(seen, jnp.asarray(there[train].reshape(-1)))
+        told = np.asarray(plane.logits(asked.reshape(-1, asked.shape[-1])) > 0)
+        right = (told.reshape(-1, 2) == there[test]).mean(1)
+        share = float(there[test].mean())
+        self.add(f"probe: {name}", right, rows[test], max(share, 1.0 - share))
+
     def against(
         self,
         k: int,
-        scorer: "_Scorer",
+        scorer: Scorer,
         text: np.ndarray,
         pairs: PairSet,
         better: np.ndarray,
@@ -194,40 +232,3 @@ class _Table:
         rank = np.asarray(comparisons.reciprocal_rank(right, others))
         expected = float((1.0 / np.arange(1, k + 2)).mean())
         self.add(f"mean reciprocal rank of {k + 1}", rank, rows, expected)
-
-
-class _Scorer:
-    """The mean of a judge's members, in parts of one size."""
-
-    def __init__(self, model: ResponseModel):
-        self.model = model
-        self._plain = jax.jit(lambda text: model.scores(text).mean(0))
-        self._other = jax.jit(lambda text, other: model.scores(text, other=other).mean(0))
-
-    def __call__(self, text: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
-        """Of texts `[N, P + T]`, `[N]`."""
-        found = []
-        size = min(_ROWS, len(text))
-        for start in range(0, len(text), size):
-            rows = np.minimum(np.arange(start, start + size), len(text) - 1)
-            now = jnp.asarray(text[rows])
-            scores = self._plain(now) if other is None else self._other(now, other[rows])
-            found.append(np.asarray(scores)[: len(text) - start])
-        return np.concatenate(found)
-
-    def gap(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
-        """By how much the first is better; what a judge that compares says of it."""
-        if self.model.design.relative:
-            return self(one, two[:, self.model.design.prompt :])
-        return self(one) - self(two)
-
-    def against(self, right: np.ndarray, wrong: np.ndarray) -> tuple[Array, Array]:
-        """Scores `[N]` and `[N, k]` of texts `[N, P + T]` and `[N, k, P + T]`."""
-        count, k = wrong.shape[:2]
-        flat = wrong.reshape(count * k, -1)
-        if not self.model.design.relative:
-            return jnp.asarray(self(right)), jnp.asarray(self(flat).reshape(count, k))
-        # A response that loses to it in the mean of both orders is below it.
-        again = np.repeat(right, k, 0)
-        ahead = 0.5 * (self.gap(again, flat) - self.gap(flat, again))
-        return jnp.zeros(count), jnp.asarray(-ahead.reshape(count, k))

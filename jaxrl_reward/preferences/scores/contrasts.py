@@ -5,6 +5,8 @@ and `C_ins = 1[r(I1, R1) > r(I2, R1)]`. A judge that never reads the prompt ties
 second, and is worth 1/2 there with ties split.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,7 @@ def instruction_contrast(own: Array, other_prompt: Array) -> Outcome:
     return pairwise(own, other_prompt)
 
 
-def other_prompts(key: Array, prompt: Array) -> Array:
+def other_prompts(key: Array, prompt: Any) -> Array:
     """For each of the prompts `[N, P]` the number of a row with a different one, `[N]`.
 
     Raises:
