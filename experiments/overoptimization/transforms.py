@@ -169,7 +169,7 @@ experiment = Experiment(
             config={"points": 2, "steps": 20, "width": 8},
             arms=["one judge", "own torsos: min", "sum", "log-sigmoid sum"],
         ),
-        "quick": Preset(seeds=32, total_steps=400),
+        "quick": Preset(seeds=16, total_steps=400),
         "paper": Preset(seeds=128, total_steps=2000, config={"points": 40, "width": 256}),
     },
     verdict=verdict,

@@ -127,7 +127,7 @@ experiment = Experiment(
             config={"users": 12, "new": 8, "tested": 8, "steps": 5, "width": 4, "nearest": 2},
             arms=["one model", "MiCRo", FLOOR],
         ),
-        "quick": Preset(seeds=32, total_steps=16),
+        "quick": Preset(seeds=16, total_steps=16),
         "paper": Preset(seeds=128, total_steps=16, config={"users": 400, "steps": 4000}),
     },
     verdict=verdict,
