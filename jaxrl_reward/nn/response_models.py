@@ -38,6 +38,7 @@ class Design:
       heads: of a transformer's attention; must divide `width`.
       hidden: of the head's one hidden layer; 0: the head is linear.
       outputs: K, numbers that the head gives.
+      routed: whether a router weighs these by the prompt; else the first is the score.
       given: C, numbers that it is told beside the text.
       relative: whether it compares with another response to the same prompt.
     """
@@ -53,6 +54,7 @@ class Design:
     outputs: int = 1
     given: int = 0
     relative: bool = False
+    routed: bool = True
 
 
 class Judged(NamedTuple):
@@ -211,8 +213,8 @@ def head(design: Design, params: Any, read: Array, asked: Array) -> tuple[Array,
       asked: features of the prompts, `[N, H]`.
     """
     outputs = _head(design).apply(params["head"], read)
-    if design.outputs == 1:
-        return outputs, jnp.ones_like(outputs)
+    if design.outputs == 1 or not design.routed:
+        return outputs, jnp.zeros_like(outputs).at[:, 0].set(1.0)
     routed = networks.mlp((design.outputs,), "relu", 0.0).apply(params["router"], asked)
     return outputs, jax.nn.softmax(routed, -1)
 
@@ -285,7 +287,7 @@ def _init(design: Design, key: Array) -> Any:
     width = design.width
     size = width * (1 + design.relative) + design.given
     params = {"torso": torso, "head": _head(design).init(key_head, jnp.zeros(size))}
-    if design.outputs > 1:
+    if design.outputs > 1 and design.routed:
         router = networks.mlp((design.outputs,), "relu", 0.0)
         params["router"] = router.init(key_router, jnp.zeros(width))
     return params

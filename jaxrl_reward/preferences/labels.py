@@ -47,7 +47,7 @@ def bradley_terry(key: Array, difference: Array, temperature: float = 1.0) -> Ar
     return jax.random.bernoulli(key, chance).astype(jnp.float32)
 
 
-def flip(key: Array, label: Array, probability: float) -> Array:
+def flip(key: Array, label: Array, probability: Array | float) -> Array:
     """The labels, each inverted with `probability`."""
     hit = jax.random.bernoulli(key, probability, label.shape)
     return jnp.where(hit, 1.0 - label, label)

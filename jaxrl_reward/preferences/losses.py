@@ -51,6 +51,44 @@ def centred(first: Array, second: Array, label: Array | float = 1.0, weight: flo
     return bradley_terry(first - second, label) + weight * (first + second) ** 2
 
 
+def both_orders(first: Array, second: Array, label: Array | float = 1.0) -> Array:
+    """The cross-entropy of "yes, it is better", asked of either one of a pair; their mean.
+
+    For judges that compare: `first` is the logit of yes for the first when it is compared with
+    the second, and `second` that of the second compared with the first, so that no order is
+    favoured (Wu et al. 2025, "RewardDance": the probability of yes is the reward).
+    """
+    return 0.5 * (bradley_terry(first, label) + bradley_terry(second, 1.0 - label))
+
+
+def regression(first: Array, second: Array, reward: Array) -> Array:
+    """The squared error of both scores against ratings `reward[..., 2]`, a mean.
+
+    What "HelpSteer2-Preference" (Wang et al. 2024) begins with, before `scaled` on the same
+    judge: ratings fix the origin and the scale, preferences the order.
+    """
+    return 0.5 * ((first - reward[..., 0]) ** 2 + (second - reward[..., 1]) ** 2)
+
+
+def auxiliary(
+    outputs: Array, label: Array | float, facts: Array, weight: Array | float = 1.0
+) -> Array:
+    """`bradley_terry` of the first output, and `weight` times the error of what others predict.
+
+    A tool's results or known features of the domain, as in Li et al. 2024, "Tool-Augmented
+    Reward Modeling": what must be told to predict them is not lost on the score.
+
+    Args:
+      outputs: of both of a pair, `[..., 2, 1 + C]`.
+      label: `[...]`.
+      facts: what the others should be, `[..., 2, C]`.
+      weight: of the mean squared error.
+    """
+    scores, told = outputs[..., 0], outputs[..., 1:]
+    error = ((told - facts) ** 2).mean((-2, -1))
+    return bradley_terry(scores[..., 0] - scores[..., 1], label) + weight * error
+
+
 def hedged(difference: Array, label: Array | float, weights: Array) -> Array:
     """The loss of a mixture: `-log sum_k w_k sigmoid(d_k)` for a preferred first.
 

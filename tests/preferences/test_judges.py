@@ -4,51 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _pairs import P, T, V, design, ones, pairs_of, responses
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.data import pairs as pair_data
 from jaxrl_reward.preferences import judges, losses
 from jaxrl_reward.types import UserError
 
-V, P, T = 5, 2, 4  # tokens, of a prompt, of a response
 KINDS = [{"network": "gru"}, {"network": "transformer", "layers": 1, "heads": 2}]
-
-
-def responses(seed, count):
-    """Prompts, some short, and responses that end where they end, `[B, P]` and `[B, T]`."""
-    rng = np.random.default_rng(seed)
-    prompt = rng.integers(1, V, (count, P))
-    prompt[::3, 0] = V
-    response = rng.integers(1, V, (count, T))
-    length = rng.integers(1, T + 1, count)
-    place = np.arange(T)[None]
-    response = np.where(place == length[:, None] - 1, 0, response)
-    return prompt, np.where(place < length[:, None], response, V)
-
-
-def pairs_of(seed, count, worth):
-    """Pairs of which the response with the higher worth is chosen."""
-    prompt, first = responses(seed, count)
-    _, second = responses(seed + 1, count)
-    reward = np.stack([worth(prompt, first), worth(prompt, second)], 1)
-    better = (reward[:, :1] >= reward[:, 1:]).astype(bool)
-    chosen, rejected = np.where(better, first, second), np.where(better, second, first)
-    return pair_data.make(
-        prompt,
-        chosen,
-        rejected,
-        reward=-np.sort(-reward, 1),
-        label=np.where(reward[:, 0] == reward[:, 1], 0.5, 1.0),
-    )
-
-
-def design(**how):
-    return judges.Design(V, P, T, **{"width": 8, **how})
-
-
-def ones(prompt, response):
-    del prompt
-    return (response == 1).sum(1)
 
 
 @pytest.mark.parametrize("how", KINDS)
@@ -106,6 +69,25 @@ def test_a_judge_that_compares_is_told_the_other():
         fitted.scores(judges.texts(train.prompt[:4], train.chosen[:4]))
 
 
+def test_a_principle_beside_the_text_decides_what_is_better():
+    """Half of the pairs are judged by 1s, and half against them; the judge is told which."""
+    train = pairs_of(0, 400, ones)
+    principle = np.where(np.arange(400) % 2, 1.0, -1.0)
+    train = train.replace(label=np.where(principle > 0, train.label, 1 - train.label))
+    given = np.broadcast_to(principle[:, None, None], (400, 2, 1))
+    model = judges.init(jax.random.key(1), design(given=1, hidden=16))
+    how = {"steps": 300, "batch_size": 32, "learning_rate": 1e-2}
+    fitted, _ = judges.fit(model, jax.random.key(2), train, given=given, **how)
+    decided = np.asarray(train.label) != 0.5
+    for sign in (1.0, -1.0):
+        told = np.full((400, 1), sign)
+        sides = (train.chosen, train.rejected)
+        gap = [fitted.scores(judges.texts(train.prompt, x), told)[0] for x in sides]
+        assert (sign * (gap[0] - gap[1]) > 0)[decided].mean() > 0.95
+    with pytest.raises(UserError, match=r"told given \[4, 1\], not None"):
+        fitted.scores(judges.texts(train.prompt[:4], train.chosen[:4]))
+
+
 def test_many_judges_are_lanes_of_one_program():
     """Models, raters, sizes and widths of their own: each is what it is alone."""
     train = pairs_of(0, 64, ones)
@@ -120,7 +102,7 @@ def test_many_judges_are_lanes_of_one_program():
 
     together = jax.jit(jax.vmap(one))(keys, labels, sizes, units)
     for i in range(3):
-        alone = one(keys[i], labels[i], sizes[i], units[i])
+        alone = jax.jit(one)(keys[i], labels[i], sizes[i], units[i])
         jax.tree.map(
             lambda x, y, i=i: np.testing.assert_allclose(x[i], y, atol=1e-4), together, alone
         )
@@ -223,6 +205,97 @@ def test_a_judge_is_saved_and_read_again(tmp_path):
 def test_a_design_that_does_not_fit_is_refused(how, message):
     with pytest.raises(UserError, match=message):
         judges.init(jax.random.key(0), design(**how))
+
+
+# ---- what losses lead to ------------------------------------------------------------------
+
+
+def test_one_judge_of_two_groups_learns_nothing_where_they_are_even():
+    """Margin 2 and its opposite: the best single score's loss, and each group's own."""
+
+    wins = 1 / (1 + np.exp(-2.0))
+
+    def best(share):
+        from scipy.optimize import minimize_scalar
+
+        def loss(d):
+            first, second = (
+                losses.bradley_terry(jnp.float32(x), p) for x, p in ((d, wins), (-d, wins))
+            )
+            return float(share * first + (1 - share) * second)
+
+        return minimize_scalar(loss, (-1, 1), options={"xtol": 1e-4}).fun
+
+    assert best(1.0) == pytest.approx(0.365334, abs=1e-5)
+    assert best(0.5) == pytest.approx(0.693147, abs=1e-5)
+    assert best(0.8) == pytest.approx(0.584767, abs=1e-5)
+
+
+def test_the_scaled_losses_slope_is_the_strength_times_bradley_terrys():
+    d, y = jnp.linspace(-3, 3, 7), jnp.array([1.0, 0, 1, 0, 1, 0.5, 1])
+    strength = jnp.array([1.0, 2, 3, 0, 0.5, 4, 3])
+    slope = jax.grad(lambda d: losses.scaled(d, y, strength).sum())(d)
+    plain = jax.grad(lambda d: losses.bradley_terry(d, y).sum())(d)
+    np.testing.assert_allclose(slope, strength * plain, rtol=1e-5)
+    np.testing.assert_allclose(plain, 1 / (1 + np.exp(-np.asarray(d))) - y, atol=1e-6)
+
+
+def test_what_is_learnt_against_another_policy_is_the_log_ratio():
+    """POLAR: of answers by p against answers by q, the best score is `log p / q` and a constant."""
+    p, q = jnp.array([0.5, 0.3, 0.15, 0.05]), jnp.array([0.1, 0.2, 0.3, 0.4])
+
+    def loss(r):
+        each = losses.bradley_terry(r[:, None] - r[None])
+        return (p[:, None] * q[None] * each).sum()
+
+    r = jnp.zeros(4)
+    for _ in range(30):
+        slope, bend = jax.grad(loss)(r), jax.hessian(loss)(r)
+        r = r - jnp.linalg.solve(bend + jnp.ones((4, 4)), slope)
+    np.testing.assert_allclose(r - r.mean(), (x := np.log(p / q)) - x.mean(), atol=1e-4)
+
+
+def test_regression_and_auxiliary_losses_by_hand():
+    outputs = jnp.array([[[1.0, 2.0], [0.0, 5.0]]])
+    found = losses.auxiliary(outputs, jnp.ones(1), jnp.array([[[3.0], [5.0]]]), 0.5)
+    np.testing.assert_allclose(found, np.log1p(np.exp(-1.0)) + 0.5 * 0.5, rtol=1e-6)
+    error = losses.regression(jnp.array([1.0]), jnp.array([0.0]), jnp.array([[4.0, 2.0]]))
+    np.testing.assert_allclose(error, (9 + 4) / 2)
+    asked = losses.both_orders(jnp.array([2.0]), jnp.array([1.0]), 1.0)
+    np.testing.assert_allclose(
+        asked, (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(1.0))) / 2, rtol=1e-6
+    )
+
+
+def test_ratings_first_and_then_strengths():
+    """HelpSteer2: ratings fix origin and scale; the order is learnt on, from there."""
+    train = pairs_of(0, 256, ones)
+    train = train.replace(strength=train.reward[:, 0] - train.reward[:, 1])
+    model = judges.init(jax.random.key(1), design(hidden=16))
+    how = {"steps": 300, "batch_size": 32, "learning_rate": 1e-2}
+    rated, _ = judges.fit(model, jax.random.key(2), train, loss=losses.regression, **how)
+    chosen = judges.texts(train.prompt, train.chosen)
+    told = rated.scores(chosen)[0]
+    assert jnp.abs(told - train.reward[:, 0]).mean() < 0.2
+    ordered, _ = judges.fit(rated, jax.random.key(3), train, loss=losses.scaled, **how)
+    gap = ordered.scores(chosen)[0] - ordered.scores(judges.texts(train.prompt, train.rejected))[0]
+    decided = np.asarray(train.strength) > 0
+    assert (gap > 0)[decided].mean() > 0.98
+
+
+def test_a_tool_that_must_be_predicted_is_predicted():
+    train = pairs_of(0, 256, ones)
+    lengths = jnp.stack([(x < V).sum(1) for x in (train.chosen, train.rejected)], 1)
+    model = judges.init(jax.random.key(1), design(hidden=16, outputs=2, routed=False))
+    assert "router" not in model.params
+    fitted, _ = judges.fit(
+        model, jax.random.key(2), train, steps=300, batch_size=32, learning_rate=1e-2,
+        loss=losses.auxiliary, rows={"facts": 1.0 * lengths[..., None]},
+    )  # fmt: skip
+    said = fitted.judge(judges.texts(train.prompt, train.chosen))
+    assert np.corrcoef(said.outputs[0, :, 1], lengths[:, 0])[0, 1] > 0.9
+    scores = fitted.scores(judges.texts(train.prompt, train.chosen))
+    np.testing.assert_array_equal(scores, said.outputs[..., 0])
 
 
 # ---- as a reward --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ MEASURED = (
     "transforms",
     "personal",
     "labels_needed",
+    "judges",
 )
 
 

@@ -9,7 +9,19 @@ from jax.scipy.special import gammaln
 from jaxrl_reward.agents.sequence import writing
 from jaxrl_reward.envs.sequence import Task
 from jaxrl_reward.nn import language_models
+from jaxrl_reward.report.calibration import Calibration, calibration
 from jaxrl_reward.types import Array, Transition
+
+__all__ = [
+    "Calibration",
+    "EntropyLaw",
+    "Support",
+    "calibration",
+    "entropy_law",
+    "pass_at",
+    "responses",
+    "support",
+]
 
 
 def responses(
@@ -50,25 +62,6 @@ def pass_at(k: int, right: Array) -> Array:
     some = jnp.maximum(wrong, k)  # where fewer are wrong, one of k is right
     log_none = gammaln(some + 1.0) - gammaln(some - k + 1.0) - gammaln(n + 1.0) + gammaln(n - k + 1)
     return jnp.where(wrong < k, 1.0, -jnp.expm1(log_none))
-
-
-class Calibration(NamedTuple):
-    """Scalars: the Brier score and the expected calibration error; both are best at 0."""
-
-    brier: Array
-    error: Array
-
-
-def calibration(confidence: Array, right: Array, bins: int = 11) -> Calibration:
-    """How well `confidence[N]` in [0, 1] says how often one is `right[N]`.
-
-    The error is the mean over responses of the distance between the mean confidence and
-    the share of right ones in their bin; with 11 bins each of the tokens 0, 0.1, ..., 1
-    of `sequence:confidence` has its own.
-    """
-    which = jnp.clip(jnp.round(confidence * (bins - 1)), 0, bins - 1).astype(jnp.int32)
-    gap = jax.ops.segment_sum(confidence - right, which, bins)
-    return Calibration(((confidence - right) ** 2).mean(), jnp.abs(gap).sum() / right.shape[0])
 
 
 class EntropyLaw(NamedTuple):

@@ -9,6 +9,7 @@ from jaxrl_reward.cli.commands import (
     data,
     evaluate,
     explain,
+    judge,
     listing,
     plot,
     render,
@@ -30,5 +31,6 @@ COMMANDS = (  # as help lists them
     collect,
     data,
     compare,
+    judge,
     sweep,
 )

@@ -149,7 +149,13 @@ def tests(length: int = 6, max_tokens: int = 8) -> Task:
     return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
 
 
-def hack(length: int = 6, judges: int = 4, max_tokens: int = 16, bonus: float = 0.2) -> Task:
+def hack(
+    length: int = 6,
+    judges: int = 4,
+    max_tokens: int = 16,
+    bonus: float = 0.2,
+    prompts: int = LETTERS,
+) -> Task:
     """A string that should be one of the prompt's, and judges that can be fooled.
 
     The outcome, gold, is the share of places with the right letter, less 0.1 for every
@@ -159,6 +165,7 @@ def hack(length: int = 6, judges: int = 4, max_tokens: int = 16, bonus: float = 
     base.check_option("hack", "bonus", bonus, 0.0, 1.0)
     base.check_option("hack", "length", length, 2, 20)
     base.check_option("hack", "judges", judges, 1, 8)
+    base.check_option("hack", "prompts", prompts, 1, LETTERS)
     base.check_tokens("hack", max_tokens, length + 1)
     symbols = (".", *_ALPHABET, *"!?#%&@$^"[:judges])
     nothing = 1 + LETTERS + judges
@@ -185,7 +192,7 @@ def hack(length: int = 6, judges: int = 4, max_tokens: int = 16, bonus: float = 
         del key
         return base.response(question.truth, max_tokens, nothing)
 
-    return Task(symbols, 1, max_tokens, (LETTERS,), ask, verify, solve)
+    return Task(symbols, 1, max_tokens, (prompts,), ask, verify, solve)
 
 
 def tree(depth: int = 3, leaves: int = 8, max_tokens: int = 4) -> Task:

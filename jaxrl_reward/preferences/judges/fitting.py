@@ -13,6 +13,8 @@ from jaxrl_reward.data.pairs import PairSet
 from jaxrl_reward.nn import response_models
 from jaxrl_reward.nn.response_models import Design, ResponseModel
 from jaxrl_reward.preferences import losses
+from jaxrl_reward.preferences.judges import directions
+from jaxrl_reward.preferences.judges.directions import Direction, Step
 from jaxrl_reward.types import Array, UserError, nearest
 
 FACTS = ("label", "strength", "reward", "user")  # of a pair
@@ -24,7 +26,7 @@ def fit(
     key: Array,
     pairs: PairSet,
     *,
-    steps: Any = 500,
+    steps: int = 500,
     batch_size: int = 64,
     learning_rate: Any = 3e-3,
     loss: Callable[..., Array] = losses.bradley_terry,
@@ -33,6 +35,7 @@ def fit(
     given: Any = None,
     other: Any = None,
     rows: Mapping[str, Any] | None = None,
+    direction: Direction = directions.straight,
 ) -> tuple[ResponseModel, Array]:
     """Every member by Adam, on batches of its own order, from its own parameters.
 
@@ -56,6 +59,7 @@ def fit(
       other: the response it compares both with, `[B, T]`, if its design is relative; without
         one, the two are compared with each other, each once as the other.
       rows: further facts of the pairs by name, `[B, ...]`.
+      direction: what the optimiser follows, see `judges.directions`.
 
     Returns:
       The fitted model, and the mean loss of each step, `[steps]`.
@@ -77,20 +81,24 @@ def fit(
     def member(params: Any, key: Array) -> tuple[Any, Array]:
         vector, tree_of = ravel_pytree(params)
 
-        def total(vector: Array, at: Array) -> Array:
+        def total(vector: Array, at: Array, weight: Array) -> Array:
             now = {name: None if x is None else jnp.asarray(x)[at] for name, x in beside.items()}
             said = told(model.design, tree_of(vector), text[at], **now)
             known = {**said, **{name: value[at] for name, value in facts.items()}}
             each = loss(**{name: known[name] for name in wanted})
             each = each.reshape(each.shape[0], -1).mean(1)
             each = each + decay * (said["outputs"] ** 2).mean((1, 2))
-            use = there[at].astype(jnp.float32)
+            use = weight * there[at]
             return (use * each).sum() / jnp.maximum(use.sum(), 1.0)
+
+        def scores(vector: Array, text: Array) -> Array:
+            return response_models.judge(model.design, tree_of(vector), text).score()
 
         def step(carry: Any, key: Array) -> tuple[Any, Array]:
             vector, state = carry
             at = jax.random.randint(key, (batch_size,), 0, count)
-            value, slope = jax.value_and_grad(total)(vector, at)
+            key = jax.random.fold_in(key, 1)
+            value, slope = direction(Step(total, scores), vector, at, key)
             change, state = optimiser.update(slope, state)
             return (optax.apply_updates(vector, change), state), value
 
