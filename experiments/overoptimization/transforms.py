@@ -11,8 +11,9 @@ reference. `first` is gold of the first claim, in deviations of the reference's;
 share of the tokens; `both` the share of responses that are above the reference's median in both
 ways, compared where both policies are as far from the reference; `ranked` gold of the third.
 
-There is one context, so the percentile is one number, and rater noise is 20 %. Settings were tuned
-on seeds 1000 to 1007. Seeds to report begin at 0; the margin of "no worse" is 0.2 deviations.
+There is one context, so the percentile is one number, and rater noise is 20 %. On keys of no seed
+reported it was settled that raters like fillers; nothing else was tuned. Seeds to report begin at
+0; the margin of "no worse" is 0.2 deviations.
 """
 
 from collections.abc import Sequence
@@ -169,7 +170,7 @@ experiment = Experiment(
             config={"points": 2, "steps": 20, "width": 8},
             arms=["one judge", "own torsos: min", "sum", "log-sigmoid sum"],
         ),
-        "quick": Preset(seeds=32, total_steps=400),
+        "quick": Preset(seeds=16, total_steps=400),
         "paper": Preset(seeds=128, total_steps=2000, config={"points": 40, "width": 256}),
     },
     verdict=verdict,

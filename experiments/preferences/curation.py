@@ -124,7 +124,7 @@ experiment = Experiment(
             config={"steps": 10, "width": 4, "tested": 32, "members": 1, "verified": 8},
             arms=["all", "filter", "filter and flip"],
         ),
-        "quick": Preset(seeds=32, total_steps=2048),
+        "quick": Preset(seeds=16, total_steps=2048),
         "paper": Preset(seeds=128, total_steps=16384, config={"steps": 3000, "width": 32}),
     },
     verdict=verdict,

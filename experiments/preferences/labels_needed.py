@@ -8,7 +8,7 @@ string off). "reference" reads the right answer beside, and "POLAR" is that judg
 learnt, without a label, which of two responses is of the writer of a third, of 64 writers with
 other strings. All are asked about pairs of independent responses, and those one letter apart.
 
-Settings were tuned on seeds 1000 to 1003. Seeds to report begin at 0; seeds are pairs in the
+Settings are those that were first written. Seeds to report begin at 0; seeds are pairs in the
 verdicts, and the margin is 0.01 of the pairs.
 """
 
