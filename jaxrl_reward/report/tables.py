@@ -64,7 +64,7 @@ def comma_separated(arms: Arms) -> str:
         raise UserError(_NO_ARMS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    scored, solved = (any(key in arm for arm in arms.values()) for key in ("score", "success"))
+    scored = any("score" in arm for arm in arms.values())
     writer.writerow(("arm", *_COLUMNS, *(["score"] if scored else [])))
     for name, arm in arms.items():
         score = [arm.get("score", {}).get("iqm")] if scored else []

@@ -1,4 +1,4 @@
-"""The suites' own loops that `stepping.py` measures ours beside, as their documentation writes them."""
+"""The suites' own loops, as their documentation writes them, that `stepping.py` measures."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
