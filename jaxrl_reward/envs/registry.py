@@ -276,7 +276,7 @@ def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
 
 
 def _unknown(base: str) -> UserError:
-    """Names the nearest, however it is capitalised: of the same prefix, or much alike of another."""
+    """Names the nearest, in capitals or not: of the same prefix, or much alike of another."""
     prefix, colon, short = base.partition(":")
     absent = _LEFT_OUT | (suites.left_out(prefix) if prefix in suites.available() else {})
     if base in absent:
