@@ -276,17 +276,18 @@ def register(prefix: str, factory: Factory, names: Iterable[str]) -> None:
 
 
 def _unknown(base: str) -> UserError:
-    """Names the nearest: of the same prefix if that exists, and however it is capitalised."""
+    """Names the nearest, in capitals or not: of the same prefix, or much alike of another."""
     prefix, colon, short = base.partition(":")
     absent = _LEFT_OUT | (suites.left_out(prefix) if prefix in suites.available() else {})
     if base in absent:
         return UserError(f"{base} is left out: {absent[base]}")
     short = short if colon else base
     family = [n for n in names() if n.startswith(f"{prefix}:")] or names()
-    by_short = {n.partition(":")[2].lower(): n for n in family}
-    close = difflib.get_close_matches(short.lower(), by_short, n=1, cutoff=0.5)
-    if close:
-        return UserError(f"unknown environment {base!r}, did you mean {by_short[close[0]]!r}?")
+    for among, likeness in ((family, 0.8), (names(), 0.8), (family, 0.5)):
+        by_short = {n.partition(":")[2].lower(): n for n in among}
+        close = difflib.get_close_matches(short.lower(), by_short, n=1, cutoff=likeness)
+        if close:
+            return UserError(f"unknown environment {base!r}, did you mean {by_short[close[0]]!r}?")
     known = ", ".join(f"{p}:" for p in _FAMILIES)
     return UserError(
         f"unknown environment {base!r}, known: {known} and a name; see `jaxrl-reward list envs`"

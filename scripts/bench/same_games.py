@@ -3,8 +3,9 @@
     .venv/bin/python scripts/bench/same_games.py                 # Python 3.12: navix is one of them
     .venv/bin/python scripts/bench/same_games.py --only Empty --steps 200 --out DIR
 
-Plays random actions in each and writes a table. *Repeated* is the share of keys under which an
-action does what none would have done: sticky actions.
+Plays random actions in each and writes a table, in which the rows of other games stay.
+*Repeated* is the share of keys under which an action does what none would have done: sticky
+actions.
 """
 
 import argparse
@@ -110,24 +111,39 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=4096, metavar="N", help="repeats (4,096)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="of the table (the record's)")
     args = parser.parse_args()
-    lines = []
+    out = args.out or RECORD
+    out.mkdir(parents=True, exist_ok=True)
+    found = read(out / "same_games.md")
     for game in args.only or GAMES:
         for name in GAMES[game]:
             if util.find_spec(name.partition(":")[0]) is None:
-                print(f"{name} is not installed")
+                print(f"{name} is not installed: its row stays as it is")
                 continue
-            lines.append(row(game, name, args))
-            print(lines[-1], flush=True)
+            found[name] = row(game, name, args)
+            print(found[name], flush=True)
+            (out / "same_games.md").write_text(table(found, args))
             jax.clear_caches()
+
+
+def read(path: Path) -> dict[str, str]:
+    """The rows of an earlier table by the name of the environment."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {line.split("`")[1]: line for line in lines if line.count("`") == 2 and line[0] == "|"}
+
+
+def table(found: dict[str, str], args: argparse.Namespace) -> str:
+    """The record as Markdown."""
     packages = ("gymnax", "pgx", "navix", "xminigrid")
     versions = ", ".join(f"{p} {metadata.version(p)}" for p in packages if util.find_spec(p))
+    names = [name for game in GAMES.values() for name in game]
     head = [
         "# The same game in two suites",
         "",
         f"{args.envs} environments, {args.steps:,} random steps each: rewards other than 0, means "
         "over the episodes that ended, and how many of them the clock ended. *Repeated*: the "
         f"share of {args.keys:,} keys under which an action does what none would have done. "
-        "Returns and lengths of one are none of the other's; xminigrid has no Dynamic-Obstacles. "
+        "Returns and lengths of one are none of the other's; xminigrid has no Dynamic-Obstacles, "
+        "where MiniGrid pays -1 for a collision and NAVIX 0. "
         f"{versions}, JAX {jax.__version__}, {datetime.date.today()}; "
         "`scripts/bench/same_games.py`.",
         "",
@@ -135,9 +151,7 @@ def main() -> None:
         "| By the clock | Episodes |",
         "| -- | -- | -- | --: | --: | -- | --: | --: | --: | --: | --: |",
     ]
-    out = args.out or RECORD
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "same_games.md").write_text("\n".join([*head, *lines]) + "\n")
+    return "\n".join([*head, *(found[name] for name in names if name in found)]) + "\n"
 
 
 if __name__ == "__main__":

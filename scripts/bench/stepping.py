@@ -144,9 +144,10 @@ def table(found: dict[str, Any]) -> str:
         "processor's time on one core. The suite's bare loop never begins a new episode. Ours "
         "does, from fresh states, and keeps every step's true successor, which the suite's own "
         "reset loses (Jumanji's keeps it) or pays for with a step that does nothing (NAVIX). "
-        "*Planes*: numbers of kinds one-hot, in ours by default, and by hand in the suite's loop. "
-        "*Bare in float32*: the suite's loop whose state has what the policy sees as float32, as "
-        "ours has it: what that costs alone. Made by `scripts/bench/stepping.py`.",
+        "Playground's own begins again in the state that was first. *Planes*: "
+        "numbers of kinds one-hot, in ours by default, and by hand in the suite's loop. *Bare in "
+        "float32*: the suite's loop whose state has what the policy sees as float32, as ours has "
+        "it: what that costs alone. Made by `scripts/bench/stepping.py`.",
         "",
         "| Suite | Loop | Steps a second | Of bare | Of its own reset |",
         "| -- | -- | --: | --: | --: |",

@@ -1,4 +1,4 @@
-"""The suites' own loops, as their documentation writes them, for `stepping.py`."""
+"""The suites' own loops, as their documentation writes them, that `stepping.py` measures."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -120,6 +120,11 @@ CAR = "gymnax:MountainCar-v0"
         ("gym:CartPole-v1", "did you mean 'gymnax:CartPole-v1'?"),
         ("CartPole-v1", "unknown environment 'CartPole-v1', did you mean 'gymnax:CartPole-v1'?"),
         ("ant", "did you mean 'brax:ant'?"),
+        ("pgx:CartPole-v1", "did you mean 'gymnax:CartPole-v1'?"),  # of another suite
+        ("jumanji:minatar-breakot", "did you mean 'pgx:minatar-breakout'?"),
+        ("octax:Navix-Empty-5x5", "did you mean 'navix:Navix-Empty-5x5-v0'?"),
+        ("brax:CheetahRun", "did you mean 'playground:CheetahRun'?"),
+        ("gymnax:Snake-v1", "did you mean 'jumanji:Snake-v1'?"),
         ("atari:zzzzzzzz", "known: gymnax:, brax:, probe:"),
         ("", "known: gymnax:, brax:, probe:"),
         ("gymnax:", "known: gymnax:, brax:, probe:"),
