@@ -89,6 +89,53 @@ def log_softmax(logits: Array) -> Array:
     return jax.nn.log_softmax(logits.astype(jnp.float32))
 
 
+# ---- several heads --------------------------------------------------------------------
+
+
+def headed(model: LanguageModel, count: int) -> LanguageModel:
+    """The same network with several last layers, of which a text's logits are a weighted sum.
+
+    Its parameters are a dictionary of the `trunk`, the `heads`, leaves `[count, ...]`, and the
+    weights `mix`, `[count]`, which no gradient moves: `dial` sets them.
+
+    Args:
+      model: what has a `head` among its parameters.
+      count: how many.
+    """
+
+    def mixed(params: Any, read: Callable[[Any], tuple[Any, Array]]) -> tuple[Any, Array]:
+        """What comes before the heads is the same for all of them, and computed once."""
+        of_head = lambda head: read({**params["trunk"], "head": head})  # noqa: E731
+        memory, logits = jax.vmap(of_head, out_axes=(None, 0))(params["heads"])
+        return memory, jnp.tensordot(jax.lax.stop_gradient(params["mix"]), logits, 1)
+
+    def init(key: Array) -> Any:
+        return several(model.init(key), count)
+
+    def read(params: Any, prompt: Array) -> tuple[Any, Array]:
+        return mixed(params, lambda p: model.read(p, prompt))
+
+    def step(params: Any, memory: Any, token: Array, at: Array) -> tuple[Any, Array]:
+        return mixed(params, lambda p: model.step(p, memory, token, at))
+
+    def logits(params: Any, text: Array) -> Array:
+        return mixed(params, lambda p: ((), model.logits(p, text)))[1]
+
+    return LanguageModel(init, read, step, logits)
+
+
+def several(params: Any, count: int) -> Any:
+    """A network's parameters with `count` copies of its head, which weigh the same."""
+    heads = jax.tree.map(lambda x: jnp.stack([x] * count), params["head"])
+    trunk = {name: value for name, value in params.items() if name != "head"}
+    return {"trunk": trunk, "heads": heads, "mix": jnp.full(count, 1.0 / count)}
+
+
+def dial(params: Any, weights: Array) -> Any:
+    """The parameters of a headed network with other weights of its heads, `[count]`."""
+    return {**params, "mix": jnp.asarray(weights, jnp.float32)}
+
+
 def size(params: Any) -> int:
     """How many numbers a network has."""
     return sum(x.size for x in jax.tree.leaves(params))

@@ -37,7 +37,7 @@ def tuned(writer: Writer, settings: Any, params: Any, key: Array) -> Any:
     config = Config().replace(**shared | sizes)
     reward = rw.dpo()  # what a guide learns by is `guide_beta`
     maker = pair_pg.PairPG(config, reward, writer.env, None)
-    return maker.start(config, reward, params, jax.random.split(key, 5)).guide
+    return maker.start(config, reward, params, list(jax.random.split(key, 5))).guide
 
 
 def signals(block: Transition, reference: Array, guide: Any) -> dict[str, Array]:

@@ -32,6 +32,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "tree": outcomes.tree,
     "choice": choices.choice,
     "local": choices.local,
+    "compass": choices.compass,
 }
 
 __all__ = ["END", "TASKS", "Question", "Score", "Sequence", "SequenceState", "Task", "register"]
