@@ -96,32 +96,25 @@ def headed(model: LanguageModel, count: int) -> LanguageModel:
     """The same network with several last layers, of which a text's logits are a weighted sum.
 
     Its parameters are a dictionary of the `trunk`, the `heads`, leaves `[count, ...]`, and the
-    weights `mix`, `[count]`, which no gradient moves: `dial` sets them.
+    weights `mix`, `[count]`, which no gradient moves: `dial` sets them. Heads are linear, so the
+    sum of their logits is that of one head with the sum of their parameters.
 
     Args:
-      model: what has a `head` among its parameters.
+      model: what has a linear `head` among its parameters.
       count: how many.
     """
 
-    def mixed(params: Any, read: Callable[[Any], tuple[Any, Array]]) -> tuple[Any, Array]:
-        """What comes before the heads is the same for all of them, and computed once."""
-        of_head = lambda head: read({**params["trunk"], "head": head})  # noqa: E731
-        memory, logits = jax.vmap(of_head, out_axes=(None, 0))(params["heads"])
-        return memory, jnp.tensordot(jax.lax.stop_gradient(params["mix"]), logits, 1)
+    def merged(params: Any) -> Any:
+        mix = jax.lax.stop_gradient(params["mix"])
+        head = jax.tree.map(lambda x: jnp.tensordot(mix, x, 1), params["heads"])
+        return {**params["trunk"], "head": head}
 
-    def init(key: Array) -> Any:
-        return several(model.init(key), count)
-
-    def read(params: Any, prompt: Array) -> tuple[Any, Array]:
-        return mixed(params, lambda p: model.read(p, prompt))
-
-    def step(params: Any, memory: Any, token: Array, at: Array) -> tuple[Any, Array]:
-        return mixed(params, lambda p: model.step(p, memory, token, at))
-
-    def logits(params: Any, text: Array) -> Array:
-        return mixed(params, lambda p: ((), model.logits(p, text)))[1]
-
-    return LanguageModel(init, read, step, logits)
+    return LanguageModel(
+        init=lambda key: several(model.init(key), count),
+        read=lambda params, prompt: model.read(merged(params), prompt),
+        step=lambda params, *rest: model.step(merged(params), *rest),
+        logits=lambda params, text: model.logits(merged(params), text),
+    )
 
 
 def several(params: Any, count: int) -> Any:

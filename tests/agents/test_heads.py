@@ -42,29 +42,28 @@ def two():
 
 @pytest.mark.parametrize("network", ["gru", "transformer"])
 def test_one_head_is_dpo_to_the_bit(network):
-    """Three steps of Adam on the same pairs."""
+    """The loss and its slope; Adam's bound on a norm then sums that in another order."""
     plain = functions("dpo(beta=0.5)", network=network)
     state = jax.jit(plain.init)(jax.random.key(0))
+    params = jax.tree.map(
+        lambda x: x + 0.1 * jnp.cos(1.0 * jnp.arange(x.size)).reshape(x.shape), state.params
+    )
     headed = dataclasses.replace(plain)
     headed.__dict__["model"] = language_models.headed(plain.model, 1)
-    of_one = lambda params: language_models.several(params, 1)  # noqa: E731
-    start = state.replace(
-        params=of_one(state.params),
-        opt_state=headed.optimiser(state.config).init(
-            jax.flatten_util.ravel_pytree(of_one(state.params))[0]
-        ),
-    )
-    learned, other = (
-        jax.jit(agent.learn)(each, each.rows, each.order, jnp.int32(0))[0]
-        for agent, each in ((plain, state), (headed, start))
-    )
-    found = {**other["trunk"], "head": at(other["heads"], 0)}
-    assert jax.tree.structure(found) == jax.tree.structure(learned)
-    for one, same in zip(jax.tree.leaves(learned), jax.tree.leaves(found), strict=True):
-        np.testing.assert_array_equal(one, same)
-    assert float(other["mix"][0]) == 1.0
-    moved = jax.tree.map(lambda x, y: np.abs(x - y).max(), learned, state.params)
-    assert min(jax.tree.leaves(moved)) > 0
+    one, reference = (language_models.several(p, 1) for p in (params, state.reference))
+
+    def slope(agent, state, params):
+        loss = lambda p: agent.loss(state, rw.dpo(beta=0.5), p, state.rows)[0]  # noqa: E731
+        return jax.jit(jax.value_and_grad(loss))(params)
+
+    cost, wanted = slope(plain, state, params)
+    same, found = slope(headed, state.replace(reference=reference), one)
+    assert float(cost) == float(same) and float(found["mix"][0]) == 0.0
+    found = {**found["trunk"], "head": at(found["heads"], 0)}
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(x, y)
+        assert np.abs(x).max() > 0
 
 
 def test_a_head_learns_from_its_own_pairs_alone(two):
@@ -79,7 +78,8 @@ def test_a_head_learns_from_its_own_pairs_alone(two):
 
     @jax.jit
     def alone(params, rows):
-        return jax.grad(lambda p: plain.loss(state, loss, p, rows.replace(objective=()))[0])(params)
+        rows, one = rows.replace(objective=()), state.replace(reference=params)
+        return jax.grad(lambda p: plain.loss(one, loss, p, rows)[0])(params)
 
     which = np.asarray(state.rows.objective)
     assert set(which) == {0, 1}
