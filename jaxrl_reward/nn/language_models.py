@@ -101,6 +101,47 @@ def log_softmax(logits: Array) -> Array:
     return jax.nn.log_softmax(logits.astype(jnp.float32))
 
 
+# ---- several heads --------------------------------------------------------------------
+
+
+def headed(model: LanguageModel, count: int) -> LanguageModel:
+    """The same network with several last layers, of which a text's logits are a weighted sum.
+
+    Its parameters are a dictionary of the `trunk`, the `heads`, leaves `[count, ...]`, and the
+    weights `mix`, `[count]`, which no gradient moves: `dial` sets them. Heads are linear, so the
+    sum of their logits is that of one head with the sum of their parameters.
+
+    Args:
+      model: what has a linear `head` among its parameters.
+      count: how many.
+    """
+
+    def merged(params: Any) -> Any:
+        mix = jax.lax.stop_gradient(params["mix"])
+        head = jax.tree.map(lambda x: jnp.tensordot(mix, x, 1), params["heads"])
+        return {**params["trunk"], "head": head}
+
+    return LanguageModel(
+        init=lambda key: several(model.init(key), count),
+        read=lambda params, prompt: model.read(merged(params), prompt),
+        step=lambda params, *rest: model.step(merged(params), *rest),
+        logits=lambda params, text: model.logits(merged(params), text),
+        features=lambda params, *rest: model.features(merged(params), *rest),
+    )
+
+
+def several(params: Any, count: int) -> Any:
+    """A network's parameters with `count` copies of its head, which weigh the same."""
+    heads = jax.tree.map(lambda x: jnp.stack([x] * count), params["head"])
+    trunk = {name: value for name, value in params.items() if name != "head"}
+    return {"trunk": trunk, "heads": heads, "mix": jnp.full(count, 1.0 / count)}
+
+
+def dial(params: Any, weights: Array) -> Any:
+    """The parameters of a headed network with other weights of its heads, `[count]`."""
+    return {**params, "mix": jnp.asarray(weights, jnp.float32)}
+
+
 def size(params: Any) -> int:
     """How many numbers a network has."""
     return sum(x.size for x in jax.tree.leaves(params))

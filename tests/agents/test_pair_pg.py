@@ -16,6 +16,7 @@ from jaxrl_reward.errors import UserError
 from jaxrl_reward.rewards.pairs import ways
 
 TINY = {"network": "gru", "width": 4, "warmup": 2, "warmup_batch": 8, "look": 4}
+TINY_WRITER = {name: value for name, value in TINY.items() if name != "look"}
 SMALL = TINY | {"pairs": 8, "batch_size": 4, "updates": 3}
 HACK = "sequence:hack,length=3,max_tokens=5"
 CHOICE = "sequence:choice,options=3,shown=5:3:2"
@@ -236,6 +237,37 @@ def test_betas_are_lanes_of_one_program():
     one = run(rw.dpo(beta=1.0))[1]
     assert float(both["loss"].value[1]) == pytest.approx(float(one["loss"].value), rel=1e-4)
     assert float(both["loss"].value[0]) != pytest.approx(float(one["loss"].value), rel=1e-4)
+
+
+def test_what_a_prompt_adds_moves_ppos_path_and_not_p3os():
+    """`r + delta(x)`, the claim of P3O: no baseline has to be right for it."""
+    online = {"source": "policy", "candidates": 4, "pairing": "all", "pairs": 24, "updates": 2}
+    groups = {"num_envs": 16, "group_size": 4, "epochs": 2, "advantage": "reinforce()"}
+    added = "(env + signal('prompt'))"
+
+    def moved(agent):
+        state = jax.jit(agent.init)(jax.random.key(5))
+        start = state.params
+        for _ in range(2):
+            state, _ = jax.jit(agent.iterate)(state)
+        return np.concatenate(
+            [
+                np.ravel(x - y)
+                for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(start), strict=True)
+            ]
+        )
+
+    plain, other = (
+        moved(made(reward=f"{reward} | p3o()", learning_rate=1e-2, **online))
+        for reward in ("env", added)
+    )
+    assert np.abs(plain).max() > 1e-3
+    np.testing.assert_allclose(other, plain, atol=1e-5)
+    plain, other = (
+        moved(agents.make("group_pg", HACK, reward, learning_rate=1e-2, **TINY_WRITER, **groups))
+        for reward in ("env", added)
+    )
+    assert np.abs(other - plain).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -463,6 +495,38 @@ def test_only_what_matters_counts():
     tokens[place] = right[place] % 8 + 1
     found = task.score(question, jnp.asarray(tokens), jnp.float32(0))
     assert float(found.outcome) == 0.5 and float(found.steps["credit"].sum()) == 0.0
+
+
+def test_the_best_string_in_a_direction_has_the_squares_of_its_shares():
+    """By going through all numbers of a and b; the outcome is the direction's part of both."""
+    task = envs.make("sequence:compass,length=4,angles=3,max_tokens=5").environment.task
+    for number, best in ((0, (4, 0)), (1, (2, 2)), (2, (0, 4))):
+        question, found = task.ask(jnp.int32(number)), {}
+        share = np.array([np.cos(number * np.pi / 4), np.sin(number * np.pi / 4)])
+        for a, b in ((n, m) for n in range(5) for m in range(5 - n)):
+            tokens = jnp.array([1] * a + [2] * b + [3] * (4 - a - b) + [0])
+            told = task.score(question, tokens, jnp.float32(0))
+            wanted = np.sqrt(np.array([a, b]) / 4)
+            np.testing.assert_allclose(told.facts["rewards"], wanted, rtol=1e-6)
+            assert float(told.outcome) == pytest.approx(share @ wanted, abs=1e-6)
+            found[a, b] = float(told.outcome)
+        assert max(found, key=found.get) == best and found[best] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_likelihood_of_the_best_of_several_is_filtered_imitation():
+    """DPA: of the responses to a direction the best by that direction is what is imitated."""
+    settings = {"source": "policy", "pairing": "extremes", "labels": "better", "candidates": 4}
+    compass = "sequence:compass,length=3,angles=3,max_tokens=4"
+    agent = functions(compass, "env | sft()", **settings)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    rows, _ = jax.jit(agent.rows_of)(state, jax.random.key(1))
+    chosen, rejected = np.asarray(rows.reward).T
+    assert (chosen >= rejected).all() and (chosen > rejected).any()
+    batch = jax.tree.map(lambda x: x[:4], rows)
+    found, _ = jax.jit(lambda p: agent.loss(state, rw.sft(), p, batch))(state.params)
+    known = agent.token_log_probs(state.params, batch.text).sum(-1)
+    better = np.where(np.asarray(batch.label) == 1, known[:, 0], known.mean(1))  # a tie is half
+    assert float(found) == pytest.approx(-better.mean(), rel=1e-5)
 
 
 def test_a_loss_of_ways_is_what_the_agent_logs(offline):

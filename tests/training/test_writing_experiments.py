@@ -15,7 +15,7 @@ from jaxrl_reward.agents.sequence import group_pg, writer
 from jaxrl_reward.training import lanes
 from jaxrl_reward.training.experiments import experiment as experiments
 
-ON_PAIRS = ("chosen", "cycles", "direct_alignment", "self_rewarding")
+ON_PAIRS = ("chosen", "cycles", "direct_alignment", "self_rewarding", "token_credit")
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 

@@ -42,6 +42,12 @@ class Config(Writers):
         "the reference of losses: the policy after the warm-up, or that at the `start` of the "
         "round, for pairs that the policy writes",
     )
+    objectives: int = setting(
+        1,
+        "numbers that the rater gives, each with pairs and a head of the network of its own; "
+        "what is written is by all heads alike until `language_models.dial` says otherwise",
+        low=1,
+    )
     credit: str = setting(
         "guide",
         "of tokens, for `treg`: by how much the `guide` prefers them, or the name of a signal "
@@ -72,6 +78,11 @@ class Config(Writers):
             raise UserError(f"{owner}'s anchor=round is for source=policy")
         if self.judge == "policy" and self.source == "reference":
             raise UserError(f"{owner}'s judge=policy is for source=policy")
+
+        if self.objectives > 1 and (self.guide, self.anchor, self.judge) != (0, "start", "reward"):
+            raise UserError(
+                f"{owner}'s objectives={self.objectives} need guide=0, anchor=start, judge=reward"
+            )
 
     def per_prompt(self) -> int:
         """How many pairs the candidates of a prompt make."""

@@ -27,6 +27,7 @@ class Rows(struct.PyTreeNode):
       credit: of tokens, by a signal of the task's; empty if none is named.
       calibration: responses that the reference wrote to the same prompts, as texts
         `[M, P + T]`; empty where no term reads them.
+      objective: by which of several the pair was judged, `[M]` int32; empty of one.
     """
 
     text: Array
@@ -38,6 +39,7 @@ class Rows(struct.PyTreeNode):
     old: Array
     credit: Any
     calibration: Any
+    objective: Any = ()
 
 
 def places(pairing: str, candidates: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,8 @@ reference wrote once, or that the policy has just written; who wrote and judged 
   INPO                  preferred(...) | inpo()  source=policy labels=wins
   P3O                   env | p3o()        source=policy pairing=all
   self-rewarding        dpo(), cream()     source=policy judge=policy pairing=extremes
+  MAH-DPO               stack(env, signal('proxy')) | dpo()   objectives=2
+  rejection sampling    env | sft()        source=policy pairing=extremes labels=better
 
 A short supervised warm-up, in `init`, gives the first policy and the reference. Labels are
 drawn once for each pair, and an epoch is a permutation of them.
@@ -22,7 +24,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -189,38 +190,6 @@ class PairPG(PairWriter):
             iteration=state.iteration + 1,
         ), metrics
 
-    # ---- what it is made of -------------------------------------------------------
-
-    def check(self) -> None:
-        """Raises a `UserError` unless data, rater and losses fit each other."""
-        rater, objective = parts_of(self.reward)
-        if "pair" in rw.scopes(rater):
-            raise UserError(f"the rater {rater} must judge responses, not pairs")
-        if parts := rw.trial.parts(rater, self.example()):
-            raise UserError(f"{rater} gives {parts[0]} numbers a token: add a scalariser")
-        credit = self.config.credit
-        if "treg" in self.names and credit != "guide" and credit not in self.example().info:
-            raise UserError(f"pair_pg's credit={credit!r} is no signal of {self.env.name}")
-        needs_guide = "tgdpo" in self.names or ("treg" in self.names and credit == "guide")
-        if needs_guide and not self.config.guide:
-            raise UserError(f"{objective} needs a guide: say for how many updates, guide=200")
-        if self.given is None:
-            return
-        if self.config.source != "reference":
-            raise UserError("pair_pg's source=policy writes pairs; leave that or the data out")
-        if self.config.batch_size > len(self.given):
-            raise UserError(
-                f"pair_pg's batch_size={self.config.batch_size} is more than the "
-                f"{len(self.given)} pairs of the data"
-            )
-        if not np.asarray(self.given.there).all():
-            both = [t for t in rw.terms(objective) if isinstance(t, rw.Paired) and not t.alone]
-            if both:
-                raise UserError(
-                    f"{both[0]} needs pairs, and the data has responses alone; use kto, bco, "
-                    "nca, sppo, apo_zero or sft"
-                )
-
     # ---- learning -----------------------------------------------------------------
 
     def learn(
@@ -280,8 +249,7 @@ class PairPG(PairWriter):
     def pairs_of(self, state: State, params: Any, batch: Rows) -> ways.Pairs:
         """What losses read of some pairs; what none reads is no part of the program."""
         task = self.task
-        known = self.log_probs(params, batch.text.reshape(-1, batch.text.shape[-1]))
-        known = known.reshape(*batch.text.shape[:2], *known.shape[1:])
+        known = self.log_probs_of(params, batch)
         sides = []
         for which in (0, 1):
             guide, credit = (), ()
@@ -320,6 +288,18 @@ class PairPG(PairWriter):
             calibration=calibration,
             shifted=shifted,
         )
+
+    def log_probs_of(self, params: Any, batch: Rows) -> Array:
+        """Of all tokens of pairs, `[B, 2, T, V]`, each pair's under its objective's head."""
+        if isinstance(batch.objective, tuple):
+            known = self.log_probs(params, batch.text.reshape(-1, batch.text.shape[-1]))
+            return known.reshape(*batch.text.shape[:2], *known.shape[1:])
+        heads = jax.nn.one_hot(batch.objective, self.config.objectives)
+
+        def of_pair(text: Array, head: Array) -> Array:
+            return self.log_probs(language_models.dial(params, head), text)
+
+        return jax.vmap(of_pair)(batch.text, heads)
 
     def plain_side(self, state: State, params: Any, text: Array) -> ways.Side:
         """Responses of which the policy's and the reference's log-probabilities are known."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.agents.sequence import pair_making, writing
@@ -17,6 +18,9 @@ from jaxrl_reward.nn import language_models
 from jaxrl_reward.rewards.core import operators
 from jaxrl_reward.rewards.groups.ways import groups_of
 from jaxrl_reward.types import Array, Transition, UserError
+
+# What these read is of what was written, by all heads, or of pairs of another objective.
+OF_ALL_HEADS = {"calibration", "kto", "cream", "p3o", "inpo", "dno", "prdp"}
 
 
 def parts_of(reward: rw.RewardTransform) -> tuple[rw.RewardTransform, rw.RewardTransform]:
@@ -42,6 +46,20 @@ class PairWriter(Writer):
 
     config: Config
     given: PairSet | None
+
+    @cached_property
+    def model(self) -> language_models.LanguageModel:
+        """The network; of several objectives with a head for each."""
+        plain, count = super().model, self.config.objectives
+        return plain if count == 1 else language_models.headed(plain, count)
+
+    def warm_up(self, settings: Any, key: Array) -> Any:
+        """As every writer's; of several objectives all heads are copies of that one's."""
+        count = self.config.objectives
+        if count == 1:
+            return super().warm_up(settings, key)
+        plain = dataclasses.replace(self, config=self.config.replace(objectives=1))
+        return language_models.several(plain.warm_up(settings, key), count)
 
     @property
     def writes_anew(self) -> bool:
@@ -71,6 +89,50 @@ class PairWriter(Writer):
 
         shapes = jax.eval_shape(block, jax.random.key(0))
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def check(self) -> None:
+        """Raises a `UserError` unless data, rater and losses fit each other."""
+        rater, objective = parts_of(self.reward)
+        if "pair" in rw.scopes(rater):
+            raise UserError(f"the rater {rater} must judge responses, not pairs")
+        parts, several = rw.trial.parts(rater, self.example()), self.config.objectives
+        if several == 1 and parts:
+            raise UserError(f"{rater} gives {parts[0]} numbers a token: add a scalariser")
+        if several > 1:
+            self.check_objectives(rater, parts)
+        credit = self.config.credit
+        if "treg" in self.names and credit != "guide" and credit not in self.example().info:
+            raise UserError(f"pair_pg's credit={credit!r} is no signal of {self.env.name}")
+        needs_guide = "tgdpo" in self.names or ("treg" in self.names and credit == "guide")
+        if needs_guide and not self.config.guide:
+            raise UserError(f"{objective} needs a guide: say for how many updates, guide=200")
+        if self.given is None:
+            return
+        if self.config.source != "reference":
+            raise UserError("pair_pg's source=policy writes pairs; leave that or the data out")
+        if self.config.batch_size > len(self.given):
+            raise UserError(
+                f"pair_pg's batch_size={self.config.batch_size} is more than the "
+                f"{len(self.given)} pairs of the data"
+            )
+        if not np.asarray(self.given.there).all():
+            both = [t for t in rw.terms(objective) if isinstance(t, rw.Paired) and not t.alone]
+            if both:
+                raise UserError(
+                    f"{both[0]} needs pairs, and the data has responses alone; use kto, bco, "
+                    "nca, sppo, apo_zero or sft"
+                )
+
+    def check_objectives(self, rater: rw.RewardTransform, parts: Any) -> None:
+        """Raises a `UserError` unless there are pairs for every head, and losses of one head."""
+        several = self.config.objectives
+        if self.given is not None:
+            raise UserError("pair_pg's objectives judge pairs that it writes: leave the data out")
+        if parts != (several,):
+            told = f"{parts[0]} numbers" if parts else "one number"
+            raise UserError(f"pair_pg has objectives={several}, and {rater} gives {told} a token")
+        if of_all := sorted(self.names & OF_ALL_HEADS):
+            raise UserError(f"{of_all[0]} is not for several objectives: it asks more than a head")
 
     # ---- pairs --------------------------------------------------------------------
 
@@ -137,7 +199,7 @@ class PairWriter(Writer):
         text = writing.text_of(prompts, written)
         rater, _ = parts_of(state.reward)
         applied = rater.apply(state.reward_state, block)
-        score = groups_of(block).total(applied.reward)
+        objective, score = self.scored(block, applied.reward)
         judged = self.judge(state, text, score)
         first, second = pair_making.paired_up(config.pairing, judged)
         flat = judged.score.reshape(-1)
@@ -162,8 +224,21 @@ class PairWriter(Writer):
             old=old[1][order],
             credit=credit,
             calibration=self.calibration(state, read[order[:, 0]], keys[5]),
+            objective=objective if isinstance(objective, tuple) else objective[first],
         )
         return rows, applied.state
+
+    def scored(self, block: Transition, reward: Array) -> tuple[Any, Array]:
+        """By which objective each response is judged, `[N]`, and what it is worth by that.
+
+        Prompts have objectives in turn; of one objective there is nothing to tell, ().
+        """
+        total, count = groups_of(block).total(reward), self.config.objectives
+        if count == 1:
+            return (), total
+        rows = jnp.arange(total.shape[0])
+        objective = rows // self.config.candidates % count
+        return objective, total[rows, objective]
 
     def anchored(
         self, state: Any, text: Array, written: language_models.Generated

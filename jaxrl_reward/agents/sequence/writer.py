@@ -61,7 +61,10 @@ def environment_of(agent: str, env: Any) -> envs.Env:
 
 
 def model_of(config: Any, task: Task) -> language_models.LanguageModel:
-    """The network of an agent with these settings, `Writers`; its parameters are `state.params`."""
+    """The network of an agent with these settings, `Writers`; its parameters are `state.params`.
+
+    Of `pair_pg` with several `objectives` it is what these have in common, see `headed`.
+    """
     shape = (task.vocabulary, task.prompt_length)
     if config.network == "gru":
         return language_models.recurrent(*shape, config.width)

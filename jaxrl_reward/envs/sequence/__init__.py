@@ -33,6 +33,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "choice": choices.choice,
     "local": choices.local,
     "lookup": choices.lookup,
+    "compass": choices.compass,
 }
 
 __all__ = ["END", "TASKS", "Question", "Score", "Sequence", "SequenceState", "Task", "register"]

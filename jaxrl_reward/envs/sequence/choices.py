@@ -1,4 +1,5 @@
-"""What preferences are studied on: one choice of a few, and a string of which little matters."""
+"""What preferences are studied on: one choice of a few, a string of which little matters, and
+one that is asked for by a direction between two rewards."""
 
 import jax
 import jax.numpy as jnp
@@ -135,3 +136,40 @@ def lookup(length: int = 3, known: int = 32, marks: int = 2, max_tokens: int = 8
     levels = (known, LETTERS**2 - known)
     shape = (symbols, 2, max_tokens, levels)
     return Task(*shape, ask, verify, base.shown(answer), answer=answer)
+
+
+def compass(length: int = 8, angles: int = 5, max_tokens: int = 10) -> Task:
+    """A string of which two rewards judge, and the prompt says how much each is wanted.
+
+    The prompt is a direction, the k-th of some angles t from 0 to 90 degrees. Rewards are
+    `sqrt(n_a / length)` and `sqrt(n_b / length)`, of how many letters are a and b among the
+    first `length`, and what the direction has of both, `cos t` of the first and `sin t` of
+    the second, is the outcome. Its best is about 1 for all directions: the front is a circle.
+    Demonstrations are strings of both letters in any share. `rewards` are the two.
+    """
+    base.check_option("compass", "length", length, 2, 40)
+    base.check_option("compass", "angles", angles, 2, 26)
+    base.check_tokens("compass", max_tokens, length + 1)
+    symbols, nothing = (".", "a", "b", "c", *"0123456789ABCDEFGHIJKLMNOP"[:angles]), 4 + angles
+    directions = np.linspace(0.0, np.pi / 2, angles)
+    shares = np.stack([np.cos(directions), np.sin(directions)], 1)
+
+    def ask(number: Array) -> Question:
+        wanted = jnp.asarray(shares, jnp.float32)[number]
+        return Question((4 + number)[None].astype(jnp.int32), jnp.int32(0), wanted)
+
+    def verify(question: Question, tokens: Array, luck: Array) -> Score:
+        del luck
+        size, _ = base.written(tokens)
+        there = jnp.arange(tokens.shape[0]) < jnp.minimum(size, length)
+        counts = jnp.stack([(there & (tokens == letter)).sum() for letter in (1, 2)])
+        rewards = jnp.sqrt(counts / jnp.float32(length))
+        return Score((question.truth * rewards).sum(), {"rewards": rewards})
+
+    def solve(question: Question, key: Array) -> Array:
+        del question
+        key_share, key_letters = jax.random.split(key)
+        is_b = jax.random.uniform(key_letters, (length,)) < jax.random.uniform(key_share)
+        return base.response(jnp.where(is_b, 2, 1), max_tokens, nothing)
+
+    return Task(symbols, 1, max_tokens, (angles,), ask, verify, solve)
