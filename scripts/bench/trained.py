@@ -85,7 +85,7 @@ ROWS = (
     ),
     *(
         Row(f"navix:Navix-{name}-v0,one_hot=false", 1_000_000, NAVIX, NAVIX_SAYS, peer=True)
-        for name in ("Empty-8x8", "DoorKey-8x8")
+        for name in ("Empty-8x8", "DoorKey-5x5", "DoorKey-8x8")
     ),
     Row(
         "pgx:minatar-breakout",
