@@ -8,6 +8,8 @@ a principle, a user's latent or a tool's output, and another response that it is
 import dataclasses
 import io
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,19 +133,27 @@ def init(key: Array, design: Design, members: int = 1) -> ResponseModel:
     Raises:
       UserError: there is no such network, or a size does not fit.
     """
+    check_design(design)
+    if members < 1:
+        raise UserError(f"a judge has at least 1 member, not {members}")
+    draw = lambda key: _init(design, key)  # noqa: E731
+    return ResponseModel(jax.vmap(draw)(jax.random.split(key, members)), design)
+
+
+def check_design(design: Design) -> None:
+    """Raises a `UserError` unless there are networks of this design."""
     if design.network not in NETWORKS:
         raise UserError(
             f"a judge's network cannot be {design.network!r}, {nearest(design.network, NETWORKS)}"
         )
     for name in ("vocabulary", "prompt", "length", "width", "layers", "heads", "outputs"):
-        if getattr(design, name) < 1:
-            raise UserError(f"a judge's {name} must be at least 1, not {getattr(design, name)}")
+        if (size := getattr(design, name)) < 1:
+            raise UserError(f"a judge's {name} must be at least 1, not {size}")
+    for name in ("hidden", "given"):
+        if (size := getattr(design, name)) < 0:
+            raise UserError(f"a judge's {name} must be at least 0, not {size}")
     if design.network == "transformer" and design.width % design.heads:
         raise UserError(f"a judge's heads={design.heads} must divide its width={design.width}")
-    if members < 1:
-        raise UserError(f"a judge has at least 1 member, not {members}")
-    draw = lambda key: _init(design, key)  # noqa: E731
-    return ResponseModel(jax.vmap(draw)(jax.random.split(key, members)), design)
 
 
 def load(path: str | Path) -> ResponseModel:
@@ -153,11 +163,15 @@ def load(path: str | Path) -> ResponseModel:
       UserError: there is no such file, or it holds something else.
     """
     try:
-        with np.load(user_path(path), allow_pickle=False) as file:
+        # NumPy would leave a file open that is cut short.
+        with open(user_path(path), "rb") as raw, np.load(raw, allow_pickle=False) as file:
             if "format" not in file or str(file["format"]) != FORMAT:
                 raise ValueError
             design = Design(**json.loads(str(file["design"])))
+            check_design(design)
             leaves = [file[f"arr_{i}"] for i in range(len(file.files) - 2)]
+    except (zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{str(path)!r} is damaged: the file was cut short or changed") from None
     except OSError:
         raise UserError(f"there is no judge in {str(path)!r}; save one there") from None
     except (KeyError, TypeError, ValueError, EOFError):

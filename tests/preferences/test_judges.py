@@ -190,6 +190,13 @@ def test_a_judge_is_saved_and_read_again(tmp_path):
     np.savez(tmp_path / "cut.npz", **{**arrays, "arr_0": arrays["arr_0"][..., :-1]})
     with pytest.raises(UserError, match="of another shape than it says"):
         judges.load(tmp_path / "cut.npz")
+    (tmp_path / "short.npz").write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="is damaged"):
+        judges.load(tmp_path / "short.npz")
+    wrong = str(arrays["design"]).replace('"heads": 4', '"heads": 3')
+    np.savez(tmp_path / "wrong.npz", **{**arrays, "design": np.array(wrong)})
+    with pytest.raises(UserError, match="is no judge that"):
+        judges.load(tmp_path / "wrong.npz")
     with pytest.raises(UserError, match=r"must end in \.npz"):
         model.save(tmp_path / "judge.txt")
 
@@ -199,6 +206,7 @@ def test_a_judge_is_saved_and_read_again(tmp_path):
     [
         ({"network": "gur"}, "network cannot be 'gur'"),
         ({"width": 0}, "width must be at least 1, not 0"),
+        ({"hidden": -1}, "hidden must be at least 0, not -1"),
         ({"network": "transformer", "heads": 3}, "heads=3 must divide its width=8"),
     ],
 )
