@@ -136,6 +136,7 @@ def table(found: dict[str, str], args: argparse.Namespace) -> str:
     packages = ("gymnax", "pgx", "navix", "xminigrid")
     versions = ", ".join(f"{p} {metadata.version(p)}" for p in packages if util.find_spec(p))
     names = [name for game in GAMES.values() for name in game]
+    absent = [game for game in GAMES if not found.keys() & set(GAMES[game])]
     head = [
         "# The same game in two suites",
         "",
@@ -145,7 +146,7 @@ def table(found: dict[str, str], args: argparse.Namespace) -> str:
         "Returns and lengths of one are none of the other's; xminigrid has no Dynamic-Obstacles, "
         "where MiniGrid pays -1 for a collision and NAVIX 0. "
         f"{versions}, JAX {jax.__version__}, {datetime.date.today()}; "
-        "`scripts/bench/same_games.py`.",
+        f"`scripts/bench/same_games.py`.{' Not run yet: ' * bool(absent)}{', '.join(absent)}",
         "",
         "| Game | Environment | Observed | Actions | Limit | Rewards | Repeated | Length | Return "
         "| By the clock | Episodes |",

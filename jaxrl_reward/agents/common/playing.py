@@ -93,7 +93,7 @@ def evaluate(
         now, seen = step(env, policy, now, jax.random.split(key, num_episodes), key_act)
         total = played.returns + jnp.where(alive, seen.env_reward, 0.0)
         solved, told = played.success, seen.info.get(SUCCESS)
-        if told is not None and told.shape == alive.shape:
+        if told is not None and jnp.shape(told) == alive.shape:
             solved |= alive & (told > 0.0)
         played = Episodes(total, played.lengths + alive, solved)
         return steps + 1, now, alive & ~seen.last, played
