@@ -241,7 +241,8 @@ def main() -> None:
             print(f"{name} is not installed: its rows stay as they are")
             continue
         rows = found[name]["rows"] if args.missing and name in found else []
-        rows = [row for row in rows if not row["result"].startswith("no answer")]
+        there = {f"{name}:{short}" for short in suites.names(name)}
+        rows = [row for row in rows if row["name"] in there and "no answer" not in row["result"]]
         for so_far in suite(name, args.each, args.limit, rows):
             found = dict(sorted({**found, name: so_far}.items()))
             kept.write_text(json.dumps(found, indent=2) + "\n")

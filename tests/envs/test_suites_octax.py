@@ -57,4 +57,10 @@ def test_a_game_that_was_made_elsewhere_is_adapted():
 def test_the_games_of_octax_are_all_named():
     import pkgutil
 
-    assert set(envs.suites.names("octax")) == {m.name for m in pkgutil.iter_modules(octax.__path__)}
+    known = {name.rstrip("0123456789") for name in envs.suites.names("octax")}
+    assert known == {m.name for m in pkgutil.iter_modules(octax.__path__)}
+
+
+@pytest.mark.parametrize("name", ["cavern6", "space_flight10", "target_shooter1"])
+def test_games_of_several_levels_are_made_by_level(name):
+    assert envs.make(f"octax:{name}").action_space.n > 1
