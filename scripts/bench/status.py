@@ -13,7 +13,7 @@ theory fixes, and `why` says of one without either why there is none:
     source = "Zhang et al. 2024"
     here = "`inpo`, `pair_pg`"
     shown = ["cycles: INPO ends where its closed form does"]
-    exact = ["tests/rewards/test_pairs.py::test_one_step_of_inpo"]
+    exact = ["tests/rewards/test_pairs.py::test_rounds_of_inpo_end_where_the_regularised_game_does"]
 
 A claim holds, or fails, where every recorded set of seeds says so, and there are two that share
 no seed. A paper *works* if one of its claims holds, or an exact test shows it, and none fails;
