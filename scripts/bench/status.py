@@ -5,15 +5,15 @@
                                      config.json and summary.json (report.md, figure.png)
     experiments/STATUS.md            made by this
 
-A row, where `shown` are claims of experiments, word for word, `exact` tests of what theory
-fixes, and `why` says of one without either why there is none:
+A row, where `shown` are claims of experiments, word for word, `exact` tests of a claim that
+theory fixes, and `why` says of one without either why there is none:
 
     [[paper]]
     name = "INPO"
     source = "Zhang et al. 2024"
     here = "`inpo`, `pair_pg`"
     shown = ["cycles: INPO ends where its closed form does"]
-    exact = ["tests/rewards/test_pairs.py::test_one_step_of_inpo"]
+    exact = ["tests/rewards/test_pairs.py::test_rounds_of_inpo_end_where_the_regularised_game_does"]
 
 A claim holds, or fails, where every recorded set of seeds says so, and there are two that share
 no seed. A paper *works* if one of its claims holds, or an exact test shows it, and none fails;
@@ -62,9 +62,12 @@ class Claim:
     def status(self) -> str:
         """Holds or fails if all sets say so and two share no seed; else undecided."""
         said = {status for status, _, _ in self.sets}
+        return said.pop() if len(said) == 1 and self.twice() else "undecided"
+
+    def twice(self) -> bool:
+        """Whether two of its sets share no seed."""
         seeds = [each for _, _, each in self.sets]
-        twice = any(not (a & b) for i, a in enumerate(seeds) for b in seeds[:i])
-        return said.pop() if len(said) == 1 and twice else "undecided"
+        return any(not (a & b) for i, a in enumerate(seeds) for b in seeds[:i])
 
 
 def papers(root: Path) -> list[Paper]:
@@ -179,7 +182,8 @@ def _told(paper: Paper, claims: Mapping[str, Claim]) -> str:
             continue
         claim = claims[name]
         said = "; ".join(f"{kind} on {_span(seeds)}: {text}" for kind, text, seeds in claim.sets)
-        parts.append(f"{name}: **{claim.status()}** ({said})")
+        once = "" if claim.twice() else ", as there is one set of seeds yet"
+        parts.append(f"{name}: **{claim.status()}**{once} ({said})")
     parts += [f"`{test}`" for test in paper.exact]
     parts += [text for text in (paper.why, paper.out) if text]
     return "<br>".join(parts)

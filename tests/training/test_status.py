@@ -70,6 +70,8 @@ def test_what_two_sets_of_seeds_say(script, tmp_path, sets, more, kind):
     for seed, status in sets:
         assert f"{status} on seeds {seed} to {seed + 3}: faster at {seed}" in page
     assert ("race: faster: not recorded yet" in page) == (not sets)
+    told_once = len(sets) == 1 or sets[1:] == [(2, "holds")]
+    assert ("as there is one set of seeds yet" in page) == told_once
 
 
 def test_one_claim_that_fails_is_enough(script, tmp_path):
