@@ -6,7 +6,8 @@ prompt and response, of independent ones; "trees" is the same judge, on pairs th
 "features" is told seven numbers of each response too, of which one is gold, roughly (a fifth of a
 string off). "reference" reads the right answer beside, and "POLAR" is that judge after it has
 learnt, without a label, which of two responses is of the writer of a third, of 64 writers with
-other strings. All are asked about pairs of independent responses, and those one letter apart.
+other strings; judges that are told more have a hidden layer more. All are asked about pairs of
+independent responses, and those one letter apart.
 
 Settings are those that were first written. Seeds to report begin at 0; seeds are pairs in the
 verdicts, and the margin is 0.01 of the pairs.
