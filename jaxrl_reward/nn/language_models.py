@@ -7,7 +7,7 @@ logits token by token, from its memory, as from the whole text.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxrl_reward.nn import gru
 from jaxrl_reward.types import Array
 
+Network = Literal["transformer", "gru"]
 FAR = -1e9  # the score of what is not to be seen
 
 

@@ -11,7 +11,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jaxrl_reward.nn import language_models, networks
 from jaxrl_reward.types import Array, UserError, nearest
 
 FORMAT = "jaxrl-reward judge 1"  # says what a file is, and the version of its layout
-NETWORKS = ("gru", "transformer")
+NETWORKS = get_args(language_models.Network)
 
 
 @dataclasses.dataclass(frozen=True)

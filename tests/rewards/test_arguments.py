@@ -19,7 +19,7 @@ ARGUMENTS = [
     for field in dataclasses.fields(entry.build)
 ]
 # Text, functions, data, or true and false.
-OTHERS = {"demos", "of", "at", "function", "start", "label", "term", "edges", "formula"}
+OTHERS = {"demos", "of", "at", "function", "start", "label", "term", "edges", "formula", "rule"}
 NUMBERS = [each for each in ARGUMENTS if isinstance(each[2], Interval)]
 name_of = lambda each: f"{each[0].name}-{each[1]}"  # noqa: E731
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jaxrl_reward.types import Array, UserError
 class Writers(ClippedAdam):
     """What writes, and how it is warmed up."""
 
-    network: Literal["transformer", "gru"] = setting("transformer", "`transformer` or `gru`")
+    network: language_models.Network = setting("transformer", "`transformer` or `gru`")
     width: int = setting(32, "of the network's layers", low=1)
     layers: int = setting(2, "of the transformer", low=1)
     heads: int = setting(4, "of the transformer's attention; must divide `width`", low=1)

@@ -147,10 +147,10 @@ class Shell:
         return policies.of(self.player, self.learner, state)
 
     def evaluate(self, state: Any, key: Array, num_episodes: int) -> tuple[Array, Array]:
-        """Returns `[E]` of the environment's own reward, and lengths `[E]`; see `play`."""
-        return self.play(state, key, num_episodes)[:2]
+        """Returns `[E]` of the environment's own reward, and lengths `[E]`; see `episodes`."""
+        return self.episodes(state, key, num_episodes)[:2]
 
-    def play(self, state: Any, key: Array, num_episodes: int) -> playing.Episodes:
+    def episodes(self, state: Any, key: Array, num_episodes: int) -> playing.Episodes:
         """Whole episodes, greedy, unless a setting `greedy` says otherwise."""
         if self.learner.prepare_eval is not None:
             key_prepare, key = jax.random.split(key)
@@ -179,7 +179,7 @@ class Shell:
         known = (self.name, self.config, self.player.env, self.reward)
         others |= {"policy": self.policy, "check": self.check}
         if made.player.env.playable:
-            others.setdefault("play", made.play)
+            others.setdefault("play", made.episodes)
         if self.learner.prepare_eval is not None:
             others["prepare_eval"] = self.learner.prepare_eval
         return base.Agent(*known, *functions, **others)
