@@ -11,7 +11,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from jaxrl_reward import envs
-from jaxrl_reward.envs.vector import any_anywhere
+from jaxrl_reward.envs.vector import MANY, any_anywhere
 from jaxrl_reward.types import UserError
 
 # XLA's optimisations cost more than they save on a few steps.
@@ -266,9 +266,9 @@ def test_seeds_side_by_side_equal_single_runs(reset):
 
 
 def primitives(jaxpr, inside=False):
-    """Every primitive with whether it lies within a loop that may not run."""
+    """Every primitive with whether it lies within a branch, or in a loop that may not run."""
     for equation in jaxpr.eqns:
-        branching = equation.primitive.name == "while"
+        branching = equation.primitive.name in ("cond", "while")
         yield equation.primitive.name, inside
         for value in equation.params.values():
             for part in value if isinstance(value, tuple | list) else (value,):
@@ -278,35 +278,38 @@ def primitives(jaxpr, inside=False):
 
 
 @pytest.mark.parametrize("maps", [0, 1, 2])
+@pytest.mark.parametrize("num_envs", [2, MANY])
 @pytest.mark.parametrize("reset", ["fresh", "cached"])
-def test_resets_stay_in_a_loop_that_may_not_run(maps, reset):
-    """With a batched predicate, the loop would ask for it and select in its body, too."""
-    vector = envs.vectorize(envs.make("gymnax:CartPole-v1"), 2, reset)
+def test_resets_stay_behind_a_real_branch(reset, num_envs, maps):
+    """A batched predicate would make a select of a `cond` or a loop, which resets at every step."""
+    vector = envs.vectorize(envs.make("gymnax:CartPole-v1"), num_envs, reset)
     init, step, shape = vector.init, vector.step, (3, 2)[:maps]
     for _ in range(maps):
         init, step = jax.vmap(init), jax.vmap(step)
-    keys = jax.random.split(jax.random.key(1), (*shape, 2))
+    keys = jax.random.split(jax.random.key(1), (*shape, num_envs))
     state = jax.eval_shape(init, keys[..., 0])
-    actions = jnp.zeros((*shape, 2), jnp.int32)
+    actions = jnp.zeros((*shape, num_envs), jnp.int32)
     found = list(primitives(jax.make_jaxpr(step)(state, keys, actions).jaxpr))
-    loops = [inside for name, inside in found if name == "while"]
+    branches = [each for each in found if each[0] in ("cond", "while")]
     draws = [inside for name, inside in found if name in ("random_bits", "random_fold_in")]
     if reset == "cached":
-        assert loops == [] and draws == []
+        assert branches == [] and draws == []
         return
-    assert loops == [False]
+    assert branches == [("cond" if num_envs < MANY else "while", False)]
     assert len(draws) >= 2 and all(draws)
-    # Once before the loop, once in what it asks for; searches ask for something else.
-    assert [name for name, _ in found].count("reduce_or") == 2
+    if num_envs < MANY:
+        assert jax.jit(step).lower(state, keys, actions).as_text().count("stablehlo.case") == 1
+    else:  # once before the loop, once in what it asks for; searches ask for something else
+        assert [name for name, _ in found].count("reduce_or") == 2
 
 
-@pytest.mark.parametrize("num_envs", [24, 100])
+@pytest.mark.parametrize("num_envs", [24, MANY, 100])
 def test_used_spares_are_refilled_a_few_at_once(num_envs):
-    """More than fit at once, and a number that they do not divide; the others stay."""
+    """More than fit at once, and a number that eighths do not divide; the others stay."""
     vector = envs.vectorize(drift(), num_envs)
     state = jax.jit(vector.init, compiler_options=QUICK)(jax.random.key(6))
     used = jax.random.bernoulli(jax.random.key(7), 0.7, (num_envs,)).at[0].set(True)
-    assert min(num_envs, max(num_envs // 8, 8)) < used.sum() < num_envs
+    assert num_envs // 8 < used.sum() < num_envs
     state = state.replace(used=used, resets=state.resets + used)
     given_up = jnp.zeros(num_envs, bool).at[0].set(True)  # whose spare is used
     after = jax.jit(vector.restart, compiler_options=QUICK)(state.replace(first=~given_up))
