@@ -16,6 +16,7 @@ from typing import Any
 HERE = Path(__file__).parent
 TORCH = "torch==2.13.0"
 LARGE = {"torch": TORCH, "trl": f"{TORCH} trl==1.16.0"}
+PEERS = "peers rejax 0.1.3, brax 0.14.2, torch 2.13.0, trl 1.16.0"
 CARTPOLE = {"kind": "ppo", "env": "gymnax:CartPole-v1", "seeds": 1, "episodes": 128}
 SMALL = {"num_envs": 4, "num_steps": 128, "epochs": 4, "minibatches": 4, "learning_rate": 3e-4}
 BRAX = {
@@ -280,32 +281,41 @@ def summary(competitor: Competitor) -> dict[str, Any]:
     return found
 
 
-def markdown(results: dict[str, Any]) -> str:
-    about = results["about"]
-    lines = [
-        f"{about['device']}, {about['cores']} cores, {about['versions']}.",
-        f"Medians of {about['repeats']} alternating repeats (slowest to fastest); returns are",
-        "greedy, on the environment's own reward, after all repeats: IQM over seeds.",
-        "",
-        "| Work | Who | Steps per second | First / this | Compile, s | Return | Date |",
-        "| -- | -- | --: | --: | --: | --: | -- |",
-    ]
-    for name, work in results["work"].items():
-        rows = work["rows"]
-        first = rows[0]["steps_per_second"]
-        for row in rows:
-            speed = row["steps_per_second"]
-            span = f"{speed:,.0f} ({row['slowest']:,.0f} - {row['fastest']:,.0f})"
-            score = row.get("return")
-            shown = "" if not score else f"{score['iqm']:.1f}"
-            if score and score["seeds"] > 1:
-                shown += f" [{score['ci_low']:.1f}, {score['ci_high']:.1f}]"
-            title, date = (WORK[name].title, work["date"]) if row is rows[0] else ("", "")
-            lines.append(
-                f"| {title} | {row['name']} | {span} | {first / speed:.2f} | "
-                f"{row['compile_seconds']:.1f} | {shown} | {date} |"
-            )
-    return "\n".join(lines) + "\n"
+def markdown(work: dict[str, Any]) -> str:
+    """A table for each device and set of versions that rows were measured with."""
+    lines: list[str] = []
+    for about in {json.dumps(each["about"]): each["about"] for each in work.values()}.values():
+        lines += [
+            f"{about['device']}, {about['cores']} cores, {about['versions']}.",
+            f"Medians of {about['repeats']} alternating repeats (slowest to fastest); returns are",
+            "greedy, on the environment's own reward, after all repeats: IQM over seeds.",
+            "",
+            "| Work | Who | Steps per second | First / this | Compile, s | Return | Date |",
+            "| -- | -- | --: | --: | --: | --: | -- |",
+        ]
+        for name, each in work.items():
+            if each["about"] == about:
+                lines += _rows(name, each)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _rows(name: str, work: dict[str, Any]) -> list[str]:
+    found, rows = [], work["rows"]
+    first = rows[0]["steps_per_second"]
+    for row in rows:
+        speed = row["steps_per_second"]
+        span = f"{speed:,.0f} ({row['slowest']:,.0f} - {row['fastest']:,.0f})"
+        score = row.get("return")
+        shown = "" if not score else f"{score['iqm']:.1f}"
+        if score and score["seeds"] > 1:
+            shown += f" [{score['ci_low']:.1f}, {score['ci_high']:.1f}]"
+        title, date = (WORK[name].title, work["date"]) if row is rows[0] else ("", "")
+        found.append(
+            f"| {title} | {row['name']} | {span} | {first / speed:.2f} | "
+            f"{row['compile_seconds']:.1f} | {shown} | {date} |"
+        )
+    return found
 
 
 def device() -> str:
@@ -330,7 +340,7 @@ def main() -> None:
     parser.add_argument(
         "--update-record",
         action="store_true",
-        help="and into scripts/bench/record, whose other rows stay if of this device and versions",
+        help="and into scripts/bench/record, whose other rows stay, with their device and versions",
     )
     parser.add_argument("--peers", default=sys.executable, help=argparse.SUPPRESS)
     parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
@@ -345,32 +355,31 @@ def main() -> None:
         "cores": len(os.sched_getaffinity(0)),
         "repeats": args.repeats,
         "versions": ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-        + f"; peers rejax 0.1.3, brax 0.14.2, {TORCH.replace('==', ' ')}",
+        + f"; {PEERS}",
     }
-    results: dict[str, Any] = {"about": about, "work": {}}
-    record = earlier(about) if args.update_record else {}
+    results: dict[str, Any] = {}
+    record = earlier() if args.update_record else {}
     for name in args.only or WORK:
         print(f"benchmark: {WORK[name].title} ...", file=sys.stderr, flush=True)
         rows = compete(WORK[name], args.peers, args.repeats)
-        results["work"][name] = {"date": datetime.date.today().isoformat(), "rows": rows}
+        results[name] = {"date": datetime.date.today().isoformat(), "about": about, "rows": rows}
         # After each, so that nothing is lost if a later one fails.
         if args.out:
             write(args.out, results)
         if args.update_record:
-            merged = record | results["work"]
-            merged = {name: merged[name] for name in WORK if name in merged}
-            write(HERE / "record", {"about": about, "work": merged})
+            merged = record | results
+            write(HERE / "record", {name: merged[name] for name in WORK if name in merged})
     print(markdown(results))
 
 
-def earlier(about: dict[str, Any]) -> dict[str, Any]:
-    """The record's rows, if they are of this device and these versions."""
+def earlier() -> dict[str, Any]:
+    """The record's rows, each with the device and the versions that it was measured with."""
     file = HERE / "record" / "benchmark.json"
-    found = json.loads(file.read_text()) if file.exists() else {"about": {}}
-    return found["work"] if found["about"] == about else {}
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:
+    """The rows as a table and as JSON."""
     from jaxrl_reward.files import user_path, write_atomic
 
     folder = user_path(folder)

@@ -160,7 +160,7 @@ def at_random(row: Row, seeds: int) -> dict[str, Any]:
             key_action, key_step = jax.random.split(key)
             keys = jax.random.split(key_action, many.num_envs)
             actions = jax.vmap(lambda obs, key: random_action(env, obs, key))(state.obs, keys)
-            state, _, stats = many.step(state, jax.random.split(key_step, 16), actions)
+            state, _, stats = many.step(state, jax.random.split(key_step, many.num_envs), actions)
             return state, (stats.ended, jnp.where(stats.ended, stats.total, 0.0))
 
         key_begin, key_play = jax.random.split(key)
@@ -186,9 +186,8 @@ def beside(row: Row, seeds: int, scale: float) -> dict[str, Any]:
 def measured(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     """The row of the record: ours, and the peer where it is one that runs."""
     start = time.perf_counter()
-    package = {"playground": "playground"}.get(row.suite, row.suite)
     found: dict[str, Any] = {
-        **{"env": row.env, "version": metadata.version(package), "beside": row.beside},
+        **{"env": row.env, "version": metadata.version(row.suite), "beside": row.beside},
         **{"jax": metadata.version("jax"), "python": platform.python_version()},
         **{"date": str(datetime.date.today()), "seeds": args.seeds},
     }
