@@ -16,8 +16,8 @@ verdicts, and the margin is 0.01 of the pairs.
 from collections.abc import Sequence
 from pathlib import Path
 
+import _by_count
 import _labels_world
-import numpy as np
 
 from jaxrl_reward.training.experiments.experiment import (
     Arm,
@@ -27,19 +27,11 @@ from jaxrl_reward.training.experiments.experiment import (
     Verdict,
     above,
 )
-from jaxrl_reward.training.record.write_up import markdown_table
 
 POLAR = "Dou et al. 2025, Pre-Trained Policy Discriminators are General Reward Models (POLAR)"
 DOMAIN = "Leveraging Domain Knowledge for Efficient Reward Modelling in RLHF (2024)"
 TREES = "Reward Generalization in RLHF: A Topological Perspective (2024)"
 MARGIN = 0.01
-
-
-def at(results: Results, arm: str, metric: str, count: int) -> np.ndarray:
-    """A metric after so many labels, or the most there are, `[S]`."""
-    found = results[arm].study
-    point = sum(n <= count for n in found.at) - 1
-    return np.asarray(found.values[metric])[:, point]
 
 
 def verdict(results: Results) -> Sequence[Verdict]:
@@ -48,19 +40,16 @@ def verdict(results: Results) -> Sequence[Verdict]:
     few, many = 64, 1024
 
     def more(claim: str, one: str, two: str, metric: str, count: int, source: str) -> None:
-        if {one, two} <= set(results):
-            values = at(results, one, metric, count) - at(results, two, metric, count)
+        values = _by_count.apart(results, one, two, metric, count)
+        if values is not None:
             what = f"{metric} of {one} less that of {two}, {count} labels"
             told.append(above(claim, what, values, MARGIN, source=source))
 
     def closes(claim: str, one: str, two: str, metric: str, source: str) -> None:
-        if {one, two} <= set(results):
-            gaps = [
-                at(results, one, metric, count) - at(results, two, metric, count)
-                for count in (few, many)
-            ]
+        early, late = (_by_count.apart(results, one, two, metric, n) for n in (few, many))
+        if early is not None and late is not None:
             what = f"{metric} of {one} less that of {two}: {few} labels less {many}"
-            told.append(above(claim, what, gaps[0] - gaps[1], MARGIN, source=source))
+            told.append(above(claim, what, early - late, MARGIN, source=source))
 
     claim = "POLAR's start: better than the same judge without it, from few labels"
     more(claim, "POLAR", "reference", "accuracy", few, POLAR)
@@ -79,33 +68,15 @@ def verdict(results: Results) -> Sequence[Verdict]:
 
 def present(results: Results, path: Path) -> Sequence[str]:
     """Accuracy over the number of labels, and the numbers."""
-    from jaxrl_reward.report import fronts, statistics, tables
-
-    counts = next(iter(results.values())).study.at
     titles = {"accuracy": "All pairs", "close": "Pairs that are one letter apart"}
-    panels = {
-        title: {
-            arm: fronts.curve(np.log2(np.asarray(counts)), result.study.values[metric])
-            for arm, result in results.items()
-        }
-        for metric, title in titles.items()
-    }
     labels = ("Labels, as a power of 2", "Share of pairs that the judge orders rightly")
     title = "Judges by how many labels they learnt from"
-    fronts.lines(panels, path / "figure.png", title=title, labels=labels, columns=2)
-    rows = []
-    for arm in results:
-        cells = []
-        for metric in titles:
-            for count in counts:
-                found = statistics.stratified_bootstrap(at(results, arm, metric, count))
-                cells.append(tables.number(found.estimate, max(found.high - found.low, 1e-3)))
-        rows.append((arm, *cells))
-    head = [f"{name}, {count}" for name in titles for count in counts]
+    _by_count.draw(results, path / "figure.png", titles, title, labels)
+    short = {"accuracy": "accuracy", "close": "close"}
     return [
         "![Accuracy over the number of labels](figure.png)",
         "Interquartile means over seeds; the number is that of the labels.",
-        markdown_table(("Judge", *head), rows),
+        _by_count.table(results, "Judge", short),
     ]
 
 

@@ -16,8 +16,8 @@ verdicts, of accuracies with a margin of 0.01, of losses with one of 0.01 nats.
 from collections.abc import Sequence
 from pathlib import Path
 
+import _by_count
 import _personal_world
-import numpy as np
 
 from jaxrl_reward.training.experiments.experiment import (
     Arm,
@@ -27,7 +27,6 @@ from jaxrl_reward.training.experiments.experiment import (
     Verdict,
     above,
 )
-from jaxrl_reward.training.record.write_up import markdown_table
 
 VPL = "Poddar et al. 2024, Personalizing RLHF with Variational Preference Learning (VPL)"
 MICRO = "Shen et al. 2025, MiCRo: Mixture Modeling and Context-aware Routing"
@@ -36,32 +35,25 @@ GENRM = "P-GenRM: Personalized Generative Reward Model with Test-time User-based
 MARGIN, FLOOR = 0.01, "floor of one model"
 
 
-def at(results: Results, arm: str, metric: str, count: int) -> np.ndarray:
-    """A metric where so many pairs of a new user are known, or the most there are, `[S]`."""
-    found = results[arm].study
-    point = sum(n <= count for n in found.at) - 1
-    return np.asarray(found.values[metric])[:, point]
-
-
 def verdict(results: Results) -> Sequence[Verdict]:
     """Who stays at the floor of one model, and who gets below it by how few pairs."""
     told = []
 
     def more(claim: str, one: str, two: str, metric: str, count: int, source: str) -> None:
-        if {one, two} <= set(results):
-            values = at(results, one, metric, count) - at(results, two, metric, count)
+        values = _by_count.apart(results, one, two, metric, count)
+        if values is not None:
             what = f"{metric} of {one} less that of {two}, {count} pairs known"
             told.append(above(claim, what, values, MARGIN, source=source))
 
     if {"one model", FLOOR} <= set(results):
         for arm, source in (("one model", VPL), ("MORE", MORE)):
             if arm in results:
-                lost = at(results, arm, "loss", 16) - at(results, FLOOR, "loss", 16)
+                own, floor = (_by_count.at(results, each, "loss", 16) for each in (arm, FLOOR))
                 told.append(
                     above(
                         f"{arm}: not below the floor of one model",
                         f"loss of {arm} less the floor's",
-                        lost,
+                        own - floor,
                         -MARGIN,
                         source=source,
                     )
@@ -80,35 +72,16 @@ def verdict(results: Results) -> Sequence[Verdict]:
 
 def present(results: Results, path: Path) -> Sequence[str]:
     """Accuracy over how many pairs are known of a user, and the numbers."""
-    from jaxrl_reward.report import fronts, statistics, tables
-
-    counts = next(iter(results.values())).study.at
     titles = {"accuracy": "All new users", "of the fewer": "The fewer of them"}
-    panels = {
-        title: {
-            arm: fronts.curve(np.log2(np.asarray(counts)), result.study.values[metric])
-            for arm, result in results.items()
-        }
-        for metric, title in titles.items()
-    }
     labels = ("Pairs that are known of a user, as a power of 2", "Accuracy")
     title = "What new users prefer, by models of others"
-    fronts.lines(panels, path / "figure.png", title=title, labels=labels, columns=2)
-    rows = []
-    for arm in results:
-        cells = []
-        for metric in ("accuracy", "of the fewer", "loss"):
-            for count in counts:
-                found = statistics.stratified_bootstrap(at(results, arm, metric, count))
-                cells.append(tables.number(found.estimate, max(found.high - found.low, 1e-3)))
-        rows.append((arm, *cells))
+    _by_count.draw(results, path / "figure.png", titles, title, labels)
     short = {"accuracy": "accuracy", "of the fewer": "fewer", "loss": "loss"}
-    head = [f"{name}, {count}" for name in short.values() for count in counts]
     return [
         "![Accuracy over the pairs that are known of a user](figure.png)",
         "Interquartile means over seeds; the number is that of the pairs known, `fewer` the "
         "accuracy for the users of the smaller group, `loss` in nats.",
-        markdown_table(("Model", *head), rows),
+        _by_count.table(results, "Model", short),
     ]
 
 
