@@ -40,6 +40,15 @@ def test_markdown():
     )
 
 
+def test_a_share_of_successes_is_shown_where_one_is_known():
+    arms = {"told": arm(1.0, 0.9, 1.1) | {"success": 0.625}, "silent": arm(1.0, 0.9, 1.1)}
+    head, _, told, silent = markdown(arms).splitlines()
+    assert head.endswith("| Seeds | Success |")
+    assert told.endswith("| 16 | 0.625 |") and silent.endswith("| 16 |  |")
+    rows = list(csv.DictReader(io.StringIO(comma_separated(arms))))
+    assert [row["success"] for row in rows] == ["0.625", ""]
+
+
 def test_every_row_has_the_same_cells():
     lines = markdown({PIPES: arm(1.0, 0.5, 2.0), "a\nb": arm(1.0, 0.5, 2.0)}).splitlines()
     assert len(lines) == 4

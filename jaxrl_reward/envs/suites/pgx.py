@@ -54,7 +54,7 @@ class Pgx(Adapter):
 
     def __init__(self, name: str, suite: Any, params: Any):
         super().__init__(name, suite, params)
-        # pgx starts a game to tell them, which it could not within a program for a mesh.
+        # pgx starts a game to tell them, each time that it is asked.
         self._seen, self._actions = suite.observation_shape, int(suite.num_actions)
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
