@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 STATUS = 3
@@ -64,10 +64,7 @@ def listen(host: str, count: int, store: Any) -> None:
             return connection.close()
         _watched.append(connection)
         if _DONE not in lines:
-            for other in _watched:
-                with contextlib.suppress(OSError):
-                    other.sendall(b"%s %s\n" % (_LOST, index))
-            end(int(index), count)
+            end(int(index), count, tell=_watched)
 
     threading.Thread(target=accept, daemon=True).start()
 
@@ -111,9 +108,13 @@ def _leave() -> None:
             connection.sendall(_DONE + b"\n")
 
 
-def end(index: int | None, count: int) -> NoReturn:
+def end(index: int | None, count: int, tell: Sequence[socket.socket] = ()) -> NoReturn:
     """Ends this process: its devices may wait for the lost one forever."""
-    _ending.acquire()  # of several threads the first one speaks
+    # Of several threads the first one speaks: those told end too, and must not be taken for it.
+    _ending.acquire()
+    for other in tell:
+        with contextlib.suppress(OSError):
+            other.sendall(b"%s %d\n" % (_LOST, index))
     which = "another process" if index is None else f"process {index} of {count} (from 0)"
     if sys.stderr.isatty():
         sys.stderr.write("\x1b[?25h")  # the cursor, which a progress bar hides
