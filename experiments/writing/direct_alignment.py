@@ -12,7 +12,8 @@ of the reference's own responses away, MM's temperature grows with the differenc
 rewards, which it is told. All losses of one size are lanes of one program: they share pairs,
 labels and orders.
 
-Settings were tuned on seeds 1000 to 1003. Seeds to report begin at 0; margins are 0.02 of gold.
+Settings were tuned on seeds 1000 to 1003: at a rate of 1e-3 hardly any gold was lost in 1,200
+updates, at 3e-3 DPO lost 0.045 in 800. Seeds to report begin at 0; margins are 0.02 of gold.
 """
 
 from collections.abc import Sequence
@@ -189,7 +190,7 @@ experiment = Experiment(
         "flips": 0.25,
         "batch_size": 64,
         "updates": 10,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "look": 16,
     },
     arms=tuple(
@@ -205,7 +206,7 @@ experiment = Experiment(
             config={"width": 8, "warmup": 4, "batch_size": 16},
             arms=[name_of("DPO", 128), name_of("RPO", 128)],
         ),
-        "quick": Preset(seeds=16, total_steps=800, evals=20),
+        "quick": Preset(seeds=16, total_steps=1000, evals=20),
         "paper": Preset(seeds=64, total_steps=10_000, evals=100, config={"width": 64}),
     },
     verdict=verdict,
