@@ -141,7 +141,24 @@ def test_what_is_shown_is_right_unless_it_is_to_be_wrong(task):
 def batch(task):
     """Four responses to each of four prompts: all right, all wrong, one right, three right."""
     numbers = jnp.repeat(jnp.array([11, 22, 75, 33]), 4)
-    texts = "2. =2. 1=2. +=2.  1. 3. 5. 6.  12. 1. 2. 3=4.  6. =6. 1=6. 1=7.".split()
+    texts = [
+        "2.",
+        "=2.",
+        "1=2.",
+        "+=2.",
+        "1.",
+        "3.",
+        "5.",
+        "6.",
+        "12.",
+        "1.",
+        "2.",
+        "3=4.",
+        "6.",
+        "=6.",
+        "1=6.",
+        "1=7.",
+    ]
     right = jnp.array([1] * 4 + [0] * 4 + [1, 0, 0, 0] + [1, 1, 1, 0], bool)
     tokens = jnp.stack([tokens_of(task, text) for text in texts])
     question = jax.vmap(task.ask)(numbers)
