@@ -153,6 +153,35 @@ def test_a_judge_that_is_gold_is_always_right_and_one_that_is_nothing_never(besi
         assert int(pairs) > 20 and float(found) == right
 
 
+# ---- recycled ------------------------------------------------------------------------
+
+
+def test_who_always_says_yes_is_right_in_half_of_what_counts_alike(beside, monkeypatch):
+    """And of both orders; corrects nothing; who always says no is right in the other half."""
+    looks = beside("_recycled_looks")
+    from jaxrl_reward import agents
+
+    env = "sequence:choice,modes=True"
+    agent = agents.make("group_pg", env, network="gru", width=8, warmup=60, warmup_rate=0.01)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    found = {}
+    for said in (0.0, 1.0):
+        monkeypatch.setattr(
+            looks.modes, "verdict", lambda task, logits, said=said: logits[..., 0] * 0 + said
+        )
+        monkeypatch.setattr(looks, "DRAWS", 12)
+        found[said] = jax.jit(lambda key: looks.look(agent, state, key))(jax.random.key(1))
+    no, yes = found.values()
+    assert 0.1 < float(no["solved"]) < 0.9 and float(no["solved"]) == float(yes["solved"])
+    for each in (no, yes):
+        assert (float(each["judge"]), float(each["pairs"])) == (0.5, 0.5)
+        assert float(each["ranks"]) == 0.0  # a tie is not right
+    assert float(yes["verdicts"]) == float(yes["solved"]) == float(yes["after one correction"])
+    np.testing.assert_allclose(no["verdicts"] + yes["verdicts"], 1.0, rtol=1e-6)
+    assert float(no["called right"]) == 0.0 and float(yes["called right"]) == 1.0
+    assert float(yes["after one correction"]) != float(no["after one correction"])
+
+
 # ---- personal ------------------------------------------------------------------------
 
 
