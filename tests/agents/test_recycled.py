@@ -134,3 +134,40 @@ def test_a_rule_and_levels_say_what_is_recycled():
         known = int((level[::8] == 0).sum())
         assert set(np.asarray(of_items[32:][use[32:]])) <= {0}
         assert int(use[32:64].sum()) == 8 * known
+
+
+def test_rewards_are_mixed_by_source_and_a_verdict_is_the_chance_of_yes():
+    """The rule's word of prompts that it knows; of others how likely the writer says yes."""
+    mixed = "stack(signal('precise'), signal('verdict')) | by_source('level')"
+    settings = {"warmup": 150, "warmup_rate": 0.01, "width": 16}
+    env = "sequence:lookup,length=1,max_tokens=3,modes=True"
+    agent = made(mixed, env, recycle=0, **settings)
+    inner, task = agent.init.__self__, agent.env.environment.task
+    state = quick(agent.init)(jax.random.key(3))
+    moved = jax.tree.map(lambda x: x * 1.5, state.params)
+    state = state.replace(params=moved)
+
+    @quick
+    def found(state):
+        prompts = inner.ask(state, jax.random.key(1))
+        draft = inner.write(state, prompts, jax.random.key(2))
+        groups = groups_of(draft.block)
+        paid = state.reward.apply(state.reward_state, draft.block).reward
+        asked = [
+            task.modes.put(task.modes.plain.ask(number), 1, jnp.stack([tokens, blank]), 0).prompt
+            for number, tokens in zip(prompts.number, draft.text[:, -3:], strict=True)
+        ]
+        told = {name: draft.block.policy[name][0] for name in ("verdict", "reference_verdict")}
+        logits = [inner.model.read(x, jnp.stack(asked))[1] for x in (state.params, state.reference)]
+        return groups.total(paid), draft.block.info, told, logits
+
+    blank = jnp.full(3, task.vocabulary)
+    paid, info, told, logits = found(state)
+    yes, no = (task.symbols.index(f"<{name}>") for name in ("yes", "no"))
+    for name, each in zip(("verdict", "reference_verdict"), np.asarray(logits), strict=True):
+        chance = np.exp(each[:, yes]) / (np.exp(each[:, yes]) + np.exp(each[:, no]))
+        np.testing.assert_allclose(told[name], chance, rtol=1e-4)
+    assert float(jnp.abs(told["verdict"] - told["reference_verdict"]).max()) > 0.01
+    level, precise = np.asarray(info["level"][0]), np.asarray(info["precise"][0])
+    assert set(level) == {0, 1} and set(precise) == {0.0, 1.0}
+    np.testing.assert_allclose(paid, np.where(level == 0, precise, told["verdict"]), rtol=1e-6)

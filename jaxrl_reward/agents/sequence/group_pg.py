@@ -204,7 +204,10 @@ class _GroupPG(Writer):
             plain, params = writing.block_of(self.task, prompts, written), self.model.init(key)
             reference = self.log_probs(params, writing.text_of(prompts, written))
             guide = reference if self.config.guide else ()
-            return self.add_signals(plain, params, reference, guide, prompts)[0]
+            block = self.add_signals(plain, params, reference, guide, prompts)[0]
+            writers = {"verdict": params, "reference_verdict": params}
+            said = writing.verdicts(self.model, self.task, writers, prompts, written.tokens)
+            return block.replace(policy={**block.policy, **said})
 
         shapes = jax.eval_shape(block, jax.random.key(0))
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -286,6 +289,9 @@ class _GroupPG(Writer):
             known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
         guide = self.log_probs(state.guide, text) if config.guide else ()
         block, found = self.add_signals(block, state.params, everything, guide, prompts)
+        writers = {"verdict": state.params, "reference_verdict": state.reference}
+        said = writing.verdicts(self.model, self.task, writers, prompts, written.tokens)
+        block = block.replace(policy={**block.policy, **said})
         return writing.Draft(block, text, known, found)
 
     def with_items(

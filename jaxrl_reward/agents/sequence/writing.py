@@ -107,6 +107,29 @@ def text_of(prompts: Prompts, written: language_models.Generated) -> Array:
     return jnp.concatenate([prompts.question.prompt, written.tokens.T], axis=1)
 
 
+def verdicts(
+    model: language_models.LanguageModel,
+    task: Task,
+    writers: dict[str, Any],
+    prompts: Prompts,
+    tokens: Array,
+) -> dict[str, Array]:
+    """How likely each writer calls each response right, `[T, N]` each; of a task with modes.
+
+    Args:
+      model: the network.
+      task: without modes there is nothing to read.
+      writers: parameters by name.
+      prompts: the prompts.
+      tokens: the responses, `[T, N]`.
+    """
+    if task.modes is None:
+        return {}
+    asked = modes.judged(task, prompts.question, tokens.T).prompt
+    said = {k: modes.verdict(task, model.read(each, asked)[1]) for k, each in writers.items()}
+    return {name: jnp.broadcast_to(each[None], tokens.shape) for name, each in said.items()}
+
+
 def next_logits(
     model: language_models.LanguageModel, task: Task, params: Any, text: Array
 ) -> Array:

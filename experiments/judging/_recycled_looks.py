@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrl_reward.agents.sequence import response_scores, writing
+from jaxrl_reward.agents.sequence import pair_making, response_scores, writing
 from jaxrl_reward.agents.sequence.writer import model_of
 from jaxrl_reward.envs.sequence import modes
 from jaxrl_reward.nn import language_models
@@ -65,3 +65,32 @@ def look(agent: Any, state: Any, key: Array) -> dict[str, Array]:
 
 def _mean(values: Array, where: Array) -> Array:
     return jnp.where(where, values, 0.0).sum() / jnp.maximum(where.sum(), 1)
+
+
+def referees(agent: Any, state: Any, key: Array) -> dict[str, Array]:
+    """Gold of prompts that the rule knows and of others, and how two referees judge the latter.
+
+    The own verdict and the reference's, on responses that are written now: `judge` as in `look`,
+    of what is right in all, and Kendall's tau with gold among the responses to a prompt.
+    """
+    task, config = agent.env.environment.task, state.config
+    model = model_of(config, task)
+    key_draw = jax.random.fold_in(key, 0x6C6F6F6B)
+    numbers = jnp.arange(task.prompts)
+    block = response_scores.responses(model, task, state.params, key_draw, numbers, 2 * DRAWS)
+    groups = groups_of(block)
+    gold, known = groups.total(block.env_reward), block.info["level"][0] == 0
+    tokens = jnp.where(groups.alive, block.action, task.vocabulary).T
+    question = jax.vmap(task.ask)(jnp.repeat(numbers, 2 * DRAWS))
+    asked = modes.judged(task, question, tokens).prompt
+    found = {"gold of known prompts": _mean(gold, known), "gold of others": _mean(gold, ~known)}
+    by_prompt = lambda x: x.reshape(-1, 2 * DRAWS)  # noqa: E731
+    differ = ~by_prompt(known)[:, 0] & (by_prompt(gold).max(1) > by_prompt(gold).min(1))
+    for name, params in (("own", state.params), ("frozen", state.reference)):
+        score = modes.verdict(task, model.read(params, asked)[1])
+        right, said = gold > 0.99, score > 0.5
+        share = 0.5 * (_mean(said, right & ~known) + _mean(~said, ~right & ~known))
+        tau = pair_making.kendall(by_prompt(score), by_prompt(gold))
+        found |= {f"judge, {name}": share, f"tau, {name}": _mean(tau, differ)}
+        found[f"score, {name}"] = _mean(score, ~known)
+    return found
