@@ -21,6 +21,12 @@ def first(result: Any, name: str) -> np.ndarray:
     return result.curves.curve(name)[1][:, 0]
 
 
+def late(result: Any, name: str) -> np.ndarray:
+    """The mean of a metric over the second half of its points, `[S]`."""
+    values = result.curves.curve(name)[1]
+    return values[:, values.shape[1] // 2 :].mean(1)
+
+
 def cell(values: ArrayLike) -> str:
     """The interquartile mean over seeds and its 95 % interval, for a table."""
     from jaxrl_reward.report import statistics, tables
