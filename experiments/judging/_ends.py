@@ -48,7 +48,8 @@ def draw(
     curves: dict[str, dict[str, Any]] = {}
     for metric, name in panels.items():
         curves[name] = {}
-        for arm, result in results.items():
+        for arm, each in results.items():
+            result: Any = each
             steps, values = result.curves.curve(metric)
             curves[name][arm] = fronts.curve(steps // result.plan.steps_per_iteration, values)
     fronts.lines(curves, path, title=title, labels=("Updates", what), columns=2)

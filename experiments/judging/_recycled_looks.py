@@ -28,7 +28,9 @@ def look(agent: Any, state: Any, key: Array) -> dict[str, Array]:
     block = response_scores.responses(model, task, params, key_draw, numbers, DRAWS)
     groups = groups_of(block)
     right = groups.total(block.env_reward) >= 0.5
-    tokens = jnp.where(groups.alive, block.action, task.vocabulary).T
+    written: Array = block.action.T
+    nothing: int = task.vocabulary
+    tokens = jnp.where(groups.alive.T, written, nothing)
     question = jax.vmap(task.ask)(jnp.repeat(numbers, DRAWS))
 
     def chance(asked: Any) -> Array:
@@ -38,8 +40,8 @@ def look(agent: Any, state: Any, key: Array) -> dict[str, Array]:
     said = score > 0.5
     asked = modes.mending(task, question, tokens)
     prompts = writing.Prompts(jnp.repeat(numbers, DRAWS), asked, jnp.zeros(right.shape), groups.ids)
-    written = language_models.generate(model, params, asked.prompt, task.max_tokens, key_fix)
-    mended = writing.block_of(task, prompts, written)
+    again = language_models.generate(model, params, asked.prompt, task.max_tokens, key_fix)
+    mended = writing.block_of(task, prompts, again)
     fixed = groups_of(mended).total(mended.env_reward)
 
     by_prompt = lambda x: x.reshape(-1, DRAWS, *x.shape[1:])  # noqa: E731
@@ -80,7 +82,9 @@ def referees(agent: Any, state: Any, key: Array) -> dict[str, Array]:
     block = response_scores.responses(model, task, state.params, key_draw, numbers, 2 * DRAWS)
     groups = groups_of(block)
     gold, known = groups.total(block.env_reward), block.info["level"][0] == 0
-    tokens = jnp.where(groups.alive, block.action, task.vocabulary).T
+    written: Array = block.action.T
+    nothing: int = task.vocabulary
+    tokens = jnp.where(groups.alive.T, written, nothing)
     question = jax.vmap(task.ask)(jnp.repeat(numbers, 2 * DRAWS))
     asked = modes.judged(task, question, tokens).prompt
     found = {"gold of known prompts": _mean(gold, known), "gold of others": _mean(gold, ~known)}

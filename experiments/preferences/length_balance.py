@@ -107,7 +107,7 @@ def told_of(model: Any, texts: Array, longer: Array, gold: Array, sizes: Array) 
     def one(model: Any, texts: Array, longer: Array, gold: Array, sizes: Array) -> Any:
         plain, more = model.scores(texts)[0], model.scores(longer)[0]
         room = sizes < LONGEST
-        filler = jnp.where(room, more - plain, 0.0).sum() / room.sum() / plain.std()
+        filler = ((more - plain) * room).sum() / room.sum() / plain.std()
         by_slate = lambda x: x.reshape(-1, curated.BEST_OF)  # noqa: E731
         at = by_slate(plain).argmax(1)[:, None]
         best = lambda x: jnp.take_along_axis(by_slate(x), at, 1).mean()  # noqa: E731

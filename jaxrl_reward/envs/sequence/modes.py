@@ -76,18 +76,18 @@ def with_modes(task: Task) -> Task:
         return put(task.ask(number), jnp.int32(SOLVE), blank, jnp.int32(0))
 
     def verify(question: Question, tokens: Array, luck: Array) -> Score:
-        asked = question.truth
+        asked: Asked = question.truth
         score = task.score(asked.plain, jnp.where(tokens >= ours, ours, tokens), luck)
         writes = _writes(asked.mode)
         clean = ~((tokens >= ours) & (tokens < nothing)).any()
         alone = (tokens[0] >= no) & (tokens[0] < nothing) & (tokens[1] == base.END)
-        said = jnp.where(alone, tokens[0] - no, -1)
-        facts = {name: jnp.where(writes, value, 0.0) for name, value in score.facts.items()}
+        said: Array = jnp.where(alone, tokens[0] - no, -1)
+        facts: dict[str, Array] = {k: jnp.where(writes, x, 0.0) for k, x in score.facts.items()}
         if "answer" in facts:
-            facts["answer"] = jnp.where(writes, facts["answer"], jnp.float32(said))
+            facts["answer"] = jnp.where(writes, facts["answer"], 1.0 * said)
         facts["mode"] = asked.mode.astype(jnp.float32)
-        outcome = jnp.where(clean, score.outcome, 0.0)
-        outcome = jnp.where(writes, outcome, said == asked.verdict).astype(jnp.float32)
+        right: Array = 1.0 * (said == asked.verdict)
+        outcome: Array = jnp.where(writes, jnp.where(clean, score.outcome, 0.0), right)
         steps = {name: jnp.where(writes, value, 0.0) for name, value in score.steps.items()}
         return Score(outcome, facts, steps)
 
