@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -112,19 +113,7 @@ class ResponseModel(struct.PyTreeNode):
         Raises:
           UserError: the path does not end in `.npz`.
         """
-        path = user_path(path)
-        if path.suffix != ".npz":
-            raise UserError(f"{path} must end in .npz to hold a judge")
-        arrays: dict[str, Any] = {
-            f"arr_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self.params))
-        }
-        arrays["format"] = np.array(FORMAT)
-        arrays["design"] = np.array(json.dumps(dataclasses.asdict(self.design)))
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, buffer.getvalue())
-        return path
+        return store(path, FORMAT, self.params, {"design": dataclasses.asdict(self.design)})
 
 
 def init(key: Array, design: Design, members: int = 1) -> ResponseModel:
@@ -162,27 +151,85 @@ def load(path: str | Path) -> ResponseModel:
     Raises:
       UserError: there is no such file, or it holds something else.
     """
+
+    def made(told: dict[str, Any]) -> Design:
+        design = Design(**told["design"])
+        check_design(design)
+        return design
+
+    design, leaves = stored(path, FORMAT, "ResponseModel", made)
+    like = jax.eval_shape(lambda: _init(design, jax.random.key(0)))
+    members = {x.shape[:1] for x in leaves}
+    if len(members) != 1 or members == {(0,)}:
+        raise UserError(f"{str(path)!r} holds a judge of another shape than it says")
+    params = shaped(path, leaves, like, members.pop())
+    return ResponseModel(params, design, str(path))
+
+
+# ---- files ------------------------------------------------------------------------------
+
+
+def store(path: str | Path, layout: str, params: Any, told: dict[str, Any]) -> Path:
+    """Writes parameters to a file, whose `layout` says what it is, and what is `told` as JSON.
+
+    Raises:
+      UserError: the path does not end in `.npz`.
+    """
+    path = user_path(path)
+    if path.suffix != ".npz":
+        raise UserError(f"{path} must end in .npz to hold a judge")
+    arrays: dict[str, Any] = {
+        f"arr_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(params))
+    }
+    arrays["format"] = np.array(layout)
+    arrays |= {name: np.array(json.dumps(value)) for name, value in told.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+    return path
+
+
+def stored(
+    path: str | Path, layout: str, saver: str, made: Callable[[dict[str, Any]], Any]
+) -> tuple[Any, list[np.ndarray]]:
+    """What is `made` of what a file of this layout tells, and the leaves of its parameters.
+
+    `saver` is the class whose `save` writes such files.
+
+    Raises:
+      UserError: there is no such file, or it holds something else.
+    """
     try:
         # NumPy would leave a file open that is cut short.
         with open(user_path(path), "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if "format" not in file or str(file["format"]) != FORMAT:
+            if "format" not in file or str(file["format"]) != layout:
                 raise ValueError
-            design = Design(**json.loads(str(file["design"])))
-            check_design(design)
-            leaves = [file[f"arr_{i}"] for i in range(len(file.files) - 2)]
+            names = [name for name in file.files if not name.startswith("arr_")]
+            told = {name: json.loads(str(file[name])) for name in names if name != "format"}
+            found = made(told)
+            leaves = [file[f"arr_{i}"] for i in range(len(file.files) - len(names))]
     except (zipfile.BadZipFile, zlib.error):
         raise UserError(f"{str(path)!r} is damaged: the file was cut short or changed") from None
     except OSError:
         raise UserError(f"there is no judge in {str(path)!r}; save one there") from None
     except (KeyError, TypeError, ValueError, EOFError):
-        raise UserError(f"{str(path)!r} is no judge that ResponseModel.save wrote") from None
-    like = jax.eval_shape(lambda: _init(design, jax.random.key(0)))
-    shapes = [x.shape for x in jax.tree.leaves(like)]
-    members = {x.shape[:1] for x in leaves}
-    if [x.shape[1:] for x in leaves] != shapes or len(members) != 1 or members == {(0,)}:
+        raise UserError(f"{str(path)!r} is no judge that {saver}.save wrote") from None
+    return found, leaves
+
+
+def shaped(path: str | Path, leaves: list[np.ndarray], like: Any, before: tuple = ()) -> Any:
+    """The leaves as a tree like another, whose shapes are these behind the axes `before`.
+
+    Raises:
+      UserError: they are not.
+    """
+    if [x.shape for x in leaves] != [(*before, *x.shape) for x in jax.tree.leaves(like)]:
         raise UserError(f"{str(path)!r} holds a judge of another shape than it says")
-    params = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(x) for x in leaves])
-    return ResponseModel(params, design, str(path))
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(x) for x in leaves])
+
+
+# ---- what they say ----------------------------------------------------------------------
 
 
 def judge(design: Design, params: Any, text: Array, given: Any = None, other: Any = None) -> Judged:

@@ -17,11 +17,15 @@ from jaxrl_reward.types import Array
 
 
 class Variational(NamedTuple):
-    """The networks: `encoder` from a user's pairs to mean and log-variance, `reward` of (s, z)."""
+    """The networks: `encoder` from a user's pairs to mean and log-variance, `reward` of (s, z).
+
+    `width` is that of `variational`'s hidden layers, 0 of networks that are made otherwise.
+    """
 
     encoder: Network
     reward: Network
     latent: int
+    width: int = 0
 
 
 class Pairs(NamedTuple):
@@ -35,7 +39,7 @@ class Pairs(NamedTuple):
 def variational(latent: int = 32, width: int = 256) -> Variational:
     """Networks with two hidden layers of `width`."""
     encoder = mlp((width, width, 2 * latent), "relu", 0.1)
-    return Variational(encoder, mlp((width, width, 1), "relu", 1.0), latent)
+    return Variational(encoder, mlp((width, width, 1), "relu", 1.0), latent, width)
 
 
 def init(net: Variational, key: Array, features: int) -> Any:

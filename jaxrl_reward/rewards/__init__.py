@@ -89,6 +89,7 @@ from jaxrl_reward.rewards.objectives.many import (
 from jaxrl_reward.rewards.objectives.postfix import postfix
 from jaxrl_reward.rewards.objectives.scalarise import (
     Scalariser,
+    by_source,
     chebyshev,
     chebyshev_return,
     geometric_mean,
@@ -212,6 +213,7 @@ __all__ = [
     "bnpo",
     "by_length",
     "by_margin",
+    "by_source",
     "byol",
     "calibration",
     "centred",

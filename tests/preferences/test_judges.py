@@ -1,5 +1,7 @@
 """Judges of whole responses: what they read, how they are fitted, saved and paid."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from _pairs import P, T, V, design, ones, pairs_of, responses
 
 from jaxrl_reward import rewards as rw
 from jaxrl_reward.data import pairs as pair_data
-from jaxrl_reward.preferences import judges, losses
+from jaxrl_reward.preferences import judges, losses, users
 from jaxrl_reward.types import UserError
 
 KINDS = [{"network": "gru"}, {"network": "transformer", "layers": 1, "heads": 2}]
@@ -199,6 +201,41 @@ def test_a_judge_is_saved_and_read_again(tmp_path):
         judges.load(tmp_path / "wrong.npz")
     with pytest.raises(UserError, match=r"must end in \.npz"):
         model.save(tmp_path / "judge.txt")
+
+
+def test_a_personal_judge_is_saved_and_read_again(tmp_path):
+    """Latents and scores are the same to the bit; a file of another kind is told from it."""
+    net = users.variational(latent=2, width=8)
+    model = judges.personal.init(jax.random.key(0), design(), net)
+    path = model.save(tmp_path / "personal.npz")
+    again = judges.personal.load(path)
+    rng = np.random.default_rng(0)
+    text = jnp.asarray(rng.integers(0, V, (3, 5, 2, P + T)))
+    label = jnp.asarray(rng.integers(0, 2, (3, 5)).astype(np.float32))
+    z = model.latent(text, label)
+    np.testing.assert_array_equal(again.latent(text, label), z)
+    said = model.scores(text[:, :, 0], z)
+    np.testing.assert_array_equal(again.scores(text[:, :, 0], z), said)
+    assert float(jnp.std(said)) > 0 and again.design == model.design
+    assert (again.net.latent, again.net.width) == (2, 8)
+    # It is learnt on as if it had never been away.
+    pairs = (jax.random.key(1), text, label)
+    fit = partial(judges.personal.fit_users, context=2, steps=3, batch_size=2)
+    for one, two in zip(*(jax.tree.leaves(fit(x, *pairs)) for x in (model, again)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    with pytest.raises(UserError, match=r"is no judge that ResponseModel\.save wrote"):
+        judges.load(path)
+    other = judges.init(jax.random.key(0), design()).save(tmp_path / "judge.npz")
+    with pytest.raises(UserError, match=r"is no judge that PersonalJudge\.save wrote"):
+        judges.personal.load(other)
+    with np.load(path) as file:
+        arrays = dict(file)
+    wider = np.array(str(arrays["users"]).replace("8", "9"))
+    np.savez(tmp_path / "wider.npz", **{**arrays, "users": wider})
+    with pytest.raises(UserError, match="of another shape than it says"):
+        judges.personal.load(tmp_path / "wider.npz")
+    with pytest.raises(UserError, match="only the networks that users"):
+        model.replace(net=net._replace(width=0)).save(path)
 
 
 @pytest.mark.parametrize(

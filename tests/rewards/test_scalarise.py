@@ -228,3 +228,20 @@ def test_bad_input_is_one_line(block_of, paid):
     ):
         with pytest.raises(UserError, match=r"\d rewards"):
             paid(two | term, block)
+
+
+def test_each_source_has_its_own_reward(block_of):
+    """By a number in `info`, also where it is out of range."""
+    rng = np.random.default_rng(0)
+    paid, source = rng.normal(size=(6, 4)).astype(np.float32), rng.integers(-1, 4, (6, 4))
+    block = block_of(paid, ends=(2,), level=source)
+    term = rw.parse("stack(env, 2*env, 5 - env) | by_source('level')")
+    assert str(rw.parse(str(term))) == str(term)
+    found = term.apply(term.init(jax.random.key(0), block), block).reward
+    at = np.clip(source, 0, 2)
+    assert len(set(at.reshape(-1))) == 3
+    expected = np.select([at == 0, at == 1], [paid, 2 * paid], 5 - paid)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    wrong = rw.parse("stack(env, 2*env) | by_source('levle')")
+    with pytest.raises(UserError, match="there is no such signal here"):
+        wrong.apply(wrong.init(jax.random.key(0), block), block)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from jaxrl_reward.preferences import labels
 
@@ -151,6 +152,80 @@ def test_a_judge_that_is_gold_is_always_right_and_one_that_is_nothing_never(besi
         )
         found, pairs, _ = order(jax.random.key(1))
         assert int(pairs) > 20 and float(found) == right
+
+
+# ---- recycled ------------------------------------------------------------------------
+
+
+def test_who_always_says_yes_is_right_in_half_of_what_counts_alike(beside, monkeypatch):
+    """And of both orders; corrects nothing; who always says no is right in the other half."""
+    looks = beside("_recycled_looks")
+    from jaxrl_reward import agents
+
+    env = "sequence:choice,modes=True"
+    agent = agents.make("group_pg", env, network="gru", width=8, warmup=60, warmup_rate=0.01)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    found = {}
+    for said in (0.0, 1.0):
+        monkeypatch.setattr(
+            looks.modes, "verdict", lambda task, logits, said=said: logits[..., 0] * 0 + said
+        )
+        monkeypatch.setattr(looks, "DRAWS", 12)
+        found[said] = jax.jit(lambda key: looks.look(agent, state, key))(jax.random.key(1))
+    no, yes = found.values()
+    assert 0.1 < float(no["solved"]) < 0.9 and float(no["solved"]) == float(yes["solved"])
+    for each in (no, yes):
+        assert (float(each["judge"]), float(each["pairs"])) == (0.5, 0.5)
+        assert float(each["ranks"]) == 0.0  # a tie is not right
+    assert float(yes["verdicts"]) == float(yes["solved"]) == float(yes["after one correction"])
+    np.testing.assert_allclose(no["verdicts"] + yes["verdicts"], 1.0, rtol=1e-6)
+    assert float(no["called right"]) == 0.0 and float(yes["called right"]) == 1.0
+    assert float(yes["after one correction"]) != float(no["after one correction"])
+
+
+# ---- length_balance ------------------------------------------------------------------
+
+
+class ByLength(struct.PyTreeNode):
+    """A judge that pays so much for every token, and nothing else."""
+
+    paid: jax.Array
+
+    def scores(self, text):
+        return (self.paid * ((text > 0) & (text < 9)).sum(1))[None]
+
+
+def test_who_is_paid_for_length_alone_is_paid_for_a_filler_and_takes_the_longest(beside):
+    lengths = beside("length_balance")
+    world = lengths.World(3)
+    texts, longer, gold, sizes = world.slates()
+    written = ((texts[:, 1:] > 0) & (texts[:, 1:] < 9)).sum(1)
+    np.testing.assert_array_equal(written, sizes)
+    assert ((longer[:, 1:] == 0).sum(1) == 1).all() and ((texts[:, 1:] == 0).sum(1) == 1).all()
+    np.testing.assert_array_equal(longer[:, :4], texts[:, :4])  # the prompt, and what gold reads
+    wanted = world.wanted[texts[:, 0] - 1]
+    np.testing.assert_allclose(gold, (texts[:, 1:4] == wanted).mean(1))
+    both = (jnp.asarray(x)[None] for x in (texts, longer, gold, sizes))
+    filler, more, best = lengths.told_of(ByLength(jnp.array([2.0])), *both)
+    np.testing.assert_allclose(filler, 1 / sizes.std(), rtol=1e-4)
+    longest = sizes.reshape(-1, 16).max(1)
+    np.testing.assert_allclose(more, longest.mean() - sizes.mean(), rtol=1e-4)
+    assert abs(float(best[0]) - gold.mean()) < 0.1  # it is no better than any
+
+
+def test_the_longer_wins_as_often_as_the_rater_says_and_half_the_time_once_balanced(beside):
+    lengths = beside("length_balance")
+    pairs = lengths.World(0).pairs(20000, 0.6)
+    sizes = [np.asarray((x > 0) & (x < 9)).sum(1) for x in (pairs.chosen, pairs.rejected)]
+    apart, gold = sizes[0] - sizes[1], np.asarray(pairs.reward)
+    alike = np.abs(apart)[gold[:, 0] == gold[:, 1]]
+    won = (apart > 0)[gold[:, 0] == gold[:, 1]]
+    for k in (1, 2, 3, 4):
+        chance, count = 1 / (1 + np.exp(-0.6 * k)), (alike == k).sum()
+        assert abs(won[alike == k].mean() - chance) < 4 * np.sqrt(0.25 / count)
+    balanced = lengths.chosen("balanced", None, 0, pairs, lengths.curation.balance_lengths(pairs))
+    sizes = [np.asarray((x > 0) & (x < 9)).sum(1) for x in (balanced.chosen, balanced.rejected)]
+    assert (sizes[0] > sizes[1]).sum() == (sizes[0] < sizes[1]).sum() > 2000
 
 
 # ---- personal ------------------------------------------------------------------------

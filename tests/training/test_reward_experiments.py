@@ -18,6 +18,7 @@ MEASURED = (
     "transforms",
     "personal",
     "labels_needed",
+    "length_balance",
     "judges",
 )
 

@@ -77,7 +77,19 @@ def test_what_has_no_mass_has_no_slope_either(beside):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["calibration", "boundary", "proxy", "cotrained", *ON_PAIRS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "calibration",
+        "boundary",
+        "proxy",
+        "cotrained",
+        "recycled",
+        "referee",
+        "constrained",
+        *ON_PAIRS,
+    ],
+)
 def test_the_smallest_preset_runs_and_reports(name, tmp_path):
     loaded = experiments.load(name)
     found = experiments.run(loaded, "smoke", out=tmp_path, progress=False)

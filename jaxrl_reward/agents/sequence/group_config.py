@@ -55,6 +55,18 @@ class Config(Writers):
         "that of `rw.jepo`",
         choices=("none", *FORMS, "group"),
     )
+    recycle: int = setting(
+        0,
+        "SPARK's items of an iteration, at most: so many prompts whose responses are judged or "
+        "compared, and so many whose wrong ones are mended; of a task with `modes`",
+        low=0,
+    )
+    recycle_rule: str = setting(
+        "", "the fact that is at least 1/2 of what is right; the outcome by default"
+    )
+    recycle_levels: int = setting(
+        0, "only prompts of so many first levels are recycled; 0 is all", low=0
+    )
     epochs: int = setting(1, "passes over the responses of an iteration", low=1)
     minibatches: int = setting(1, "gradient steps of a pass; must divide `num_envs`", low=1)
     clip_low: float = setting(0.2, "the ratio gains nothing below 1 less this", low=0.0)
@@ -92,8 +104,24 @@ class Config(Writers):
             )
         if self.views == 2 and self.sampling == "knapsack":
             raise UserError(f"{owner}'s views must be 1 with sampling=knapsack")
-        if self.num_envs % self.minibatches:
-            raise UserError(f"{owner}'s minibatches must divide num_envs={self.num_envs}")
+        groups = self.num_envs // self.group_size
+        if self.recycle > groups:
+            raise UserError(f"{owner}'s recycle must be at most the {groups} prompts, see num_envs")
+        if self.recycle and self.advantage == "env":
+            raise UserError(f"{owner}'s recycle needs an advantage of groups, such as grpo()")
+        if self.rows % self.minibatches:
+            more = " and what recycle adds" * (self.recycle > 0)
+            raise UserError(f"{owner}'s minibatches must divide num_envs={self.num_envs}{more}")
+
+    @property
+    def items(self) -> int:
+        """Responses to recycled items in an iteration."""
+        return 2 * self.recycle * self.group_size
+
+    @property
+    def rows(self) -> int:
+        """Responses that an iteration learns from."""
+        return self.num_envs + self.items
 
 
 def check(config: Config) -> None:

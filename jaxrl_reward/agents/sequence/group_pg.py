@@ -14,6 +14,7 @@ it pays from a token on is the token's credit:
   negative-only              advantage="grpo() | clip(-100, 0)"
   VeriFree, RLPR, JEPO       see `rewards.likelihoods`
   RTO                        see `guides`
+  SPARK                      recycle=32, of a task with modes: see `envs.sequence.modes`
   none                       advantage="env": the reward is the credit
 
 A short supervised warm-up, in `init`, gives the first policy and the reference.
@@ -37,12 +38,12 @@ from jaxrl_reward.agents.sequence import entropy_control as control
 from jaxrl_reward.agents.sequence import group_losses as losses
 from jaxrl_reward.agents.sequence.group_config import Config, check
 from jaxrl_reward.agents.sequence.writer import Writer, environment_of
-from jaxrl_reward.envs.sequence import Task
+from jaxrl_reward.envs.sequence import modes
 from jaxrl_reward.nn import language_models
 from jaxrl_reward.rewards.core import registry
 from jaxrl_reward.rewards.groups import likelihoods
 from jaxrl_reward.rewards.groups.ways import groups_of
-from jaxrl_reward.types import Array, Mean, Transition, UserError
+from jaxrl_reward.types import Array, Mean, Transition, UserError, nearest
 
 TERMS = base.KINDS[:-1]  # of rewards: all but those of pairs
 
@@ -88,6 +89,7 @@ def make(config: Config, env: envs.Env, reward: rw.RewardTransform | None = None
         raise UserError(f"{env.name} has no one right answer to teach: use teach=none")
     made.check_reward()
     made.check_groups()
+    made.check_recycled()
     functions = (made.init, made.iterate, made.act, made.evaluate)
     steps = config.num_envs * made.task.max_tokens
     return base.Agent(
@@ -140,7 +142,7 @@ class _GroupPG(Writer):
             iteration=jnp.int32(0),
             reference=params,
             guide=guides.tuned(self, settings, params, key_guide) if self.config.guide else (),
-            rule_state=self.rule.init(key_rule, example),
+            rule_state=self.rule.init(key_rule, self.example(self.config.rows)),
             rates=jnp.full(prompts, 0.5),
             history=jnp.zeros(2),
         )
@@ -149,29 +151,27 @@ class _GroupPG(Writer):
         """Writes, rewards and learns; the metrics are of all three."""
         key, key_ask, key_write, key_control, key_rows, key_learn = jax.random.split(state.key, 6)
         config, prompts = state.config, self.ask(state, key_ask)
-        read, length = prompts.question.prompt, self.task.max_tokens
-        written = language_models.generate(self.model, state.params, read, length, key_write)
-        block = writing.block_of(self.task, prompts, written)
-        text = writing.text_of(prompts, written)
-        alive, known = written.tokens < self.task.vocabulary, written.log_prob.T
-        everything = self.log_probs(state.reference, text)
-        if config.kl != "none":
-            known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
-        guide = self.log_probs(state.guide, text) if config.guide else ()
-        block, found = self.add_signals(block, state.params, everything, guide, prompts)
+        draft = self.write(state, prompts, key_write)
+        applied = state.reward.apply(state.reward_state, draft.block)
+        alive = groups_of(draft.block).alive
+        paid = jnp.where(alive, jax.lax.stop_gradient(applied.reward), 0.0)
+        block = draft.block.replace(reward=paid)
+        draft, use = self.with_items(state, prompts, draft._replace(block=block))
 
-        applied = state.reward.apply(state.reward_state, block)
-        block = block.replace(reward=jnp.where(alive, jax.lax.stop_gradient(applied.reward), 0.0))
-        judged = block.replace(reward=self.with_kl_penalty(config, block.reward, block, known))
+        known = draft.reference
+        judged = draft.block.replace(
+            reward=self.with_kl_penalty(config, draft.block.reward, draft.block, known)
+        )
         rule_state, credit = self.credit(state, judged)
-
-        history, batch = self.batch(state, key_control, text, block, known, credit)
-        batch = batch._replace(**self.aux_targets(config, block, found))
+        history, batch = self.batch(state, key_control, draft, credit, use)
+        batch = batch._replace(**self.aux_targets(config, draft.block, draft.found))
         params, opt_state, logged = self.update(state, key_rows, history, batch)
         reward_state, learned = state.reward.learn(applied.state, key_learn, block)
-        metrics = _metrics(self.task, block, batch) | {
+        metrics = writing.measured(self.task, block, credit[: config.num_envs]) | {
             k: Mean.of(value) for k, value in logged.items()
         }
+        if config.recycle:
+            metrics |= writing.measured_items(draft.block, use, config.num_envs)
         for name, value in (applied.metrics | learned).items():
             metrics[f"reward/{name.removeprefix('reward/')}"] = Mean.of(value)
         return state.replace(
@@ -192,18 +192,22 @@ class _GroupPG(Writer):
         """Whether each token has a credit of its own, which nothing behind adds to."""
         return rw.gives_own_steps(self.reward if isinstance(self.rule, rw.env) else self.rule)
 
-    def example(self) -> Transition:
-        """A block of zeros in the shape of what is written."""
-        zeros = jnp.zeros((self.task.max_tokens, self.config.num_envs))
+    def example(self, rows: int | None = None) -> Transition:
+        """A block of zeros in the shape of what is written, of `num_envs` responses by default."""
+        rows = self.config.num_envs if rows is None else rows
+        zeros = jnp.zeros((self.task.max_tokens, rows))
         written = language_models.Generated(zeros.astype(jnp.int32), zeros, zeros)
 
         def block(key: Array) -> Transition:
-            numbers = jnp.zeros(self.config.num_envs, jnp.int32)
-            prompts = writing.ask(self.task, key, numbers, jnp.arange(self.config.num_envs))
+            numbers = jnp.zeros(rows, jnp.int32)
+            prompts = writing.ask(self.task, key, numbers, jnp.arange(rows))
             plain, params = writing.block_of(self.task, prompts, written), self.model.init(key)
             reference = self.log_probs(params, writing.text_of(prompts, written))
             guide = reference if self.config.guide else ()
-            return self.add_signals(plain, params, reference, guide, prompts)[0]
+            block = self.add_signals(plain, params, reference, guide, prompts)[0]
+            writers = {"verdict": params, "reference_verdict": params}
+            said = writing.verdicts(self.model, self.task, writers, prompts, written.tokens)
+            return block.replace(policy={**block.policy, **said})
 
         shapes = jax.eval_shape(block, jax.random.key(0))
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -233,6 +237,21 @@ class _GroupPG(Writer):
                 "larger group_size, or one that compares all responses, such as reinforce()"
             )
 
+    def check_recycled(self) -> None:
+        """Raises a `UserError` unless there are items to make, where some are wanted."""
+        if not self.config.recycle:
+            return
+        if self.task.modes is None:
+            name = self.env.name
+            raise UserError(
+                f"{name} asks nothing about responses: give it modes=True, or recycle=0"
+            )
+        rule, told = self.config.recycle_rule, self.example().info
+        if rule and rule not in told:
+            raise UserError(
+                f"group_pg's recycle_rule={rule!r} is no fact here, {nearest(rule, told)}"
+            )
+
     # ---- asking ---------------------------------------------------------------------
 
     def ask(self, state: State, key: Array) -> writing.Prompts:
@@ -256,6 +275,51 @@ class _GroupPG(Writer):
             sizes = budgets.knapsack(state.rates[numbers], config.num_envs, least, largest)
             group = budgets.groups_of_sizes(sizes, config.num_envs)
         return writing.ask(task, key_luck, numbers, group)
+
+    def write(self, state: State, prompts: writing.Prompts, key: Array) -> writing.Draft:
+        """Responses to prompts, with what rewards may read of them."""
+        config, read = state.config, prompts.question.prompt
+        length = self.task.max_tokens
+        written = language_models.generate(self.model, state.params, read, length, key)
+        block = writing.block_of(self.task, prompts, written)
+        text = writing.text_of(prompts, written)
+        alive, known = written.tokens < self.task.vocabulary, written.log_prob.T
+        everything = self.log_probs(state.reference, text)
+        if config.kl != "none":
+            known = jnp.where(alive.T, writing.token_log_probs(everything, written.tokens.T), 0.0)
+        guide = self.log_probs(state.guide, text) if config.guide else ()
+        block, found = self.add_signals(block, state.params, everything, guide, prompts)
+        writers = {"verdict": state.params, "reference_verdict": state.reference}
+        said = writing.verdicts(self.model, self.task, writers, prompts, written.tokens)
+        block = block.replace(policy={**block.policy, **said})
+        return writing.Draft(block, text, known, found)
+
+    def with_items(
+        self, state: State, prompts: writing.Prompts, draft: writing.Draft
+    ) -> tuple[writing.Draft, Array]:
+        """The responses, then those to items made of them, and which of all count, `[rows]`.
+
+        What an item's response is worth is the verifier's, whatever the reward of the others.
+        """
+        config, use = state.config, jnp.ones(draft.text.shape[0], bool)
+        if not config.recycle:
+            return draft, use
+        key_items, key_luck, key_write = jax.random.split(jax.random.fold_in(state.key, 7), 3)
+        groups, told = groups_of(draft.block), draft.block.info
+        rule = told[config.recycle_rule] if config.recycle_rule else draft.block.env_reward
+        right = groups.final(rule) >= 0.5
+        known = prompts.question.level < (config.recycle_levels or len(self.task.levels))
+        tokens = draft.text[:, self.task.prompt_length :]
+        items = modes.recycle(
+            *(key_items, self.task, prompts.question, tokens, right, told["scratch"][0]),
+            *(prompts.group, config.recycle, known),
+        )
+        group = jnp.arange(config.items) // config.group_size
+        asked = jax.tree.map(lambda x: x[group], items.question)
+        luck = jax.random.uniform(key_luck, group.shape)
+        own = writing.Prompts(jnp.zeros_like(group), asked, luck, group)
+        more = writing.joined(draft, self.write(state, own, key_write))
+        return more, jnp.concatenate([use, items.use[group]])
 
     def update_rates(self, state: State, prompts: writing.Prompts, block: Transition) -> Array:
         """The shares of right responses, once those of this iteration are known."""
@@ -304,14 +368,14 @@ class _GroupPG(Writer):
         return ruled.state, credit if self.own_steps else losses.to_go(credit)
 
     def batch(
-        self, state: State, key: Array, text: Array, block: Transition, known: Array, credit: Array
+        self, state: State, key: Array, draft: writing.Draft, credit: Array, kept: Array
     ) -> tuple[Array, losses.Batch]:
         """What is learned from, and what entropy control compares with from now on."""
+        block, text = draft.block, draft.text
         config, groups = state.config, groups_of(block)
         returns = groups.total(block.reward)
-        kept = jnp.ones(returns.shape, bool)
         if config.drop_equal:
-            kept = groups.differ(returns, groups.rounding(block.reward))
+            kept &= groups.differ(returns, groups.rounding(block.reward))
         everything: Any = ()
         if config.objective == "rover" or config.control == "siren":
             everything = self.log_probs(state.params, text)
@@ -320,7 +384,7 @@ class _GroupPG(Writer):
             tokens=text[:, self.task.prompt_length :],
             alive=groups.alive.T,
             old=block.policy["log_prob"].T,
-            reference=known,
+            reference=draft.reference,
             credit=credit,
             weight=losses.token_weights(config.aggregation, groups.alive.T, kept),
             gain=jnp.ones(credit.shape),
@@ -342,7 +406,7 @@ class _GroupPG(Writer):
         config = state.config
         optimiser, (vector, tree_of) = self.optimiser(config), ravel_pytree(state.params)
         keys = jax.random.split(key, config.epochs)
-        rows = jax.vmap(lambda key: rollout.shuffle(key, config.num_envs))(keys)
+        rows = jax.vmap(lambda key: rollout.shuffle(key, config.rows))(keys)
         loss = partial(losses.loss, config, self.log_probs, history)
 
         def step(carry: tuple[Array, Any], rows: Array) -> Any:
@@ -354,25 +418,3 @@ class _GroupPG(Writer):
         rows = rows.reshape(config.epochs * config.minibatches, -1)
         (vector, opt_state), metrics = jax.lax.scan(step, (vector, state.opt_state), rows)
         return tree_of(vector), opt_state, metrics
-
-
-def _metrics(task: Task, block: Transition, batch: losses.Batch) -> dict[str, Mean]:
-    """What to log of responses: outcomes and lengths, how many groups can be learnt from."""
-    groups, level = groups_of(block), block.info["level"][0]
-    outcome, returns = groups.total(block.env_reward), groups.total(block.reward)
-    weight = 1.0 / groups.size()  # each group once
-    of_groups = lambda x: Mean((weight * x).sum(), weight.sum())  # noqa: E731
-    by_level = {}
-    for i in range(len(task.levels) if len(task.levels) > 1 else 0):
-        by_level[f"episode_return/level{i}"] = Mean.of(outcome, where=level == i)
-        by_level[f"episode_length/level{i}"] = Mean.of(groups.length(), where=level == i)
-    return by_level | {
-        "episode_return": Mean.of(outcome),
-        "episode_length": Mean.of(groups.length()),
-        "episode_reward": Mean.of(returns),
-        "reward": Mean.of(block.reward, where=groups.alive),
-        "entropy": Mean.of(block.policy["entropy"], where=groups.alive),
-        "best_of_group": of_groups(groups.max(outcome)),
-        "groups_that_differ": of_groups(groups.differ(returns, groups.rounding(block.reward))),
-        "credit_size": Mean.of(jnp.abs(batch.credit), where=batch.alive),
-    }

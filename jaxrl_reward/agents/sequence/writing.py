@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxrl_reward.envs.sequence import END, Question, Task
+from jaxrl_reward.envs.sequence import END, Question, Task, modes
 from jaxrl_reward.nn import language_models
-from jaxrl_reward.types import Array, Transition
+from jaxrl_reward.rewards.groups.ways import groups_of
+from jaxrl_reward.types import Array, Mean, Transition
 
 
 class Prompts(NamedTuple):
@@ -32,6 +33,31 @@ class Prompts(NamedTuple):
     question: Question
     luck: Array
     group: Array
+
+
+class Draft(NamedTuple):
+    """Responses, and what there is to know of them before they are rewarded.
+
+    Attributes:
+      block: the responses, `[T, N, ...]`.
+      text: with their prompts, `[N, P + T]`.
+      reference: log-probabilities of their tokens by the reference, `[N, T]`.
+      found: the right answers' texts, see `answers.signals`, or empty.
+    """
+
+    block: Transition
+    text: Array
+    reference: Array
+    found: Any
+
+
+def joined(one: Draft, other: Draft) -> Draft:
+    """The responses of both, side by side; groups of the other are counted on."""
+    group = other.block.info["group"] + one.text.shape[0]
+    beside = other.block.replace(info={**other.block.info, "group": group})
+    block = jax.tree.map(lambda *x: jnp.concatenate(x, 1), one.block, beside)
+    rest = jax.tree.map(lambda *x: jnp.concatenate(x), one[1:], other[1:])
+    return Draft(block, *rest)
 
 
 def ask(task: Task, key: Array, numbers: Array, group: Array) -> Prompts:
@@ -81,6 +107,29 @@ def text_of(prompts: Prompts, written: language_models.Generated) -> Array:
     return jnp.concatenate([prompts.question.prompt, written.tokens.T], axis=1)
 
 
+def verdicts(
+    model: language_models.LanguageModel,
+    task: Task,
+    writers: dict[str, Any],
+    prompts: Prompts,
+    tokens: Array,
+) -> dict[str, Array]:
+    """How likely each writer calls each response right, `[T, N]` each; of a task with modes.
+
+    Args:
+      model: the network.
+      task: without modes there is nothing to read.
+      writers: parameters by name.
+      prompts: the prompts.
+      tokens: the responses, `[T, N]`.
+    """
+    if task.modes is None:
+        return {}
+    asked = modes.judged(task, prompts.question, tokens.T).prompt
+    said = {k: modes.verdict(task, model.read(each, asked)[1]) for k, each in writers.items()}
+    return {name: jnp.broadcast_to(each[None], tokens.shape) for name, each in said.items()}
+
+
 def next_logits(
     model: language_models.LanguageModel, task: Task, params: Any, text: Array
 ) -> Array:
@@ -127,6 +176,8 @@ def warm_up(
 ) -> Any:
     """Parameters that imitate demonstrations: the reference policy.
 
+    Of a task with modes they are of all of these alike.
+
     Args:
       model: the network.
       task: what shows right responses.
@@ -134,7 +185,7 @@ def warm_up(
       updates: Adam steps on the cross-entropy of the responses' tokens.
       batch: demonstrations of a step.
       rate: Adam's.
-      wrong: the share of demonstrations that answer another prompt.
+      wrong: the share of demonstrations that answer another prompt, or give the wrong verdict.
       mix: the weight of harder prompts.
     """
     key_init, key_steps = jax.random.split(key)
@@ -146,6 +197,9 @@ def warm_up(
         number, other = (task.draw(k, mix) for k in jax.random.split(key_prompt))
         question = task.ask(number)
         is_wrong = jax.random.uniform(key_wrong) < wrong
+        if task.modes is not None:
+            asked, response = task.modes.show(question, task.ask(other), is_wrong, key_solve)
+            return jnp.concatenate([asked.prompt, response])
         shown = task.ask(jnp.where(is_wrong, other, number))
         return jnp.concatenate([question.prompt, task.solve(shown, key_solve)])
 
@@ -171,3 +225,44 @@ def token_log_probs(log_probs: Array, tokens: Array) -> Array:
     """Of `log_probs[N, T, V]` those of the tokens `[N, T]`; of any token where there is none."""
     at = jnp.minimum(tokens, log_probs.shape[-1] - 1)
     return jnp.take_along_axis(log_probs, at[..., None], -1)[..., 0]
+
+
+# ---- what is logged --------------------------------------------------------------------
+
+
+def measured(task: Task, block: Transition, credit: Array) -> dict[str, Mean]:
+    """What to log of responses: outcomes and lengths, how many groups can be learnt from.
+
+    Args:
+      task: what they answer.
+      block: the responses, rewarded, `[T, N, ...]`.
+      credit: of each token, `[N, T]`.
+    """
+    groups, level = groups_of(block), block.info["level"][0]
+    outcome, returns = groups.total(block.env_reward), groups.total(block.reward)
+    weight = 1.0 / groups.size()  # each group once
+    of_groups = lambda x: Mean((weight * x).sum(), weight.sum())  # noqa: E731
+    by_level = {}
+    for i in range(len(task.levels) if len(task.levels) > 1 else 0):
+        by_level[f"episode_return/level{i}"] = Mean.of(outcome, where=level == i)
+        by_level[f"episode_length/level{i}"] = Mean.of(groups.length(), where=level == i)
+    return by_level | {
+        "episode_return": Mean.of(outcome),
+        "episode_length": Mean.of(groups.length()),
+        "episode_reward": Mean.of(returns),
+        "reward": Mean.of(block.reward, where=groups.alive),
+        "entropy": Mean.of(block.policy["entropy"], where=groups.alive),
+        "best_of_group": of_groups(groups.max(outcome)),
+        "groups_that_differ": of_groups(groups.differ(returns, groups.rounding(block.reward))),
+        "credit_size": Mean.of(jnp.abs(credit), where=groups.alive.T),
+    }
+
+
+def measured_items(block: Transition, use: Array, count: int) -> dict[str, Mean]:
+    """Outcomes of responses to recycled items, all behind the first `count`, by mode."""
+    outcome, mode = groups_of(block).total(block.env_reward)[count:], block.info["mode"][0, count:]
+    return {
+        f"recycled/{name}": Mean.of(outcome, where=use[count:] & (mode == i))
+        for i, name in enumerate(modes.MODES)
+        if i
+    }

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from jaxrl_reward.envs.sequence import arithmetic, choices, copying, outcomes
+from jaxrl_reward.envs.sequence import arithmetic, choices, copying, modes, outcomes
 from jaxrl_reward.envs.sequence.base import (
     END,
     Question,
@@ -78,18 +78,19 @@ def make(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
 
     Args:
       name: one of `names()`.
-      options: the task's own, `max_tokens` among them, and `mix`: the weight of
-        harder prompts, see `Task.draw`.
+      options: the task's own, `max_tokens` among them; `mix`, the weight of harder prompts,
+        see `Task.draw`; and `modes`, whether its writer also judges, compares and mends, see
+        `modes.with_modes`.
 
     Raises:
       UserError: an option is unknown, or does not fit.
     """
     function = TASKS[name]
     own = {key: each.default for key, each in inspect.signature(function).parameters.items()}
-    given = check(f"sequence:{name}", options, {**own, "mix": 0.0})
-    mix = given.pop("mix", 0.0)
+    given = check(f"sequence:{name}", options, {**own, "mix": 0.0, "modes": False})
+    mix, has_modes = given.pop("mix", 0.0), given.pop("modes", False)
     task: Any = function(**given)
     if not isinstance(task, Task):
         raise UserError(f"sequence:{name} must be a Task, and is a {type(task).__name__}")
-    environment = Sequence(name, task)
+    environment = Sequence(name, modes.with_modes(task) if has_modes else task)
     return environment, environment.default_params.replace(mix=mix)

@@ -49,6 +49,24 @@ class Score(NamedTuple):
     steps: dict[str, Array] = {}  # noqa: RUF012, never changed
 
 
+class Modes(NamedTuple):
+    """How a task asks about responses, see `modes.with_modes`.
+
+    Attributes:
+      plain: the task without modes.
+      put: from a question of `plain`, a mode's number, the responses shown `[2, T]` and the
+        right verdict, to the `Question`.
+      show: from a question, another one, whether it is to be wrong and a key, to a question in
+        any mode and a response to it: a demonstration.
+      verdicts: the tokens of no and yes.
+    """
+
+    plain: "Task"
+    put: Callable[[Question, Array, Array, Array], Question]
+    show: Callable[[Question, Question, Array, Array], tuple[Question, Array]]
+    verdicts: tuple[int, int]
+
+
 class Task(NamedTuple):
     """A family of questions.
 
@@ -76,6 +94,7 @@ class Task(NamedTuple):
     solve: Callable[[Question, Array], Array]
     rephrase: Callable[[Array], Array] = lambda number: number
     answer: Callable[[Question], Array] | None = None
+    modes: Modes | None = None
 
     @property
     def vocabulary(self) -> int:

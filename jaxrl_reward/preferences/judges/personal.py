@@ -3,6 +3,8 @@
 `preferences.users` on what a torso reads of whole responses, both trained at once.
 """
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +16,9 @@ from jax.flatten_util import ravel_pytree
 from jaxrl_reward.nn import response_models
 from jaxrl_reward.nn.response_models import Design
 from jaxrl_reward.preferences import users
-from jaxrl_reward.types import Array
+from jaxrl_reward.types import Array, UserError
+
+FORMAT = "jaxrl-reward personal judge 1"  # says what a file is, and the version of its layout
 
 
 class PersonalJudge(struct.PyTreeNode):
@@ -49,6 +53,19 @@ class PersonalJudge(struct.PyTreeNode):
         known = self.features(text)
         return users.Pairs(known[..., 0, :], known[..., 1, :], label)
 
+    def save(self, path: str | Path) -> Path:
+        """Writes it to a file that `load` reads.
+
+        Raises:
+          UserError: the path does not end in `.npz`, or the networks of users are not those of
+            `users.variational`.
+        """
+        if not self.net.width:
+            raise UserError("only the networks that users.variational makes can be saved")
+        of_users = {"latent": self.net.latent, "width": self.net.width}
+        told = {"design": dataclasses.asdict(self.design), "users": of_users}
+        return response_models.store(path, FORMAT, self.params, told)
+
 
 def init(key: Array, design: Design, net: users.Variational) -> PersonalJudge:
     """A judge that is not fitted."""
@@ -56,6 +73,26 @@ def init(key: Array, design: Design, net: users.Variational) -> PersonalJudge:
     torso = jax.tree.map(lambda x: x[0], response_models.init(key_torso, design).params)
     params = {"judge": torso, "users": users.init(net, key_users, design.width)}
     return PersonalJudge(params, design, net)
+
+
+def load(path: str | Path) -> PersonalJudge:
+    """The judge in a file that `PersonalJudge.save` wrote.
+
+    Raises:
+      UserError: there is no such file, or it holds something else.
+    """
+
+    def made(told: dict[str, Any]) -> tuple[Design, users.Variational]:
+        design = Design(**told["design"])
+        response_models.check_design(design)
+        sizes = told["users"]
+        if not all(isinstance(x, int) and x > 0 for x in sizes.values()):
+            raise ValueError
+        return design, users.variational(**sizes)
+
+    (design, net), leaves = response_models.stored(path, FORMAT, "PersonalJudge", made)
+    like = jax.eval_shape(lambda: init(jax.random.key(0), design, net).params)
+    return PersonalJudge(response_models.shaped(path, leaves, like), design, net)
 
 
 def fit_users(

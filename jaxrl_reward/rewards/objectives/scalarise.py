@@ -23,7 +23,7 @@ from jaxrl_reward.rewards.core.checks import (
 )
 from jaxrl_reward.rewards.core.registry import register
 from jaxrl_reward.rewards.core.ways import Causal, Pointwise
-from jaxrl_reward.types import Array, Transition, UserError
+from jaxrl_reward.types import Array, Transition, UserError, nearest
 
 
 def vector(batch: Transition) -> Array:
@@ -106,6 +106,30 @@ class harmonic(Scalariser):  # noqa: N801
     def combine(self, rewards: Array) -> Array:
         (weights,) = weights_of(self, rewards, "weights")
         return 1.0 / (weights / (rewards + 1e-8)).sum()
+
+
+@register("by_source", {"of": "entropy"})
+class by_source(RewardTransform):  # noqa: N801
+    """The reward of `stack` whose number, from 0, `info` or `policy` has under a name.
+
+    As in `stack(env, signal('verdict')) | by_source('level')`: the verifier's reward where it can
+    tell, of level 0, and one's own verdict elsewhere; the mixing by source of URPO (2025, "A
+    Unified Reward & Policy Optimization Framework for Large Language Models"). A number below 0
+    is the first, one beyond the last the last.
+    """
+
+    of: str = static()
+
+    def apply(self, state: State, block: Transition) -> Applied:
+        return Applied(state, self.relabel((), block, ()), {}, ())
+
+    def relabel(self, shared: Any, batch: Transition, features: Any) -> Array:
+        del shared, features
+        rewards, told = vector(batch), {**batch.policy, **batch.info}
+        if self.of not in told:
+            raise UserError(f"{self}: there is no such signal here, {nearest(self.of, told)}")
+        number = jnp.clip(jnp.asarray(told[self.of], jnp.int32), 0, rewards.shape[-1] - 1)
+        return jnp.take_along_axis(rewards, number[..., None], -1)[..., 0]
 
 
 HOW = ("mean", "median", "min", "variance", "std", "discount", "spread")
