@@ -1,6 +1,6 @@
 """Finite MDPs, solved exactly: expected returns, and the whole law of the return."""
 
-from jaxrl_reward.tabular import dynamics, mazes, mdp, objectives, planning, worlds
+from jaxrl_reward.tabular import dynamics, mazes, mdp, objectives, planning, tilted, worlds
 from jaxrl_reward.tabular.comparing import canonical, regret, reward_distance
 from jaxrl_reward.tabular.comparing.reward_distance import dard, epic, starc
 from jaxrl_reward.tabular.dynamics import absorbing, reward_table
@@ -62,6 +62,7 @@ __all__ = [
     "stack",
     "starc",
     "stock",
+    "tilted",
     "upper_cvar",
     "with_clock",
     "worlds",
