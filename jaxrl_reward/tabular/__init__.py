@@ -69,6 +69,7 @@ __all__ = [
     "sensitivity",
     "solve",
     "solve_with_clock",
+    "sqirl",
     "stack",
     "starc",
     "stock",
