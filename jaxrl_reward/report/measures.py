@@ -38,7 +38,7 @@ def non_dominated(points: ArrayLike) -> np.ndarray:
     no_worse = (points[:, None] >= points[None]).all(-1)
     better = (points[:, None] > points[None]).any(-1)
     earlier = np.tri(len(points), k=-1, dtype=bool).T  # [i, j]: i comes before j
-    return ~(no_worse & (better | earlier)).any(0)
+    return np.asarray(~(no_worse & (better | earlier)).any(0))
 
 
 def expected_utility(points: ArrayLike, weights: ArrayLike) -> float:

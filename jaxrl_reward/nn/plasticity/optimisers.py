@@ -26,7 +26,7 @@ def project_norms() -> optax.GradientTransformation:
     def init_fn(params: Any) -> Norms:
         return Norms(jax.tree.map(jnp.linalg.norm, jax.tree.map(jnp.ravel, params)))
 
-    def update_fn(updates: Any, state: Norms, params: Any = None) -> tuple[Any, Norms]:
+    def update_fn(updates: Any, state: Any, params: Any = None) -> tuple[Any, Norms]:
         if params is None:
             raise UserError("project_norms needs the parameters: update(updates, state, params)")
 
@@ -66,7 +66,7 @@ def classp(
     def init_fn(params: Any) -> Sums:
         return Sums(jax.tree.map(jnp.zeros_like, params))
 
-    def update_fn(updates: Any, state: Sums, params: Any = None) -> tuple[Any, Sums]:
+    def update_fn(updates: Any, state: Any, params: Any = None) -> tuple[Any, Sums]:
         del params
         sums = jax.tree.map(
             lambda g, s: jnp.where(g**2 > threshold, s + jnp.abs(g) ** power, s),
