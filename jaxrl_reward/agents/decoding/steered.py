@@ -79,16 +79,16 @@ def decode(
     def step(carry: Any, at: Array) -> Any:
         memory, logits, text, over = carry
         tokens = logits.shape[1]
-        tried = jnp.arange(tokens, dtype=text.dtype)[None, :, None]
+        tried: Any = jnp.arange(tokens, dtype=text.dtype)[None, :, None]
         here = jnp.arange(text.shape[1])[None, None] == start + at
-        texts = jnp.where(here, tried, text[:, None])
+        texts: Any = jnp.where(here, tried, text[:, None])
         worth = values(texts.reshape(-1, text.shape[1])).reshape(many, tokens, -1)
         scores = jax.vmap(lambda x, v, b: augment(x, v, b, top))(
             language_models.log_softmax(logits), worth, betas
         )
         if key is not None:
             scores += jax.random.gumbel(jax.random.fold_in(key, at), scores.shape)
-        token = jnp.where(over, tokens, scores.argmax(1)).astype(text.dtype)
+        token: Any = jnp.where(over, tokens, scores.argmax(1)).astype(text.dtype)
         text = jnp.where(here[:, 0], token[:, None], text)
         memory, logits = model.step(params, memory, token, at)
         return (memory, logits, text, over | (token == end)), token

@@ -30,12 +30,12 @@ def project_norms() -> optax.GradientTransformation:
         if params is None:
             raise UserError("project_norms needs the parameters: update(updates, state, params)")
 
-        def project(update: Array, weight: Array, norm: Array) -> Array:
+        def project(update: Array, weight: Array, norm: Array) -> Any:
             if weight.ndim < 2:
                 return update
             moved = weight + update
-            now = jnp.linalg.norm(moved.ravel())
-            return moved * jnp.where(now > 0, norm / jnp.where(now > 0, now, 1.0), 1.0) - weight
+            now: Any = jnp.linalg.norm(moved.ravel())
+            return moved * jnp.where(now > 0, norm / jnp.maximum(now, 1e-30), 1.0) - weight
 
         return jax.tree.map(project, updates, params, state.norms), state
 
@@ -74,7 +74,7 @@ def classp(
             state.sums,
         )
 
-        def step(g: Array, s: Array) -> Array:
+        def step(g: Array, s: Array) -> Any:
             return jnp.where(g**2 > threshold, -learning_rate * g / (eps + s) ** (1 / power), 0.0)
 
         return jax.tree.map(step, updates, sums), Sums(sums)
