@@ -1,6 +1,7 @@
 """Environments on the accelerator, by name, one or N at a time."""
 
 from jaxrl_reward import spaces  # before anything else imports gymnax
+from jaxrl_reward.envs.noisy import noisy
 from jaxrl_reward.envs.own import check, from_gymnax, given
 from jaxrl_reward.envs.registry import Env, from_mdp, make, names, of_data, register
 from jaxrl_reward.envs.vector import EpisodeStats, VectorEnv, VectorState, vectorize
@@ -18,6 +19,7 @@ __all__ = [
     "given",
     "make",
     "names",
+    "noisy",
     "of_data",
     "register",
     "spaces",

@@ -40,7 +40,8 @@ def best_of(proxy: Array, gold: Array, counts: Array) -> Path:
     """The response that the proxy finds best among n samples of the reference, for each n.
 
     Exact for the reference's samples given here, from which n are drawn with
-    replacement. The divergence is `log n - (n - 1) / n` (Hilton 2023).
+    replacement. The divergence is `log n - (n - 1) / n` (Hilton 2023), which is only an upper
+    bound where proxies tie; `tabular.tilted.best_of` gives the law and its divergence then.
 
     Args:
       proxy: of each sample, `[M]`.

@@ -1,6 +1,15 @@
 """Finite MDPs, solved exactly: expected returns, and the whole law of the return."""
 
-from jaxrl_reward.tabular import dynamics, mazes, mdp, objectives, planning, worlds
+from jaxrl_reward.tabular import (
+    dynamics,
+    mazes,
+    mdp,
+    objectives,
+    planning,
+    sensitivity,
+    tilted,
+    worlds,
+)
 from jaxrl_reward.tabular.comparing import canonical, regret, reward_distance
 from jaxrl_reward.tabular.comparing.reward_distance import dard, epic, starc
 from jaxrl_reward.tabular.dynamics import absorbing, reward_table
@@ -57,11 +66,14 @@ __all__ = [
     "reward_distance",
     "reward_table",
     "risk",
+    "sensitivity",
     "solve",
     "solve_with_clock",
+    "sqirl",
     "stack",
     "starc",
     "stock",
+    "tilted",
     "upper_cvar",
     "with_clock",
     "worlds",

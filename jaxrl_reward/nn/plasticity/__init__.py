@@ -1,0 +1,1 @@
+"""Networks that keep learning: optimisers that keep weights small or still, and what tells."""
