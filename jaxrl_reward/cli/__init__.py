@@ -90,7 +90,8 @@ def _failed(error: Exception) -> int:
         line = " ".join(str(error).strip().partition("\n")[0].split())
         return fail(f"{where}: {type(error).__name__}: {line}", CRASHED)
     if "RESOURCE_EXHAUSTED" in str(error):
-        return fail("the device's memory is full; use fewer --seeds or --num-envs", CRASHED)
+        less = "use fewer --seeds or --num-envs, or a smaller --buffer-size"
+        return fail(f"the device's memory is full; {less}", CRASHED)
     raise error
 
 

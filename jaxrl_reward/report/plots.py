@@ -88,8 +88,7 @@ def curves(
     """
     arm, seed, step, value = _columns(table, metric)
     result = {}
-    for name in dict.fromkeys(arm.tolist()):
-        rows = arm == name
+    for name, rows in _by_name(arm).items():
         steps, values = _grid(seed[rows], step[rows], value[rows], points)
         values = _running_mean(values, smooth)
         intervals = [
@@ -291,6 +290,15 @@ def _columns(table: Any, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
         raise UserError(f"there are no rows of metric {metric!r}; {hint}")
     arm, seed = np.asarray(table["arm"])[rows], np.asarray(table["seed"])[rows]
     return arm, seed, np.asarray(table["step"], np.float64)[rows], value[rows]
+
+
+def _by_name(names: np.ndarray) -> dict[Any, np.ndarray]:
+    """Where each name is, in the order in which they appear first."""
+    codes: dict[Any, int] = {}
+    code = np.array([codes.setdefault(name, len(codes)) for name in names.tolist()])
+    order = np.argsort(code, kind="stable")
+    ends = np.cumsum(np.bincount(code))[:-1]
+    return dict(zip(codes, np.split(order, ends), strict=True))
 
 
 def _grid(

@@ -7,7 +7,7 @@ seed, or `[K, S]`, tasks by seeds; seeds are resampled within each task.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +82,10 @@ def stratified_bootstrap(
       UserError: values of another rank, none, or not finite.
     """
     table = _checked(values)
-    draws = _resampled(table, np.random.default_rng(seed), resamples)
+    # Of one seed each resample is that seed.
+    draws: Iterable[np.ndarray] = [table[None]]
+    if table.shape[1] > 1:
+        draws = _resampled(table, np.random.default_rng(seed), resamples)
     sampled = np.concatenate([statistic(each, axis=(-2, -1)) for each in draws])
     estimate = float(statistic(table, axis=(-2, -1)))
     return _interval(estimate, sampled, confidence, table.shape[1] > 1)

@@ -20,6 +20,8 @@ from jaxrl_reward.tabular import checks
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
 
+SORTED = 2048  # states of a Garnet whose successors are the first of all in a random order
+
 
 def from_outcomes(
     outcomes: Sequence[Sequence[Sequence[tuple[float, int | None, Any]]]], start: int = 0
@@ -126,6 +128,7 @@ def garnet(
 
     Probabilities are the gaps between uniform random cuts of [0, 1]; rewards
     are standard normal (Archibald, McKinnon and Thomas 1995). No episode ends.
+    Beyond 2,048 states it is made without a number for each pair of states.
 
     Args:
       key: a typed key.
@@ -140,8 +143,11 @@ def garnet(
     if not 1 <= branching <= states:
         raise UserError(f"branching must be between 1 and {states}, not {branching}")
     key_after, key_cuts, key_reward = jax.random.split(key, 3)
-    order = jax.random.uniform(key_after, (states, actions, states))
-    successor = jax.lax.top_k(-order, branching)[1]
+    if states > SORTED:
+        successor = _distinct(key_after, (states, actions), states, branching)
+    else:
+        order = jax.random.uniform(key_after, (states, actions, states))
+        successor = jax.lax.top_k(-order, branching)[1]
     cuts = jnp.sort(jax.random.uniform(key_cuts, (states, actions, branching - 1)), -1)
     probability = jnp.diff(cuts, axis=-1, prepend=0.0, append=1.0)
     own = branching if random_rewards else 1
@@ -153,6 +159,22 @@ def garnet(
         ends=jnp.zeros(probability.shape, bool),
         start=jnp.full(states, 1.0 / states),
     )
+
+
+def _distinct(key: Array, shape: tuple[int, ...], most: int, count: int) -> Array:
+    """Sets of `count` distinct whole numbers below `most`, `[*shape, count]` int32.
+
+    All sets are as likely; their order is not random. Floyd's algorithm (Bentley and Floyd
+    1987): the next of a range one larger, or its new end where that is taken.
+    """
+
+    def draw(i: Array, chosen: Array) -> Array:
+        end = most - count + i
+        new = jax.random.randint(jax.random.fold_in(key, i), shape, 0, end + 1, jnp.int32)
+        taken = (chosen == new[..., None]).any(-1)
+        return chosen.at[..., i].set(jnp.where(taken, end, new).astype(jnp.int32))
+
+    return jax.lax.fori_loop(0, count, draw, jnp.full((*shape, count), -1, jnp.int32))
 
 
 @checks.arguments(horizon=checks.COUNT)

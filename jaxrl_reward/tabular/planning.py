@@ -17,6 +17,8 @@ from jaxrl_reward.tabular.checks import COUNT, DISCOUNT, TOLERANCE
 from jaxrl_reward.tabular.types import MDP
 from jaxrl_reward.types import Array, UserError
 
+SOLVED = 8192  # states whose values are solved for: 268 MB in float32, and time grows as S^3
+
 
 class Plan(NamedTuple):
     """What planning gives.
@@ -99,6 +101,9 @@ def policy_iteration(
       tolerance: an action is changed only where another is better by more than this
         share of the largest |Q|, and by more than rounding.
       max_iterations: where it stops in any case.
+
+    Raises:
+      UserError: it has more than 8,192 states, for which `value_iteration` is.
     """
     mdp, gamma, unit = _in_units(mdp, gamma)
 
@@ -267,6 +272,16 @@ def bounds(
 
 
 def _system(mdp: MDP, policy: Array, gamma: Array | float) -> Array:
+    """`I - gamma P`, `[S, S]`, of what a policy does.
+
+    Raises:
+      UserError: it would have more rows than can be solved in reasonable time.
+    """
+    if mdp.states > SOLVED:
+        raise UserError(
+            f"{mdp.states:,} states are a system of {mdp.states:,} x {mdp.states:,} numbers, of "
+            f"which more than {SOLVED:,} rows are not solved; use value_iteration"
+        )
     step = mdp.under(policy)
     return jnp.eye(mdp.states, dtype=step.dtype) - jnp.asarray(gamma, step.dtype) * step
 

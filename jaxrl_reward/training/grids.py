@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,11 +45,9 @@ def points(agent: Any, vary: Vary, template: str | None = None) -> tuple[Run, ..
     if not vary:
         raise UserError("there is no point to train at; give at least one")
     made = [each if isinstance(each, Run) else _point(agent, each, template) for each in vary]
-    twice = [
-        name for name in {each.name for each in made} if [m.name for m in made].count(name) > 1
-    ]
-    if twice:
-        raise UserError(f"two points are {sorted(twice)[0]!r}; give each value once")
+    counts = Counter(each.name for each in made)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
+        raise UserError(f"two points are {twice[0]!r}; give each value once")
     _check_discounts(agent, made)
     return tuple(made)
 

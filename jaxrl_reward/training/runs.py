@@ -1,6 +1,7 @@
 """A run: what is trained, on which seeds and for how long, and which runs are one program."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -182,8 +183,8 @@ def lanes_of(runs: Sequence[Run]) -> list[Lane]:
     """
     from jaxrl_reward import envs
 
-    names = [run.name for run in runs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    names = Counter(run.name for run in runs)
+    if twice := next((name for name, count in names.items() if count > 1), None):
         raise UserError(f"two runs are called {twice!r}; give each its own name")
     make_env = cache(envs.make)
     return [_lane(run, make_env) for run in runs]

@@ -1,5 +1,9 @@
 """Points beside seeds: each lane is the plain run with its numbers, in one program."""
 
+import os
+from collections import Counter
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ import pytest
 from jaxrl_reward import training
 from jaxrl_reward.agents.common.base import make
 from jaxrl_reward.training.devices import sharding
+from jaxrl_reward.training.record import metrics
 from jaxrl_reward.types import UserError
 
 SIZES = {"num_envs": 2, "num_steps": 8, "epochs": 1, "minibatches": 2, "hidden": (4,)}
@@ -74,6 +79,44 @@ def test_its_folder_has_an_arm_for_each_point(packed):
     assert training.merge_summaries(r.summary for r in result.by_arm().values())[
         "env_steps"
     ] == pytest.approx(result.summary["env_steps"])
+
+
+def test_the_hosts_work_grows_no_faster_than_the_arms(fake_agent, monkeypatch, tmp_path):
+    """Files written and tables made are as many for any number of arms; rows that are looked
+    through, an arm's own share of them is as large."""
+
+    def work(arms):
+        found, looked = Counter(), 0
+
+        def replace(partial, final, replace=os.replace):
+            found[Path(final).name] += 1
+            return replace(partial, final)
+
+        def of_arms(arms, *args, make=metrics.Rows.of_arms):
+            found["tables"] += 1
+            return make(arms, *args)
+
+        def where(rows, find=metrics.Rows.where, **columns):
+            nonlocal looked
+            looked += len(rows)
+            return find(rows, **columns)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", replace)
+            patch.setattr(metrics.Rows, "of_arms", of_arms)
+            patch.setattr(metrics.Rows, "where", where)
+            numbers = [i / 100 for i in range(arms)]
+            out = tmp_path / str(arms)
+            result = short(fake_agent(), vary={"rate": numbers}, seeds=1, out=out)
+            parts = result.by_arm()
+        assert len(parts) == arms and all(len(each.curves) for each in parts.values())
+        assert sum(len(each.curves) for each in parts.values()) == len(result.curves)
+        return found, looked / arms
+
+    (few, share), (many, same) = work(3), work(24)
+    # Log points and evaluations, the latter with rows, and in the end the summary.
+    assert few == many and few["config.json"] == few["summary.json"] == 1
+    assert few["tables"] == 10 + 5 and same <= 1.1 * share
 
 
 def test_points_resume_to_the_bit(fake_agent, stop_after, stopped, assert_same, tmp_path):

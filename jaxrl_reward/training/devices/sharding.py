@@ -27,7 +27,7 @@ from jax.sharding import PartitionSpec as P
 from jaxrl_reward.counting import add_up
 from jaxrl_reward.partition import shard_map
 from jaxrl_reward.plugins import imports
-from jaxrl_reward.training.devices import processes
+from jaxrl_reward.training.devices import memory, processes
 from jaxrl_reward.training.devices.layout import Layout, Shard, seeds_mesh
 from jaxrl_reward.training.lanes import numbers
 from jaxrl_reward.types import Array, Mean, UserError
@@ -314,6 +314,8 @@ class Programs:
             state = jax.tree.map(_placed, state, self.layout.of_state(state))
             placed = self.layout.place(self._iterate, (rows, *whole))
             _, metrics = jax.eval_shape(placed, state, *self._data)
+        if not processes.several():
+            memory.check(agent, state, self.lanes, self.layout.mesh.devices.ravel().tolist())
         for name, value in metrics.items():
             if not isinstance(value, Mean) or value.total.ndim + value.count.ndim != 2:
                 raise TypeError(f"metric {name!r} must be a Mean of scalars, got {value}")

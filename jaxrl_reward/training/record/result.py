@@ -76,7 +76,7 @@ class Result:
 
     def by_arm(self) -> dict[str, "Result"]:
         """Each arm's own result. Steps and times are shared out evenly."""
-        parts, count = {}, len(self.arms)
+        parts, count, curves = {}, len(self.arms), self.curves.by_arm()
         steps = [key for key in ("env_steps", "gradient_steps") if key in self.summary]
         for i, arm in enumerate(self.arms):
             own = slice(i * len(self.returns) // count, (i + 1) * len(self.returns) // count)
@@ -84,11 +84,11 @@ class Result:
             share |= {key: self.summary[key] / count for key in ("compile_seconds", "wall_seconds")}
             for key in ("arms", "rounded_up", "stopped"):
                 if key in self.summary:
-                    share[key] = {n: e for n, e in self.summary[key].items() if n == arm}
+                    share[key] = {n: self.summary[key][n] for n in [arm] if n in self.summary[key]}
             parts[arm] = Result(
                 arm,
                 jax.tree.map(lambda leaf, own=own: leaf[own], self.state),
-                self.curves.where(arm=arm),
+                curves.get(arm, Rows()),
                 self.summary | share,
                 self.returns[own],
                 self.plan,
