@@ -18,7 +18,7 @@ from jaxrl_reward.data import formats
 from jaxrl_reward.rewards.core import operators, potentials, registry
 from jaxrl_reward.training.experiments import experiment as experiments
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def ours():
