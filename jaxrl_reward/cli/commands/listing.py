@@ -60,9 +60,7 @@ def _envs() -> Iterable[tuple[str, str]]:
 def _rewards() -> Iterable[tuple[str, str]]:
     from jaxrl_reward.rewards.core import operators, registry
 
-    rows = [
-        (_signature(entry.name, entry.arguments), entry.summary) for entry in registry.entries()
-    ]
+    rows = [(signature(entry.name, entry.arguments), entry.summary) for entry in registry.entries()]
     rows.append(("stack(a, b, ...)", _summary(operators.stack)))
     rows.append(("where(condition, a, b)", _summary(operators.where)))
     return sorted(rows)
@@ -119,7 +117,7 @@ def _summary(documented: Any) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
-def _signature(name: str, arguments: dict[str, Any]) -> str:
+def signature(name: str, arguments: dict[str, Any]) -> str:
     """A term as it is written, with its defaults: `clip(low=-1, high=1)`."""
     from jaxrl_reward.rewards.core.base import show as shown
 
