@@ -7,6 +7,7 @@ from jaxrl_reward.tabular import (
     objectives,
     planning,
     sensitivity,
+    sqirl,
     tilted,
     worlds,
 )

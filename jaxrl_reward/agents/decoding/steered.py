@@ -88,7 +88,8 @@ def decode(
         )
         if key is not None:
             scores += jax.random.gumbel(jax.random.fold_in(key, at), scores.shape)
-        token: Any = jnp.where(over, tokens, scores.argmax(1)).astype(text.dtype)
+        best: Any = jnp.where(over, tokens, scores.argmax(1))
+        token = best.astype(text.dtype)
         text = jnp.where(here[:, 0], token[:, None], text)
         memory, logits = model.step(params, memory, token, at)
         return (memory, logits, text, over | (token == end)), token
